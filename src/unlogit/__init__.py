@@ -1,0 +1,1 @@
+"""What a frozen image classifier still knows about a picture once only its logits are left."""

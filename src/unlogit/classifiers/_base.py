@@ -1,0 +1,108 @@
+"""What every classifier is: a frozen network together with its own preprocessing, names and taps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlogit.errors import unknown
+from unlogit.images import check_pixels
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From pixels in [0, 1] to what the network was trained on.
+
+    Attributes:
+        size: side in pixels that pictures are resized to (bicubic, antialiased); None leaves them as they are.
+        mean, std: per-channel normalisation in the [0, 1] scale.
+    """
+
+    size: int | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Classifier(nn.Module):
+    """A frozen classifier over pixels in [0, 1], N x 3 x H x W of any size.
+
+    Resizing and normalisation happen inside, differentiably, so that attacks, discriminators and
+    reconstructions share one pixel space. Parameters never receive gradients; pixels may.
+
+    Attributes:
+        spec: the `source:name` that opens the same classifier again.
+        class_names: one readable name a logit.
+        penultimate: name of the module whose *input* is the penultimate representation (the last linear layer).
+    """
+
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing, class_names: Sequence[str], penultimate: str, spec: str
+    ) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.preprocessing = preprocessing
+        self.class_names = tuple(class_names)
+        self.penultimate = penultimate
+        self.spec = spec
+        assert penultimate in dict(network.named_modules()), penultimate
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Stays in evaluation mode: a frozen classifier's batch statistics are part of what it is."""
+        return super().train(False)
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """The network's own input from pixels in [0, 1]."""
+        check_pixels(pixels, "classifier input")
+        size = self.preprocessing.size
+        if size is not None and pixels.shape[-2:] != (size, size):
+            shrinks = size < min(pixels.shape[-2:])
+            pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=shrinks, align_corners=False)
+        return (pixels - self.mean) / self.std
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits, N x K."""
+        return self.network(self.prepare(pixels))
+
+    def features(self, pixels: Tensor, modules: Sequence[str]) -> dict[str, Tensor]:
+        """Outputs of the named modules in one pass, plus "logits"; "penultimate" is the last linear layer's input.
+
+        Raises `UnlogitError` that lists the modules where a name is not known.
+        """
+        known = dict(self.network.named_modules())
+        found: dict[str, Tensor] = {}
+        hooks = []
+        try:
+            for name in modules:
+                if name == "logits":
+                    continue
+                if name == "penultimate":
+                    hook = known[self.penultimate].register_forward_pre_hook(
+                        lambda _m, args: found.__setitem__("penultimate", args[0])
+                    )
+                elif name in known:
+                    hook = known[name].register_forward_hook(
+                        lambda _m, _args, output, name=name: found.__setitem__(name, output)
+                    )
+                else:
+                    raise unknown(f"layer of {self.spec}", name, ["logits", "penultimate", *filter(None, known)])
+                hooks.append(hook)
+            found["logits"] = self.forward(pixels)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+    def fingerprint(self) -> str:
+        """A digest of weights and preprocessing; part of every cache's key."""
+        digest = hashlib.sha256(repr(self.preprocessing).encode())
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else str(value.item()).encode())
+        return digest.hexdigest()[:16]

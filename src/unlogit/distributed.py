@@ -1,0 +1,78 @@
+"""Several processes that train one network: the few collective operations that training needs.
+
+Started by torchrun; without it every function is the identity of a world of one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def start(device: torch.device) -> None:
+    """Join the process group that torchrun described in the environment, if any."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: object, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total / world_size()
+
+    @staticmethod
+    def backward(_ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return _Mean.forward(_ctx, gradient)
+
+
+def differentiable_mean(x: Tensor) -> Tensor:
+    """Mean over the ranks; the gradient is that of the sum of all ranks' losses."""
+    return x if world_size() == 1 else _Mean.apply(x)  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def average_gradients(module: nn.Module) -> None:
+    """Mean of the gradients over the ranks, in one flat reduction."""
+    if world_size() == 1:
+        return
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    offset = 0
+    for gradient in gradients:
+        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
+        offset += gradient.numel()
+
+
+def mean(values: Iterable[float]) -> list[float]:
+    """Mean over the ranks of plain numbers."""
+    flat = torch.tensor(list(values), dtype=torch.float64)
+    if world_size() > 1:
+        dist.all_reduce(flat)
+        flat /= world_size()
+    return [float(v) for v in flat]
+
+
+def barrier() -> None:
+    if world_size() > 1:
+        dist.barrier()
+
+
+def stop() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

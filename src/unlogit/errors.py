@@ -1,0 +1,22 @@
+"""Errors that a user can mend: each says what was given, what is allowed and the likely fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UnlogitError(Exception):
+    """A mistake in what was given to unlogit; the command line prints it as one line and exits with 2."""
+
+
+class BrokenImage(UnlogitError):
+    """One picture could not be decoded; loaders skip it and count it."""
+
+
+def unknown(kind: str, given: str, allowed: Iterable[str]) -> UnlogitError:
+    """The error for a name that is not in a list: names what is known and the closest match."""
+    known = sorted(allowed)
+    close = difflib.get_close_matches(given, known, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return UnlogitError(f"unknown {kind} '{given}': must be one of {', '.join(known)}.{hint}")

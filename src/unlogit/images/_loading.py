@@ -1,0 +1,152 @@
+"""Batches as a pure function of (seed, position), the same for any number of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlogit.errors import BrokenImage, UnlogitError
+from unlogit.images._base import ImageSource, check_pixels
+from unlogit.images._views import View
+
+_ORDER, _VIEWS = 0, 1  # separate streams of chance under one seed
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures and where they come from.
+
+    Attributes:
+        images: float in [0, 1], N x 3 x S x S.
+        labels: int64, shape (N,); -1 where a picture has none.
+        indices: int64, shape (N,): places in the source.
+        flipped: bool, shape (N,): whether the view mirrored the picture.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+    flipped: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class Loader:
+    """An endless stream of epochs over a source, cut into batches.
+
+    A broken picture's place is taken by the next good one in the source.
+
+    Args:
+        source: where pictures come from.
+        view: how they are seen.
+        batch_size: pictures in a batch over all ranks together.
+        seed: not negative; with a position it decides everything left to chance.
+        shuffle: a new order each epoch; otherwise the source's own, over and over.
+        rank, world_size: this process and the number of them; each gets its contiguous slice of every batch.
+
+    Attributes:
+        broken: why, by index, for the broken pictures met so far.
+
+    Raises `UnlogitError` where the batch cannot be shared out evenly, or no picture can be decoded.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        view: View,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size < 1 or batch_size % world_size:
+            raise UnlogitError(f"batch size {batch_size}: must be a positive multiple of the {world_size} processes")
+        if seed < 0:
+            raise UnlogitError(f"seed {seed}: must not be negative")
+        if not len(source):
+            raise UnlogitError(f"{source.spec}: holds no pictures")
+        assert 0 <= rank < world_size, (rank, world_size)
+        self.source = source
+        self.view = view
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world_size = world_size
+        self.broken: dict[int, str] = {}
+        self._order = lru_cache(maxsize=2)(self._permutation)  # two: a batch may lie across the end of an epoch
+
+    def batch(self, position: int) -> Batch:
+        """This rank's part of the batch that begins after `position` pictures (over all ranks) were consumed."""
+        share = self.batch_size // self.world_size
+        mine = slice(self.rank * share, (self.rank + 1) * share)
+        draws = self.view.draw(self.batch_size, np.random.default_rng([self.seed, _VIEWS, position]))[mine]
+        wanted = [self._index(place) for place in range(position, position + self.batch_size)[mine]]
+        indices, pictures = self._good(wanted)
+        return self._assemble(self.view, indices, pictures, draws)
+
+    def once(self, limit: int | None = None) -> Iterator[Batch]:
+        """Every picture once, in order, centred and not flipped, for evaluation; broken ones are left out.
+
+        A limit takes that many spread at random over the source, the same ones whatever the seed, since a source may
+        be sorted by class. Ranks share out each batch between them, and the last may be smaller.
+        """
+        view = replace(self.view, crop="centre", flip=False)
+        chosen = np.arange(len(self.source))
+        if limit is not None and limit < len(chosen):
+            chosen = np.sort(np.random.default_rng(0).permutation(len(chosen))[:limit])
+        for start in range(0, len(chosen), self.batch_size):
+            wanted = np.array_split(chosen[start : start + self.batch_size], self.world_size)[self.rank].tolist()
+            indices = []
+            pictures = []
+            for index, picture in zip(wanted, self.source.read(wanted), strict=True):
+                if isinstance(picture, BrokenImage):
+                    self.broken[index] = str(picture)
+                else:
+                    indices.append(index)
+                    pictures.append(picture)
+            if indices:
+                yield self._assemble(view, indices, pictures, None)
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.source))
+
+    def _index(self, place: int) -> int:
+        epoch, step = divmod(place, len(self.source))
+        return int(self._order(epoch)[step]) if self.shuffle else step
+
+    def _good(self, indices: list[int]) -> tuple[list[int], list[Tensor]]:
+        """The pictures at these indices, or at the next good ones after them."""
+        indices = [self._after(i) if i in self.broken else i for i in indices]
+        found: list[Tensor | None] = [None] * len(indices)
+        while missing := [slot for slot, picture in enumerate(found) if picture is None]:
+            for slot, picture in zip(missing, self.source.read([indices[s] for s in missing]), strict=True):
+                if isinstance(picture, BrokenImage):
+                    self.broken[indices[slot]] = str(picture)
+                    indices[slot] = self._after(indices[slot])
+                else:
+                    found[slot] = picture
+        return indices, [picture for picture in found if picture is not None]
+
+    def _after(self, index: int) -> int:
+        """The next index that is not known to be broken."""
+        if len(self.broken) == len(self.source):
+            reason = next(iter(self.broken.values()))
+            raise UnlogitError(f"{self.source.spec}: none of its {len(self.source)} pictures can be decoded ({reason})")
+        while index in self.broken:
+            index = (index + 1) % len(self.source)
+        return index
+
+    def _assemble(self, view: View, indices: list[int], pictures: list[Tensor], draws: Tensor | None) -> Batch:
+        places = torch.tensor(indices, dtype=torch.int64)
+        flipped = torch.zeros(len(indices), dtype=torch.bool) if draws is None else view.flips(draws)
+        images = check_pixels(view.apply(pictures, draws), self.source.spec)
+        return Batch(images, self.source.labels[places], places, flipped)

@@ -1,0 +1,91 @@
+"""How a picture of any size becomes a square of the size that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unlogit.errors import UnlogitError
+
+
+@dataclass(frozen=True)
+class View:
+    """The square that is seen of a picture.
+
+    Attributes:
+        size: side in pixels.
+        crop: "centre" resizes the shorter side to `size` and takes the middle; "random" takes a square of
+            0.5 to 1.0 times the area of the largest one, anywhere in the picture, and resizes it to `size`.
+        flip: mirror left and right with probability one half.
+    """
+
+    size: int
+    crop: Literal["centre", "random"] = "centre"
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UnlogitError(f"view size {self.size}: must be at least 1 pixel")
+        if self.crop not in ("centre", "random"):
+            raise UnlogitError(f"view crop '{self.crop}': must be one of centre, random")
+
+    @property
+    def countable(self) -> bool:
+        """Whether a picture has one or two (flipped) variants only, whose derived values can then be cached."""
+        return self.crop == "centre"
+
+    def draw(self, count: int, generator: np.random.Generator) -> Tensor:
+        """The chance in `count` views: float64 in [0, 1), shape (count, 4): crop area, crop row, crop column, flip."""
+        return torch.from_numpy(generator.random((count, 4)))
+
+    def flips(self, draws: Tensor) -> Tensor:
+        """Which pictures these draws mirror: bool, shape (N,)."""
+        return (draws[:, 3] < 0.5) & self.flip
+
+    def apply(self, pictures: Sequence[Tensor], draws: Tensor | None = None) -> Tensor:
+        """Views of uint8 pictures, each 3 x H x W: float N x 3 x size x size in [0, 1].
+
+        `draws` come from `draw`; they may be left out where the view leaves nothing to chance.
+        """
+        if draws is None:
+            assert self.crop == "centre" and not self.flip, f"{self} needs draws"
+        if not pictures:
+            return torch.zeros(0, 3, self.size, self.size)
+        if self.crop == "centre" and len({p.shape for p in pictures}) == 1:
+            images = self._centre(torch.stack(list(pictures)))
+        elif self.crop == "centre":
+            images = torch.cat([self._centre(p[None]) for p in pictures])
+        else:
+            assert draws is not None
+            images = torch.cat(
+                [self._random(p[None], *d) for p, d in zip(pictures, draws[:, :3].tolist(), strict=True)]
+            )
+        if draws is not None and self.flip:
+            images = torch.where(self.flips(draws).view(-1, 1, 1, 1), images.flip(-1), images)
+        return images
+
+    def _centre(self, pictures: Tensor) -> Tensor:
+        height, width = pictures.shape[-2:]
+        side = min(height, width)
+        # Cropping before resizing gives the same square, and does not resize what is then thrown away.
+        top, left = (height - side) // 2, (width - side) // 2
+        return self._resize(pictures[..., top : top + side, left : left + side])
+
+    def _random(self, picture: Tensor, area: float, row: float, column: float) -> Tensor:
+        height, width = picture.shape[-2:]
+        side = max(1, round(min(height, width) * (0.5 + 0.5 * area) ** 0.5))
+        top, left = int(row * (height - side + 1)), int(column * (width - side + 1))
+        return self._resize(picture[..., top : top + side, left : left + side])
+
+    def _resize(self, squares: Tensor) -> Tensor:
+        squares = squares.float() / 255
+        if squares.shape[-1] == self.size:
+            return squares
+        resized = F.interpolate(squares, (self.size, self.size), mode="bicubic", antialias=True, align_corners=False)
+        return resized.clamp(0, 1)

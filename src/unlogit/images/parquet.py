@@ -1,0 +1,168 @@
+"""`parquet:GLOB`: local files in the Hugging Face image layout, such as `parquet:shards/*.parquet`.
+
+The pictures are a struct column of (bytes, path) or a binary column, the labels an integer column. The columns are
+found by their usual names, or named as in `parquet:GLOB?image=img&label=fine_label`. Encoded pictures stay in
+Arrow's memory, so the files together must fit into it; they are decoded when they are asked for.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from unlogit.errors import BrokenImage, UnlogitError, unknown
+from unlogit.images._base import ImageSource
+from unlogit.images._decoding import decode
+
+IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class")
+MAX_CLASSES = 1_000_000
+
+
+class ParquetImages(ImageSource):
+    """Pictures in parquet files, in the order of the files' names."""
+
+    def __init__(self, files: Sequence[Path], spec: str, image: str | None = None, label: str | None = None) -> None:
+        self.spec = spec
+        self._files = list(files)
+        chunks: list[pa.Array] = []
+        labels: list[np.ndarray] = []
+        names: tuple[str, ...] = ()
+        for file in self._files:
+            schema, table = _read(file, image, label)
+            chunks += [c for c in _binary(table.column(0)).chunks if len(c)]
+            labels.append(_labels(table, file))
+            found = _class_names(schema, table.column_names[1]) if table.num_columns > 1 else ()
+            if names and found and found != names:
+                raise UnlogitError(
+                    f"{file}: its class names differ from those of {self._files[0]}; open them separately"
+                )
+            names = names or found
+        self._chunks = chunks
+        self._starts = np.cumsum([0, *map(len, chunks)])
+        self._labels = torch.from_numpy(np.concatenate(labels))
+        if not len(self):
+            raise UnlogitError(f"{spec}: its {len(self._files)} files hold no rows")
+        classes = int(self._labels.max()) + 1
+        if names and classes > len(names):
+            raise UnlogitError(f"{spec}: has a label {classes - 1}, but its metadata name only {len(names)} classes")
+        self.class_names = names if classes else ()
+        if not names:
+            self.class_names = tuple(map(str, range(classes)))
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def labels(self) -> Tensor:
+        return self._labels
+
+    def decode(self, index: int) -> Tensor:
+        chunk = int(np.searchsorted(self._starts, index, side="right")) - 1
+        data = self._chunks[chunk][index - int(self._starts[chunk])].as_buffer()
+        if data is None:
+            raise BrokenImage(f"{self.spec} row {index}: holds no bytes")
+        return decode(memoryview(data), f"{self.spec} row {index}")
+
+    def fingerprint(self) -> str:
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        """Of what the files hold, not of their names or dates, so that a copied data set is the same one."""
+        digest = hashlib.sha256()
+        for file in self._files:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return f"parquet#{len(self)}#{digest.hexdigest()[:16]}"
+
+
+def open_source(rest: str, spec: str) -> ParquetImages:
+    pattern, mark, query = rest.rpartition("?")
+    if not mark or "=" not in query:  # a question mark in a glob stands for any one character
+        pattern, query = rest, ""
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for key in options:
+        if key not in ("image", "label"):
+            raise unknown(f"option in {spec}", key, ["image", "label"])
+    files = sorted(Path(f) for f in glob.glob(pattern, recursive=True) if Path(f).is_file())
+    if not files:
+        raise UnlogitError(f"{spec}: no file matches '{pattern}'; write it as parquet:FOLDER/*.parquet")
+    return ParquetImages(files, spec, options.get("image"), options.get("label"))
+
+
+def _read(file: Path, image: str | None, label: str | None) -> tuple[pa.Schema, pa.Table]:
+    """The file's schema, and a table of its pictures and, where it has any, its labels, in this order."""
+    try:
+        parquet = pq.ParquetFile(file, memory_map=True)
+        schema = parquet.schema_arrow
+        image, label = _column(schema, image, IMAGE_COLUMNS, file), _column(schema, label, LABEL_COLUMNS, file)
+        if image is None:
+            looked = ", ".join(IMAGE_COLUMNS)
+            raise UnlogitError(
+                f"{file}: none of its columns {', '.join(schema.names)} is known to hold pictures ({looked} are); "
+                "name it with ?image=COLUMN"
+            )
+        kind = schema.field(image).type
+        in_struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+        if not (in_struct or _is_binary(kind)):
+            raise UnlogitError(f"{file}: column '{image}' is {kind}; expected binary or a struct with bytes")
+        if label is not None and not pa.types.is_integer(schema.field(label).type):
+            raise UnlogitError(f"{file}: column '{label}' is {schema.field(label).type}; labels must be integers")
+        labels = [] if label is None else [label]
+        table = parquet.read(columns=[f"{image}.bytes" if in_struct else image, *labels])
+        return schema, table.select([image, *labels])
+    except (pa.ArrowException, OSError) as error:
+        raise UnlogitError(f"{file}: not a readable parquet file ({error}); is it complete?") from error
+
+
+def _column(schema: pa.Schema, given: str | None, usual: Sequence[str], file: Path) -> str | None:
+    if given is None:
+        return next((name for name in usual if name in schema.names), None)
+    if given not in schema.names:
+        raise unknown(f"column of {file}", given, schema.names)
+    return given
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _binary(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The encoded pictures themselves, whether or not they stand in a struct."""
+    if _is_binary(column.type):
+        return column
+    return pa.chunked_array([chunk.field("bytes") for chunk in column.chunks], column.type.field("bytes").type)
+
+
+def _labels(table: pa.Table, file: Path) -> np.ndarray:
+    if table.num_columns < 2:
+        return np.full(len(table), -1, np.int64)
+    try:
+        labels = table.column(1).cast(pa.int64()).fill_null(-1).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise UnlogitError(f"{file}: column '{table.column_names[1]}' holds no class numbers ({error})") from error
+    if len(labels) and labels.max() >= MAX_CLASSES:
+        raise UnlogitError(f"{file}: column '{table.column_names[1]}' holds {labels.max()}; labels must count from 0")
+    known: np.ndarray = np.maximum(labels, -1)
+    return known
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
+    """The names that Hugging Face's ClassLabel keeps in the schema's metadata; none where there are none."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        return tuple(map(str, features[label]["names"]))
+    except (KeyError, TypeError, ValueError):
+        return ()

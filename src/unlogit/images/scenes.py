@@ -1,0 +1,261 @@
+"""`scenes:`: rendered pictures of ten shapes whose every nuisance is a known factor.
+
+`scenes:` is the training split and `scenes:test` the held-out one; options follow after commas, as in
+`scenes:test,size=64,count=2000,seed=1`. A scene is a function of (seed, split, index) alone: its factors come from
+a counter-based hash and it is drawn from signed distance functions, so any size shows the same scene.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlogit.errors import BrokenImage, UnlogitError, unknown
+from unlogit.images._base import ImageSource
+from unlogit.images._shapes import SHAPES
+
+TEXTURES = ("plain", "stripes", "checks", "dots")
+SPLITS = {"train": 50_000, "test": 10_000}
+"""The splits and how many scenes each has unless `count` says otherwise."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One thing that varies between scenes, independently of all others and of the shape, and uniformly.
+
+    Attributes:
+        kind: "continuous" in [low, high); "circular" in turns, [0, 1); "binary"; or "categorical".
+        names: the categories' names, by value.
+        only: the binary factor without which this one does not show.
+    """
+
+    kind: Literal["continuous", "circular", "binary", "categorical"]
+    low: float = 0.0
+    high: float = 1.0
+    names: tuple[str, ...] = ()
+    only: str | None = None
+
+
+# Lengths are in units of the picture's side; x points right and y up from its middle.
+# How hard the scenes are lies in these ranges: the tails of scale, position and contrast hold the hard ones.
+FACTORS: dict[str, Factor] = {
+    "x": Factor("continuous", -0.31, 0.31),
+    "y": Factor("continuous", -0.31, 0.31),
+    "scale": Factor("continuous", 0.21, 0.42),  # the radius of the disc around the shape
+    "rotation": Factor("circular"),  # counterclockwise
+    "mirror": Factor("binary"),  # shows on the chiral shapes alone
+    "hue": Factor("circular"),  # hues are angles in OKLCH
+    "background_hue": Factor("circular"),
+    "gradient_direction": Factor("circular"),  # where the background is lightest
+    "texture": Factor("categorical", names=TEXTURES),
+    "brightness": Factor("continuous", 0.52, 0.78),  # mean of the object's and the background's OKLCH lightness
+    "contrast": Factor("continuous", -0.35, 0.35),  # the object's lightness less the background's
+    "distractor": Factor("binary"),
+    "distractor_shape": Factor("categorical", names=tuple(s.name for s in SHAPES), only="distractor"),
+    "distractor_scale": Factor("continuous", 0.11, 0.25, only="distractor"),
+    "distractor_x": Factor("continuous", -0.38, 0.38, only="distractor"),
+    "distractor_y": Factor("continuous", -0.38, 0.38, only="distractor"),
+    "distractor_hue": Factor("circular", only="distractor"),
+}
+
+OBJECT_CHROMA, BACKGROUND_CHROMA = 0.18, 0.11
+GRADIENT, GRADIENT_HUE = 0.10, 0.05  # the background's lightness and hue vary by these to either side
+SHADOW, SHADOW_WIDTH = 0.25, 0.04  # how dark the background is at the object's outline, and how soon that fades
+SHADING = 0.14  # how much the object's brightness varies across its radius
+TEXTURE_STEP = 0.20  # the lightness between a texture's two tones
+TEXTURE_PERIOD = 0.18  # of stripes, checks and dots
+
+_SLOTS = ("shape", *FACTORS)  # each has its own stream of chance, by its place here
+_CHUNK = 1 << 18  # pixels rendered at a time
+
+
+class SceneImages(ImageSource):
+    """Scenes 0 ... count - 1 of one split and seed."""
+
+    def __init__(
+        self, spec: str, split: str = "train", size: int = 32, count: int | None = None, seed: int = 0
+    ) -> None:
+        self.spec = spec
+        self.split = split
+        self.size = size
+        self.seed = seed
+        self.count = SPLITS[split] if count is None else count
+        self.class_names = tuple(shape.name for shape in SHAPES)
+        self._labels = (self._uniform(torch.arange(self.count), "shape") * len(SHAPES)).long()
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def labels(self) -> Tensor:
+        """int64, shape (N,): the shapes' places in `class_names`."""
+        return self._labels
+
+    def factors(self, indices: Sequence[int] | Tensor) -> dict[str, Tensor]:
+        """The value of every one of `FACTORS` for these scenes, shape (n,): float32, int64 or bool by its kind."""
+        places = torch.as_tensor(indices, dtype=torch.int64)
+        values = {}
+        for name, factor in FACTORS.items():
+            uniform = self._uniform(places, name)
+            match factor.kind:
+                case "binary":
+                    values[name] = uniform < 0.5
+                case "categorical":
+                    values[name] = (uniform * len(factor.names)).long()
+                case _:
+                    values[name] = (factor.low + uniform * (factor.high - factor.low)).float()
+        return values
+
+    def decode(self, index: int) -> Tensor:
+        return self.render([index])[0]
+
+    def read(self, indices: Sequence[int]) -> list[Tensor | BrokenImage]:
+        return list(self.render(indices))
+
+    def render(self, indices: Sequence[int] | Tensor) -> Tensor:
+        """These scenes as uint8, n x 3 x size x size."""
+        places = torch.as_tensor(indices, dtype=torch.int64)
+        chunk = max(1, _CHUNK // self.size**2)
+        parts = [render(self.labels[p], self.factors(p), self.size) for p in torch.split(places, chunk)]
+        return torch.cat([(part * 255).round_().to(torch.uint8) for part in parts])
+
+    def fingerprint(self) -> str:
+        """Of some scenes as they are rendered, so that a change of the renderer shows."""
+        probe = self.render(range(min(len(self), 16))).numpy().tobytes()
+        return f"{self.spec}#{len(self)}#{hashlib.sha256(probe).hexdigest()[:16]}"
+
+    def _uniform(self, indices: Tensor, slot: str) -> Tensor:
+        """float64 in [0, 1), shape (n,): a hash of (seed, split, slot, index)."""
+        mixed = np.zeros(len(indices), np.uint64)
+        for part in (self.seed, list(SPLITS).index(self.split), _SLOTS.index(slot), indices.numpy()):
+            mixed = _mix(mixed + np.asarray(part, np.uint64))
+        return torch.from_numpy((mixed >> np.uint64(11)) * 2.0**-53)
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """One step of SplitMix64 (Steele, Lea and Flood 2014) from each state, an array of uint64, which wraps."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
+
+
+def render(shapes: Tensor, factors: dict[str, Tensor], size: int) -> Tensor:
+    """Scenes from shapes (int64, (n,)) and a value for each of `FACTORS`: float in [0, 1], n x 3 x size x size."""
+    f = {name: value.view(-1, 1, 1) for name, value in factors.items()}
+    steps = (torch.arange(size) + 0.5) / size - 0.5
+    y, x = torch.meshgrid(-steps, steps, indexing="ij")
+    image = _background(f, x, y)
+    image = _with_object(image, shapes, f, x, y)
+    chosen = factors["distractor"].nonzero()[:, 0]
+    if len(chosen):
+        image[chosen] = _with_distractor(image[chosen], {name: value[chosen] for name, value in f.items()}, x, y)
+    return image.clamp_(0, 1)
+
+
+def _background(f: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    lightness = f["brightness"] - f["contrast"] / 2
+    dark = oklch(lightness - GRADIENT, BACKGROUND_CHROMA, f["background_hue"] - GRADIENT_HUE)
+    light = oklch(lightness + GRADIENT, BACKGROUND_CHROMA, f["background_hue"] + GRADIENT_HUE)
+    along = x * _cos(f["gradient_direction"]) + y * _sin(f["gradient_direction"])
+    return torch.lerp(dark, light, (0.5 + along / 1.2).clamp_(0, 1)[:, None])
+
+
+def _with_object(image: Tensor, shapes: Tensor, f: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    size = image.shape[-1]
+    dx, dy = x - f["x"], y - f["y"]
+    cos, sin = _cos(f["rotation"]), _sin(f["rotation"])
+    u, v = dx * cos + dy * sin, dy * cos - dx * sin
+    u = torch.where(f["mirror"], -u, u)
+    distance = _distance(shapes, u / f["scale"], v / f["scale"]) * f["scale"]
+    shadow = SHADOW * torch.exp(distance.clamp(min=0) / -SHADOW_WIDTH)
+    lightness = f["brightness"] + f["contrast"] / 2
+    ground = oklch(lightness + TEXTURE_STEP / 4, OBJECT_CHROMA, f["hue"])
+    marks = oklch(lightness - TEXTURE_STEP * 3 / 4, OBJECT_CHROMA, f["hue"])
+    surface = torch.lerp(ground, marks, _texture(f["texture"], u, v, size)[:, None])
+    shading = 1 + SHADING * ((dy - dx) / f["scale"]).clamp_(-1.4, 1.4)  # lit from the upper left
+    return torch.lerp(image * (1 - shadow)[:, None], surface * shading[:, None], _cover(distance, size)[:, None])
+
+
+def _with_distractor(image: Tensor, f: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """It lies in front of the object, upright and in one colour."""
+    scale = f["distractor_scale"]
+    u, v = (x - f["distractor_x"]) / scale, (y - f["distractor_y"]) / scale
+    distance = _distance(f["distractor_shape"].flatten(), u, v) * scale
+    colour = oklch(f["brightness"] + 0.1, OBJECT_CHROMA, f["distractor_hue"])
+    return torch.lerp(image, colour, _cover(distance, image.shape[-1])[:, None])
+
+
+def oklch(lightness: Tensor, chroma: float, hue: Tensor) -> Tensor:
+    """sRGB in [0, 1] of OKLCH colours (Ottosson 2020), n x 1 x 1 each and the hue in turns: n x 3 x 1 x 1."""
+    a, b = chroma * _cos(hue), chroma * _sin(hue)
+    l3 = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    m3 = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    s3 = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    red = 4.0767416621 * l3 - 3.3077115913 * m3 + 0.2309699292 * s3
+    green = -1.2684380046 * l3 + 2.6097574011 * m3 - 0.3413193965 * s3
+    blue = -0.0041960863 * l3 - 0.7034186147 * m3 + 1.7076147010 * s3
+    linear = torch.stack([red, green, blue], 1).clamp(0, 1)
+    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-9) ** (1 / 2.4) - 0.055)
+
+
+def _sin(turns: Tensor) -> Tensor:
+    return torch.sin(2 * math.pi * turns)
+
+
+def _cos(turns: Tensor) -> Tensor:
+    return torch.cos(2 * math.pi * turns)
+
+
+def _cover(distance: Tensor, size: int) -> Tensor:
+    """How much of each pixel lies inside: the distance, in pixels, as a ramp one pixel wide."""
+    return (0.5 - distance * size).clamp_(0, 1)
+
+
+def _distance(shapes: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """The distances to these shapes, n x size x size, from coordinates in units of their radii."""
+    distance = torch.empty_like(x)
+    for kind, shape in enumerate(SHAPES):
+        chosen = (shapes == kind).nonzero()[:, 0]
+        if len(chosen):
+            distance[chosen] = shape.distance(x[chosen], y[chosen])
+    return distance
+
+
+def _texture(kinds: Tensor, x: Tensor, y: Tensor, size: int) -> Tensor:
+    """How much of each pixel has the texture's second tone."""
+    # How far from the middle of the texture's period, in each direction
+    from_x, from_y = (((w / TEXTURE_PERIOD).remainder(1) - 0.5).abs() * TEXTURE_PERIOD for w in (x, y))
+    stripes, across = (_cover(w - TEXTURE_PERIOD / 4, size) for w in (from_x, from_y))
+    checks = stripes + across - 2 * stripes * across
+    dots = _cover(torch.hypot(from_x, from_y) - 0.3 * TEXTURE_PERIOD, size)
+    plain = torch.zeros_like(x)
+    return torch.where(kinds == 1, stripes, torch.where(kinds == 2, checks, torch.where(kinds == 3, dots, plain)))
+
+
+def open_source(rest: str, spec: str) -> SceneImages:
+    first, *others = [part.strip() for part in rest.split(",")]
+    if "=" in first:
+        first, others = "", [first, *others]
+    split = first or "train"
+    if split not in SPLITS:
+        raise unknown(f"split in {spec}", split, SPLITS)
+    options: dict[str, int] = {}
+    limits = {"size": (8, 1024), "count": (1, 10_000_000), "seed": (0, (1 << 31) - 1)}
+    for part in others:
+        name, _, value = part.partition("=")
+        if name not in limits:
+            raise unknown(f"option in {spec}", name, limits)
+        low, high = limits[name]
+        if name in options or not (value.isascii() and value.isdigit() and low <= int(value) <= high):
+            raise UnlogitError(f"{spec}: {name} must be given once, a whole number from {low} to {high}")
+        options[name] = int(value)
+    return SceneImages(spec, split, **options)

@@ -1,0 +1,98 @@
+"""The paper's discriminator D(x, z) = (w1 + W2 z) . Psi(x) (equation 2): BigGAN's, with a projection of the logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlogit.networks.generator import check_size
+from unlogit.networks.layers import Attention, conv, conv_downsampled, linear
+
+# Output widths of the blocks from full resolution down, in units of `channels`; the last block keeps its resolution.
+WIDTHS = {32: (2, 4, 8, 8), 64: (2, 4, 8, 16, 16), 128: (1, 2, 4, 8, 16, 16)}
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Which discriminator, and its shape."""
+
+    kind: Literal["paper", "projected"] = "paper"
+    """"paper" learns from pixels (BigGAN's); "projected" has heads on the feature maps of a frozen network."""
+    channels: int = 96
+    """"paper": width unit; the paper's code base uses 96."""
+    attention: int | None = 32
+    """"paper": resolution of the self-attention layer; None for none."""
+    network: str = "packaged:efficientnet_lite0?size=96"
+    """"projected": the frozen network, a classifier as source:name; it resizes by itself."""
+    maps: tuple[str, ...] = ("blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate")
+    """"projected": its modules whose outputs are judged; from each size of map one head, "penultimate" as a vector."""
+    widths: tuple[int, ...] = (64, 64, 128, 128)
+    """"projected": channels after the fixed random mixes, one a spatial map."""
+
+
+class DiscriminatorBlock(nn.Module):
+    """Residual block: ReLU, 3x3, ReLU, 3x3, average pool; shortcut 1x1, average pool."""
+
+    def __init__(self, inputs: int, outputs: int, *, down: bool, first: bool) -> None:
+        super().__init__()
+        self.down, self.first = down, first
+        self.conv1 = conv(inputs, outputs, 3, spectral_norm=True)
+        self.conv2 = conv(outputs, outputs, 3, spectral_norm=True)
+        self.shortcut = conv(inputs, outputs, 1, spectral_norm=True) if down or inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(x if self.first else F.relu(x))
+        if not self.down:
+            return self.conv2(F.relu(h)) + self.shortcut(x)
+        # A 1x1 convolution and average pooling commute.
+        return conv_downsampled(F.relu(h), self.conv2) + self.shortcut(F.avg_pool2d(x, 2))
+
+
+class Discriminator(nn.Module):
+    """From pixels and a representation to a score.
+
+    Args:
+        representation: its length K.
+        size: side of the pictures: 32, 64 or 128.
+    """
+
+    def __init__(self, representation: int, size: int, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        check_size(size, WIDTHS)
+        widths = [3, *(config.channels * w for w in WIDTHS[size])]
+        last = len(widths) - 2
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(i, o, down=at < last, first=at == 0)
+            for at, (i, o) in enumerate(zip(widths, widths[1:], strict=False))
+        )
+        self.attention = nn.ModuleDict()
+        if config.attention is not None:
+            resolutions = [size >> (i + 1) for i in range(last)]
+            check_size(config.attention, resolutions)
+            at = resolutions.index(config.attention)
+            self.attention[str(at)] = Attention(widths[at + 1], spectral_norm=True)
+        self.unconditional = linear(widths[-1], 1, spectral_norm=True)
+        self.projection = linear(representation, widths[-1], spectral_norm=True, bias=False)
+
+    def frozen(self, pixels: Tensor) -> list[Tensor]:
+        """The part without trained parameters: here the pictures themselves."""
+        return [pixels]
+
+    def judge(self, seen: list[Tensor], representation: Tensor) -> list[Tensor]:
+        """Scores of what `frozen` returned: one tensor, N."""
+        (pixels,) = seen
+        x = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if str(i) in self.attention:
+                x = self.attention[str(i)](x)
+        psi = F.relu(x).sum((2, 3))
+        return [self.unconditional(psi).squeeze(1) + (self.projection(representation) * psi).sum(1)]
+
+    def forward(self, pixels: Tensor, representation: Tensor) -> list[Tensor]:
+        """Pixels N x 3 x S x S in [0, 1], standardised representation N x K; one tensor of scores, N."""
+        return self.judge(self.frozen(pixels), representation)

@@ -1,0 +1,137 @@
+"""The paper's generator G(z, eps): BigGAN conditioned on a representation (Teterwak et al. 2021, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlogit.errors import UnlogitError
+from unlogit.networks.layers import Attention, ConditionalBatchNorm, Normalise, conv, linear, upsampled_conv
+
+# Widths of the feature maps from 4x4 up, in units of `channels`. 128: compare_gan; 64: BigGAN's plan at that size.
+WIDTHS = {32: (8, 8, 4, 2), 64: (16, 16, 8, 4, 2), 128: (16, 16, 8, 4, 2, 1)}
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Shape of the generator."""
+
+    size: int = 64
+    """Side of the reconstruction in pixels: 32, 64 or 128."""
+    channels: int = 96
+    """Width unit; the paper's code base uses 96."""
+    noise: int = 120
+    """Length of the noise vector; split evenly over the first layer and the blocks."""
+    embedding: int | None = None
+    """Length of a linear embedding of the representation, shared by all layers; None feeds it to every layer whole."""
+    hidden: int | None = 32
+    """Width of the two-layer MLPs of conditional batch-norm; None for BigGAN's linear, class-conditional form."""
+    attention: int | None = 32
+    """Resolution of the self-attention layer; None for none."""
+    spectral_norm: bool = True
+    """Spectral normalisation of convolutions and the first layer (not of the conditioning)."""
+
+    def __post_init__(self) -> None:
+        check_size(self.size, WIDTHS)
+        parts = len(WIDTHS[self.size])
+        if self.noise % parts:
+            raise UnlogitError(f"generator noise {self.noise} at {self.size} px: must be a multiple of {parts}, one chunk a layer")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(self.channels * w for w in WIDTHS[self.size])
+
+
+def check_size(size: int, allowed: Iterable[int]) -> None:
+    """Raise `UnlogitError` for a resolution that has no channel plan."""
+    if size not in tuple(allowed):
+        raise UnlogitError(f"image size {size}: must be one of {', '.join(map(str, allowed))}")
+
+
+class GeneratorBlock(nn.Module):
+    """Residual block that doubles the resolution: norm, ReLU, up, 3x3, norm, ReLU, 3x3; shortcut up, 1x1."""
+
+    def __init__(self, inputs: int, outputs: int, condition: int, config: GeneratorConfig) -> None:
+        super().__init__()
+        sn = config.spectral_norm
+        self.norm1 = ConditionalBatchNorm(inputs, condition, config.hidden)
+        self.conv1 = conv(inputs, outputs, 3, spectral_norm=sn)
+        self.norm2 = ConditionalBatchNorm(outputs, condition, config.hidden)
+        self.conv2 = conv(outputs, outputs, 3, spectral_norm=sn)
+        self.shortcut = conv(inputs, outputs, 1, spectral_norm=sn)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = upsampled_conv(F.relu(self.norm1(x, condition)), self.conv1)
+        h = self.conv2(F.relu(self.norm2(h, condition)))
+        # A 1x1 convolution and nearest up-sampling commute: a quarter of the work below.
+        return h + F.interpolate(self.shortcut(x), scale_factor=2)
+
+
+class Generator(nn.Module):
+    """From a representation and noise to pixels.
+
+    Args:
+        representation: its length K.
+    """
+
+    def __init__(self, representation: int, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.widths
+        self.chunk = config.noise // len(widths)
+        embedded = config.embedding or representation
+        self.embed = (
+            linear(representation, embedded, spectral_norm=False, bias=False) if config.embedding else nn.Identity()
+        )
+        self.first = linear(self.chunk, 16 * widths[0], spectral_norm=config.spectral_norm)
+        self.blocks = nn.ModuleList(
+            GeneratorBlock(i, o, embedded + self.chunk, config) for i, o in zip(widths, widths[1:], strict=False)
+        )
+        self.attention = nn.ModuleDict()
+        if config.attention is not None:
+            resolutions = [8 << i for i in range(len(self.blocks))]
+            check_size(config.attention, resolutions)
+            at = resolutions.index(config.attention)
+            self.attention[str(at)] = Attention(widths[at + 1], spectral_norm=config.spectral_norm)
+        self.last_norm = Normalise(widths[-1])
+        self.last_gain = nn.Parameter(torch.ones(widths[-1]))
+        self.last_bias = nn.Parameter(torch.zeros(widths[-1]))
+        self.last = conv(widths[-1], 3, 3, spectral_norm=config.spectral_norm)
+
+    def forward(self, representation: Tensor, noise: Tensor) -> Tensor:
+        """Standardised representation, N x K, and noise from N(0, 1), N x `config.noise`; pixels N x 3 x S x S in [0, 1]."""
+        chunks = noise.split(self.chunk, dim=1)
+        embedded = self.embed(representation)
+        x = self.first(chunks[0]).view(len(noise), -1, 4, 4).contiguous(memory_format=torch.channels_last)
+        for i, (block, chunk) in enumerate(zip(self.blocks, chunks[1:], strict=True)):
+            x = block(x, torch.cat([embedded, chunk], dim=1))
+            if str(i) in self.attention:
+                x = self.attention[str(i)](x)
+        x = self.last_norm(x) * self.last_gain.view(1, -1, 1, 1) + self.last_bias.view(1, -1, 1, 1)
+        return (torch.tanh(self.last(F.relu(x))).float() + 1) / 2
+
+
+@torch.no_grad()
+def standing_statistics(generator: Generator, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Replace the batch-norm statistics that evaluation uses by averages over (representation, noise) batches.
+
+    "Standing statistics" (Brock et al. 2018, appendix D): passes in training mode with the final, averaged weights.
+    """
+    norms = [m for m in generator.modules() if isinstance(m, Normalise)]
+    was_training = generator.training
+    # Spectral norm stays in evaluation mode: its vectors belong to the weights.
+    generator.eval()
+    for norm in norms:
+        norm.batches.zero_()
+        norm.accumulate = True
+        norm.train()
+    for representation, noise in batches:
+        generator(representation, noise)
+    for norm in norms:
+        norm.accumulate = False
+        assert norm.batches > 0, "standing statistics need at least one batch"
+    generator.train(was_training)

@@ -1,0 +1,147 @@
+"""The parts that generator and discriminator are made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm as apply_spectral_norm
+
+from unlogit import distributed
+
+
+def build(layer: nn.Module, spectral_norm: bool) -> nn.Module:
+    """Orthogonal weights and zero biases (Brock et al. 2018), then spectral normalisation where asked.
+
+    Spectral norm: one power iteration a training pass (Miyato et al. 2018).
+    """
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    nn.init.orthogonal_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return apply_spectral_norm(layer, eps=1e-6) if spectral_norm else layer
+
+
+def conv(inputs: int, outputs: int, kernel: int, *, spectral_norm: bool, bias: bool = True) -> nn.Module:
+    """Convolution that keeps the resolution."""
+    return build(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias), spectral_norm)
+
+
+def linear(inputs: int, outputs: int, *, spectral_norm: bool, bias: bool = True) -> nn.Module:
+    return build(nn.Linear(inputs, outputs, bias=bias), spectral_norm)
+
+
+def _shifted_sum(weight: Tensor) -> Tensor:
+    """Sum of a 3x3 kernel's four shifts on a 4x4 support: the 3x3 kernel applied to 2x2 boxes."""
+    w = F.pad(weight, (1, 1, 1, 1))
+    return w[:, :, :-1, :-1] + w[:, :, 1:, :-1] + w[:, :, :-1, 1:] + w[:, :, 1:, 1:]
+
+
+def upsampled_conv(x: Tensor, layer: nn.Module) -> Tensor:
+    """`layer` (3x3) after nearest up-sampling by 2, exactly, with 16 instead of 36 multiplications an input unit.
+
+    Both are linear and local: together they are one transposed 4x4 convolution of stride 2.
+    """
+    assert isinstance(layer, nn.Conv2d)
+    if x.shape[-1] < 8:  # Too small to be worth the kernel's folding.
+        return layer(F.interpolate(x, scale_factor=2))
+    weight = _shifted_sum(layer.weight).flip(2, 3).transpose(0, 1)
+    return F.conv_transpose2d(x, weight, layer.bias, stride=2, padding=1)
+
+
+def conv_downsampled(x: Tensor, layer: nn.Module) -> Tensor:
+    """`layer` (3x3) before average pooling by 2, exactly: one 4x4 convolution of stride 2."""
+    assert isinstance(layer, nn.Conv2d)
+    return F.conv2d(x, _shifted_sum(layer.weight) / 4, layer.bias, stride=2, padding=1)
+
+
+class Normalise(nn.Module):
+    """Batch normalisation without gain and bias, over all ranks, with standing statistics for evaluation.
+
+    Training mode uses the batch's own statistics: E and S of the paper's equation 3, over all units of a channel and
+    all inputs of the (global) batch. Evaluation mode uses the statistics accumulated by `standing_statistics`, as
+    compare_gan does, and not a running average, which would belong to older weights than the averaged ones.
+    """
+
+    mean: Tensor
+    var: Tensor
+    batches: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.accumulate = False
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        self.register_buffer("batches", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return F.batch_norm(x, self.mean, self.var, eps=self.eps)
+        if self.accumulate:
+            self._accumulate(x)
+        if self.accumulate or distributed.world_size() == 1:
+            return F.batch_norm(x, None, None, training=True, eps=self.eps)
+        # SyncBatchNorm does not run on the CPU; ranks hold equal shares, so that plain means of means are exact.
+        mean = distributed.differentiable_mean(x.float().mean((0, 2, 3)))
+        centred = x - mean.to(x.dtype).view(1, -1, 1, 1)
+        var = distributed.differentiable_mean(centred.float().square().mean((0, 2, 3)))
+        return centred * (var + self.eps).rsqrt().to(x.dtype).view(1, -1, 1, 1)
+
+    @torch.no_grad()
+    def _accumulate(self, x: Tensor) -> None:
+        var, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        self.batches += 1
+        self.mean += (mean - self.mean) / self.batches
+        self.var += (var - self.var) / self.batches
+
+
+class ConditionalBatchNorm(nn.Module):
+    """y' = gamma(c) (y - E[y]) / S[y] + beta(c): the paper's equation 3.
+
+    Args:
+        channels: of y.
+        condition: length of the vector c, the representation joined with this layer's noise chunk.
+        hidden: width of the two-layer MLPs that the paper uses ("self-modulation" in compare_gan: 32, ReLU, gamma
+            starting at 1). None is BigGAN's class-conditional form, one linear map without bias each.
+    """
+
+    def __init__(self, channels: int, condition: int, hidden: int | None) -> None:
+        super().__init__()
+        self.normalise = Normalise(channels)
+        # Never spectrally normalised: bounded gains have been reported to cripple the generator.
+        if hidden is None:
+            self.hidden: nn.Module = nn.Identity()
+            self.gamma = linear(condition, channels, spectral_norm=False, bias=False)
+            self.beta = linear(condition, channels, spectral_norm=False, bias=False)
+        else:
+            self.hidden = nn.Sequential(linear(condition, hidden, spectral_norm=False), nn.ReLU())
+            self.gamma = linear(hidden, channels, spectral_norm=False)
+            self.beta = linear(hidden, channels, spectral_norm=False)
+
+    def forward(self, y: Tensor, condition: Tensor) -> Tensor:
+        hidden = self.hidden(condition)
+        gamma = 1 + self.gamma(hidden)
+        beta = self.beta(hidden)
+        return torch.addcmul(beta[:, :, None, None], self.normalise(y), gamma[:, :, None, None])
+
+
+class Attention(nn.Module):
+    """Self-attention with a learned gate that starts at zero (Zhang et al. 2019, SAGAN; sizes of BigGAN)."""
+
+    def __init__(self, channels: int, *, spectral_norm: bool) -> None:
+        super().__init__()
+        self.query = conv(channels, channels // 8, 1, spectral_norm=spectral_norm, bias=False)
+        self.key = conv(channels, channels // 8, 1, spectral_norm=spectral_norm, bias=False)
+        self.value = conv(channels, channels // 2, 1, spectral_norm=spectral_norm, bias=False)
+        self.out = conv(channels // 2, channels, 1, spectral_norm=spectral_norm, bias=False)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        query = self.query(x).flatten(2).transpose(1, 2)
+        key = F.max_pool2d(self.key(x), 2).flatten(2).transpose(1, 2)
+        value = F.max_pool2d(self.value(x), 2).flatten(2).transpose(1, 2)
+        # Unscaled scores, as in SAGAN.
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return x + self.gate * self.out(attended.transpose(1, 2).reshape(n, -1, h, w))

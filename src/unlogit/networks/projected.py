@@ -1,0 +1,109 @@
+"""A discriminator on a frozen network's features: Projected GANs (Sauer et al. 2021) with the paper's projection.
+
+Departs from Sauer et al. in that every head is also conditioned, on the representation, by the inner product of the
+paper's equation 2, and that heads have no batch-norm: real and fake would share one batch in the D step but not in
+the G step, which makes two different discriminators.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlogit.classifiers import Classifier, open_classifier
+from unlogit.errors import UnlogitError
+from unlogit.networks.discriminator import DiscriminatorConfig
+from unlogit.networks.layers import build, linear
+
+
+class Head(nn.Module):
+    """Scores one feature map: strided 3x3 convolutions down to a vector Psi, then (w1 + W2 z) . Psi / sqrt(width)."""
+
+    def __init__(self, channels: int, side: int, representation: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        while side > 4:
+            layers += [build(nn.Conv2d(channels, channels, 3, stride=2, padding=1), True), nn.LeakyReLU(0.2)]
+            side = (side + 1) // 2
+        if side > 1:
+            layers += [build(nn.Conv2d(channels, channels, side), True), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.unconditional = linear(channels, 1, spectral_norm=True)
+        self.projection = linear(representation, channels, spectral_norm=True, bias=False)
+        self.scale = channels**-0.5
+
+    def forward(self, features: Tensor, representation: Tensor) -> Tensor:
+        psi = self.layers(features)
+        return self.unconditional(psi).squeeze(1) + self.scale * (self.projection(representation) * psi).sum(1)
+
+
+class ProjectedDiscriminator(nn.Module):
+    """Heads on fixed random mixes of the feature maps of a frozen network.
+
+    Spatial maps are mixed over channels by fixed random 1x1 convolutions and over scales by a fixed random top-down
+    pass of 3x3 convolutions. A tapped vector ("penultimate") is only normalised to length sqrt(width): its head is
+    the linear discriminator in the space from which the classifier reads its logits.
+
+    Args:
+        representation: its length K.
+        size: side of the pictures.
+        seed: of the fixed random mixes.
+    """
+
+    def __init__(self, representation: int, size: int, config: DiscriminatorConfig, seed: int = 0) -> None:
+        super().__init__()
+        # Not a submodule: the frozen network's weights are not part of what is trained or saved.
+        self._network: list[Classifier] = [open_classifier(config.network)]
+        self.maps = config.maps
+        with torch.no_grad():
+            found = self._network[0].features(torch.zeros(1, 3, size, size), self.maps)
+        spatial = [found[m] for m in self.maps if found[m].ndim == 4]
+        vectors = [found[m] for m in self.maps if found[m].ndim == 2]
+        if len(spatial) != len(config.widths) or len(spatial) + len(vectors) != len(self.maps):
+            raise UnlogitError(
+                f"projected discriminator: {len(spatial)} spatial maps among {', '.join(self.maps)}, "
+                f"but {len(config.widths)} widths: give one width a spatial map"
+            )
+        generator = torch.Generator().manual_seed(seed)
+        widths = config.widths
+        self.mixes, self.downs = nn.ParameterList(), nn.ParameterList()
+        for i, (features, width) in enumerate(zip(spatial, widths, strict=True)):
+            self.mixes.append(_fixed(width, features.shape[1], 1, generator))
+            # From the next coarser map, which has been mixed before.
+            coarser = widths[i + 1] if i + 1 < len(widths) else width
+            self.downs.append(_fixed(width, coarser, 3, generator))
+        self.heads = nn.ModuleList(
+            [Head(width, features.shape[-1], representation) for features, width in zip(spatial, widths, strict=True)]
+            + [Head(vector.shape[1], 1, representation) for vector in vectors]
+        )
+
+    def frozen(self, pixels: Tensor) -> list[Tensor]:
+        """The part without trained parameters: the mixed feature maps, one for each head."""
+        found = self._network[0].features(pixels, self.maps)
+        spatial = [found[m] for m in self.maps if found[m].ndim == 4]
+        mixed = [F.conv2d(features, mix) for features, mix in zip(spatial, self.mixes, strict=True)]
+        for i in reversed(range(len(mixed) - 1)):
+            coarser = F.conv2d(mixed[i + 1], self.downs[i], padding=1)
+            up = F.interpolate(coarser, mixed[i].shape[-2:], mode="bilinear", align_corners=False)
+            mixed[i] = (mixed[i] + up) * 0.5**0.5
+        # Each map to unit mean square: the heads see one scale whatever the network.
+        mixed = [F.layer_norm(m, m.shape[1:]) for m in mixed]
+        return mixed + [F.layer_norm(found[m], found[m].shape[1:]) for m in self.maps if found[m].ndim == 2]
+
+    def judge(self, seen: list[Tensor], representation: Tensor) -> list[Tensor]:
+        """Scores of what `frozen` returned: one tensor, N, a head."""
+        return [head(features, representation) for head, features in zip(self.heads, seen, strict=True)]
+
+    def forward(self, pixels: Tensor, representation: Tensor) -> list[Tensor]:
+        """Pixels N x 3 x S x S in [0, 1], standardised representation N x K; one tensor of scores, N, a head."""
+        return self.judge(self.frozen(pixels), representation)
+
+    def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
+        self._network[0]._apply(fn)
+        return super()._apply(fn, recurse)
+
+
+def _fixed(outputs: int, inputs: int, kernel: int, generator: torch.Generator) -> nn.Parameter:
+    weight = torch.randn(outputs, inputs, kernel, kernel, generator=generator) / (inputs * kernel**2) ** 0.5
+    return nn.Parameter(weight, requires_grad=False)

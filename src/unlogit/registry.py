@@ -1,0 +1,35 @@
+"""A folder is a registry: every module in it without a leading underscore is one named thing.
+
+Adding a source, a method or an analysis is adding one file; nothing else lists them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from unlogit.errors import UnlogitError, unknown
+
+
+def names(package: str) -> list[str]:
+    """The public module names of a package, sorted."""
+    path = importlib.import_module(package).__path__
+    return sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+
+
+def module(package: str, name: str, kind: str) -> ModuleType:
+    """The module called `name` in `package`; raises `UnlogitError` that lists the known names."""
+    known = names(package)
+    if name not in known:
+        raise unknown(kind, name, known)
+    return importlib.import_module(f"{package}.{name}")
+
+
+def split(spec: str, kind: str, package: str) -> tuple[ModuleType, str]:
+    """`prefix:rest` as (module, rest); raises `UnlogitError` where there is no or an unknown prefix."""
+    prefix, colon, rest = spec.partition(":")
+    if not colon:
+        examples = ", ".join(f"{name}:" for name in names(package))
+        raise UnlogitError(f"{kind} '{spec}' has no source prefix: write it as source:name, with one of {examples}")
+    return module(package, prefix, f"{kind} prefix"), rest

@@ -1,0 +1,129 @@
+"""A representation: what is left of a picture at one tap of a frozen classifier, and its standardisation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlogit.classifiers import Classifier
+from unlogit.images import Batch, ImageSource, View
+
+FLOOR = 1e-3
+
+
+class Representation(nn.Module):
+    """A tap of a classifier, with a fixed affine standardisation, (raw - shift) / scale, dimension by dimension.
+
+    Users manipulate raw values; inverters standardise them inside. Raw logits have a norm far above a one-hot's, with
+    which a projection discriminator swamps the hinge margin; dividing each vector by its own norm instead would
+    delete the scale and shift that the paper studies.
+
+    Args:
+        tap: "logits"; "label", the one-hot of the predicted class; "softmax"; "penultimate"; or the name of a module,
+            whose spatial map is averaged over positions.
+        shift, scale: the constants, length K each; without them identity until `fit`.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, classifier: Classifier, tap: str = "logits", shift: Tensor | None = None, scale: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.tap = tap
+        # A probe, since the length of an arbitrary module's output is known only by running it.
+        dim = self.raw(torch.zeros(1, 3, 32, 32, device=classifier.mean.device)).shape[1]
+        self.register_buffer("shift", torch.zeros(dim) if shift is None else shift)
+        self.register_buffer("scale", torch.ones(dim) if scale is None else scale)
+        assert self.shift.shape == self.scale.shape == (dim,), (self.shift.shape, self.scale.shape, dim)
+
+    @property
+    def dim(self) -> int:
+        """Length K of the representation."""
+        return len(self.shift)
+
+    @torch.no_grad()
+    def raw(self, pixels: Tensor) -> Tensor:
+        """N x K, float32, of pixels N x 3 x H x W in [0, 1]."""
+        named = "logits" if self.tap in ("label", "softmax") else self.tap
+        value = self.classifier.features(pixels, [named])[named].float()
+        if self.tap == "label":
+            return F.one_hot(value.argmax(1), value.shape[1]).float()
+        if self.tap == "softmax":
+            return value.softmax(1)
+        return value.mean((2, 3)) if value.ndim == 4 else value
+
+    forward = raw
+
+    def standardise(self, raw: Tensor) -> Tensor:
+        """What inverters are conditioned on: (raw - shift) / scale."""
+        return (raw - self.shift) / self.scale
+
+    def fit(self, batches: Iterable[Tensor]) -> Representation:
+        """Estimate the constants on batches of training pictures; returns itself.
+
+        Shift is the mean and scale the standard deviation of each dimension, floored at a thousandth of the mean
+        deviation. A one-hot label is left as it is.
+        """
+        if self.tap == "label":
+            return self
+        raw = torch.cat([self.raw(pixels) for pixels in batches])
+        deviation, mean = torch.std_mean(raw, dim=0)
+        self.shift.copy_(mean)
+        self.scale.copy_(deviation.clamp(min=max(FLOOR * float(deviation.mean()), 1e-12)))
+        return self
+
+
+class RepresentationCache:
+    """Raw representations of a source's pictures, each computed at most once, in a file that processes share.
+
+    Only countable views can be cached; with random crops every batch is computed. Rows are float16: a relative error
+    of 5e-4, far below what the standardised generator notices.
+
+    Args:
+        folder: where the files are kept; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None, representation: Representation, source: ImageSource, view: View) -> None:
+        self.representation = representation
+        self._rows: np.memmap | None = None  # type: ignore[type-arg]
+        if folder is None or not view.countable or representation.tap == "label":
+            return
+        rest = (source.fingerprint(), repr(view), representation.tap, representation.dim)
+        key = hashlib.sha256(repr((representation.classifier.fingerprint(), *rest)).encode()).hexdigest()[:24]
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = 2 * len(source)
+        self._rows = _shared(folder / f"{key}.float16", np.float16, (rows, representation.dim))
+        self._filled = _shared(folder / f"{key}.filled", np.uint8, (rows,))
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Raw representations of a batch, N x K, on the CPU."""
+        if self._rows is None:
+            return self._live(batch.images)
+        at = (2 * batch.indices + batch.flipped.long()).numpy()
+        missing = np.flatnonzero(self._filled[at] == 0)
+        if len(missing):
+            self._rows[at[missing]] = self._live(batch.images[missing]).numpy()
+            # After the row itself: another process may read it as soon as it is marked.
+            self._filled[at[missing]] = 1
+        return torch.from_numpy(self._rows[at]).float()
+
+    def _live(self, images: Tensor) -> Tensor:
+        return self.representation.raw(images.to(self.representation.shift.device)).cpu()
+
+
+def _shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:  # type: ignore[type-arg]
+    """A memory-mapped file of zeros that is made once; a sparse file, so that unused rows take no disk."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    with path.open("ab") as handle:
+        if handle.tell() < size:
+            handle.truncate(size)
+    return np.memmap(path, dtype, "r+", shape=shape)

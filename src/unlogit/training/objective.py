@@ -1,0 +1,42 @@
+"""The whole objective: the D loss, the G loss, and the coarse-layout loss of the two aids.
+
+Scores are lists, one tensor a head; the paper's discriminator has one head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Hinge: E max(-1, D(fake)) - E min(1, D(real)) (section 3 of the paper), a mean over heads.
+
+    The usual hinge, E relu(1 + D(fake)) + E relu(1 - D(real)), less its constant 2: the minimum is -2.
+    """
+    heads = [f.clamp(min=-1).mean() - r.clamp(max=1).mean() for r, f in zip(real, fake, strict=True)]
+    return torch.stack(heads).mean()
+
+
+def generator_loss(fake: Sequence[Tensor]) -> Tensor:
+    """-E D(fake) (section 3 of the paper), a mean over heads."""
+    return -torch.stack([f.mean() for f in fake]).mean()
+
+
+def mirror_average(images: Tensor, side: int = 8) -> Tensor:
+    """Coarse colours, N x 3 x side x side, averaged with their mirror image, which classifiers learn to ignore."""
+    coarse = F.adaptive_avg_pool2d(images, side)
+    return (coarse + coarse.flip(3)) / 2
+
+
+def layout_loss(fake: Tensor, real: Tensor) -> Tensor:
+    """Squared error of the mirror-averaged 8 x 8 colours, pixels in the range [-1, 1]."""
+    return F.mse_loss(2 * mirror_average(fake), 2 * mirror_average(real))
+
+
+def warm_start_loss(fake: Tensor, real: Tensor) -> Tensor:
+    """Layout loss + 0.3 x absolute error of the half-size picture, pixels in the range [-1, 1]."""
+    return layout_loss(fake, real) + 0.3 * F.l1_loss(2 * F.avg_pool2d(fake, 2), 2 * F.avg_pool2d(real, 2))

@@ -1,0 +1,144 @@
+"""Generator and discriminator: published sizes, exact rewrites, and an independent reading of equations 2 and 3."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from unlogit.errors import UnlogitError
+from unlogit.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, standing_statistics
+from unlogit.networks.layers import ConditionalBatchNorm, Normalise, conv, conv_downsampled, upsampled_conv
+
+SMALL = GeneratorConfig(size=32, channels=8, noise=16, attention=16)
+
+
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_the_class_conditional_128_px_form_has_the_published_sizes() -> None:
+    """BigGAN at 128 px, ch 96, 1,000 classes, as published with compare_gan."""
+    config = GeneratorConfig(size=128, channels=96, embedding=128, hidden=None, attention=64)
+    with torch.device("meta"):
+        generator = Generator(1000, config=_plain(config))
+        discriminator = Discriminator(1000, 128, DiscriminatorConfig(channels=96, attention=64))
+    assert count(generator) == 70_433_988
+    assert count(discriminator) == 87_982_370
+
+
+def _plain(config: GeneratorConfig) -> GeneratorConfig:
+    from dataclasses import replace
+
+    return replace(config, spectral_norm=False)
+
+
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_shapes_and_ranges_at_every_resolution(size: int) -> None:
+    torch.manual_seed(0)
+    noise = 4 * len(GeneratorConfig(size=size, noise=120).widths)
+    config = GeneratorConfig(size=size, channels=8, noise=noise, attention=16)
+    generator = Generator(10, config)
+    images = generator(torch.randn(3, 10), torch.randn(3, noise))
+    assert images.shape == (3, 3, size, size)
+    assert 0 <= images.min() and images.max() <= 1
+    (scores,) = Discriminator(10, size, DiscriminatorConfig(channels=8, attention=16))(images, torch.randn(3, 10))
+    assert scores.shape == (3,)
+
+
+def test_wrong_shapes_are_told() -> None:
+    with pytest.raises(UnlogitError, match="image size 48: must be one of 32, 64, 128"):
+        GeneratorConfig(size=48)
+    with pytest.raises(UnlogitError, match="multiple of 5"):
+        GeneratorConfig(size=64, noise=119)
+    with pytest.raises(UnlogitError, match="image size 7"):
+        Generator(10, GeneratorConfig(size=32, channels=8, noise=16, attention=7))
+
+
+def test_upsampling_and_convolution_fold_exactly() -> None:
+    torch.manual_seed(0)
+    layer = conv(6, 5, 3, spectral_norm=False).double()
+    nn.init.normal_(layer.bias)
+    x = torch.randn(2, 6, 8, 8, dtype=torch.double)
+    torch.testing.assert_close(upsampled_conv(x, layer), layer(F.interpolate(x, scale_factor=2)))
+
+
+def test_convolution_and_pooling_fold_exactly() -> None:
+    torch.manual_seed(0)
+    layer = conv(6, 5, 3, spectral_norm=False).double()
+    nn.init.normal_(layer.bias)
+    x = torch.randn(2, 6, 8, 8, dtype=torch.double)
+    torch.testing.assert_close(conv_downsampled(x, layer), F.avg_pool2d(layer(x), 2))
+
+
+def test_conditional_batch_norm_is_equation_3() -> None:
+    torch.manual_seed(0)
+    norm = ConditionalBatchNorm(4, 7, hidden=16)
+    for layer in (norm.gamma, norm.beta):
+        nn.init.normal_(layer.weight)
+        nn.init.normal_(layer.bias)
+    y, condition = torch.randn(6, 4, 5, 5) * 3 + 1, torch.randn(6, 7)
+    hidden = (condition @ norm.hidden[0].weight.T + norm.hidden[0].bias).clamp(min=0)
+    gamma = 1 + hidden @ norm.gamma.weight.T + norm.gamma.bias
+    beta = hidden @ norm.beta.weight.T + norm.beta.bias
+    mean = y.mean((0, 2, 3), keepdim=True)
+    deviation = ((y - mean).square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
+    expected = gamma[:, :, None, None] * (y - mean) / deviation + beta[:, :, None, None]
+    torch.testing.assert_close(norm(y, condition), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_discriminator_is_equation_2() -> None:
+    """D(x, z) = (w1 + W2 z) . Psi(x): affine in z, and its slope in z is W2' Psi(x)."""
+    torch.manual_seed(0)
+    d = Discriminator(5, 32, DiscriminatorConfig(channels=8, attention=None)).eval()
+    x, z = torch.rand(3, 3, 32, 32), torch.randn(3, 5, requires_grad=True)
+    (scores,) = d(x, z)
+    (slope,) = torch.autograd.grad(scores.sum(), z)
+    (at_zero,) = d(x, torch.zeros(3, 5))
+    torch.testing.assert_close(scores, at_zero + (slope * z).sum(1), rtol=1e-4, atol=1e-4)
+    assert slope.abs().max() > 1e-3
+
+
+def test_spectral_norms_are_at_most_one() -> None:
+    torch.manual_seed(0)
+    d = Discriminator(5, 32, DiscriminatorConfig(channels=8, attention=16)).train()
+    for _ in range(20):
+        d(torch.rand(2, 3, 32, 32), torch.randn(2, 5))
+    for module in d.eval().modules():
+        if nn.utils.parametrize.is_parametrized(module):
+            sigma = torch.linalg.matrix_norm(module.weight.flatten(1), 2)
+            assert 0.8 < float(sigma) < 1.05
+
+
+def test_standing_statistics_equal_the_average_over_batches() -> None:
+    torch.manual_seed(0)
+    generator = Generator(10, SMALL)
+    batches = [(torch.randn(8, 10), torch.randn(8, 16)) for _ in range(3)]
+    seen: list[torch.Tensor] = []
+    first = generator.blocks[0].norm1.normalise
+    handle = first.register_forward_pre_hook(lambda _m, args: seen.append(args[0].detach()))
+    standing_statistics(generator, batches)
+    handle.remove()
+    torch.testing.assert_close(first.mean, torch.stack([s.mean((0, 2, 3)) for s in seen]).mean(0))
+    expected = torch.stack([s.var((0, 2, 3), correction=0) for s in seen]).mean(0)
+    torch.testing.assert_close(first.var, expected, rtol=1e-4, atol=1e-5)
+    assert generator.training and all(m.training for m in generator.modules() if isinstance(m, Normalise))
+
+
+def test_evaluation_does_not_depend_on_the_rest_of_the_batch() -> None:
+    torch.manual_seed(0)
+    generator = Generator(10, SMALL)
+    standing_statistics(generator, [(torch.randn(16, 10), torch.randn(16, 16))])
+    generator.eval()
+    condition, noise = torch.randn(4, 10), torch.randn(4, 16)
+    alone = torch.cat([generator(condition[i : i + 1], noise[i : i + 1]) for i in range(4)])
+    torch.testing.assert_close(generator(condition, noise), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_every_noise_chunk_reaches_the_picture() -> None:
+    torch.manual_seed(0)
+    generator = Generator(10, SMALL)
+    noise = torch.randn(4, 16, requires_grad=True)
+    generator(torch.randn(4, 10), noise).square().sum().backward()
+    assert (noise.grad.view(4, 4, 4).abs().amax((0, 2)) > 0).all()
