@@ -104,6 +104,9 @@ def test_the_fingerprint_follows_the_content(tmp_path):
         (tmp_path / folder).mkdir()
         prints.append(open_images(write(tmp_path / folder / "x.parquet", values, [0, 1])).fingerprint())
     assert prints[0] == prints[1] != prints[2]
+    pq.write_table(pa.table({"image": [png(1)], "other": [png(2)]}), tmp_path / "two.parquet")
+    two = [open_images(f"parquet:{tmp_path}/two.parquet{query}").fingerprint() for query in ("", "?image=other")]
+    assert two[0] != two[1]
 
 
 def test_no_file(tmp_path):

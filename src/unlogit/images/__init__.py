@@ -5,10 +5,11 @@ from __future__ import annotations
 from unlogit import registry
 from unlogit.errors import BrokenImage
 from unlogit.images._base import ImageSource, check_pixels
+from unlogit.images._decoding import decode
 from unlogit.images._loading import Batch, Loader
 from unlogit.images._views import View
 
-__all__ = ["Batch", "BrokenImage", "ImageSource", "Loader", "View", "check_pixels", "open_images"]
+__all__ = ["Batch", "BrokenImage", "ImageSource", "Loader", "View", "check_pixels", "decode", "open_images"]
 
 
 def open_images(spec: str) -> ImageSource:

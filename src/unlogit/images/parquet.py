@@ -36,6 +36,7 @@ class ParquetImages(ImageSource):
     def __init__(self, files: Sequence[Path], spec: str, image: str | None = None, label: str | None = None) -> None:
         self.spec = spec
         self._files = list(files)
+        self._columns = (image, label)
         chunks: list[pa.Array] = []
         labels: list[np.ndarray] = []
         names: tuple[str, ...] = ()
@@ -57,9 +58,7 @@ class ParquetImages(ImageSource):
         classes = int(self._labels.max()) + 1
         if names and classes > len(names):
             raise UnlogitError(f"{spec}: has a label {classes - 1}, but its metadata name only {len(names)} classes")
-        self.class_names = names if classes else ()
-        if not names:
-            self.class_names = tuple(map(str, range(classes)))
+        self.class_names = (names or tuple(map(str, range(classes)))) if classes else ()
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -80,8 +79,8 @@ class ParquetImages(ImageSource):
 
     @cached_property
     def _digest(self) -> str:
-        """Of what the files hold, not of their names or dates, so that a copied data set is the same one."""
-        digest = hashlib.sha256()
+        """Of what the files hold and what is read of it, not of names or dates: a copied data set is the same one."""
+        digest = hashlib.sha256(repr(self._columns).encode())
         for file in self._files:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())

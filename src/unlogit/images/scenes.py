@@ -44,11 +44,12 @@ class Factor:
 
 
 # Lengths are in units of the picture's side; x points right and y up from its middle.
-# How hard the scenes are lies in these ranges: the tails of scale, position and contrast hold the hard ones.
+# How hard the scenes are lies in these ranges: the hard ones are partly outside the picture or behind a distractor,
+# small, or close to the background in colour.
 FACTORS: dict[str, Factor] = {
-    "x": Factor("continuous", -0.31, 0.31),
-    "y": Factor("continuous", -0.31, 0.31),
-    "scale": Factor("continuous", 0.21, 0.42),  # the radius of the disc around the shape
+    "x": Factor("continuous", -0.33, 0.33),
+    "y": Factor("continuous", -0.33, 0.33),
+    "scale": Factor("continuous", 0.20, 0.42),  # the radius of the disc around the shape
     "rotation": Factor("circular"),  # counterclockwise
     "mirror": Factor("binary"),  # shows on the chiral shapes alone
     "hue": Factor("circular"),  # hues are angles in OKLCH
@@ -59,7 +60,7 @@ FACTORS: dict[str, Factor] = {
     "contrast": Factor("continuous", -0.35, 0.35),  # the object's lightness less the background's
     "distractor": Factor("binary"),
     "distractor_shape": Factor("categorical", names=tuple(s.name for s in SHAPES), only="distractor"),
-    "distractor_scale": Factor("continuous", 0.11, 0.25, only="distractor"),
+    "distractor_scale": Factor("continuous", 0.11, 0.27, only="distractor"),
     "distractor_x": Factor("continuous", -0.38, 0.38, only="distractor"),
     "distractor_y": Factor("continuous", -0.38, 0.38, only="distractor"),
     "distractor_hue": Factor("circular", only="distractor"),
