@@ -26,7 +26,7 @@ class Representation(nn.Module):
 
     Args:
         tap: "logits"; "label", the one-hot of the predicted class; "softmax"; "penultimate"; or the name of a module,
-            whose spatial map is averaged over positions.
+            whose spatial map (or tokens) is averaged over positions.
         shift, scale: the constants, length K each; without them identity until `fit`.
     """
 
@@ -50,15 +50,25 @@ class Representation(nn.Module):
         """Length K of the representation."""
         return len(self.shift)
 
+    @property
+    def module(self) -> str:
+        """Name of the classifier's output that the tap is computed from."""
+        return "logits" if self.tap in ("label", "softmax") else self.tap
+
     @torch.no_grad()
     def raw(self, pixels: Tensor) -> Tensor:
         """N x K, float32, of pixels N x 3 x H x W in [0, 1]."""
-        named = "logits" if self.tap in ("label", "softmax") else self.tap
-        value = self.classifier.features(pixels, [named])[named].float()
+        return self.reduce(self.classifier.features(pixels, [self.module])[self.module])
+
+    def reduce(self, output: Tensor) -> Tensor:
+        """N x K, float32, of what `module` gave."""
+        value = output.float()
         if self.tap == "label":
             return F.one_hot(value.argmax(1), value.shape[1]).float()
         if self.tap == "softmax":
             return value.softmax(1)
+        if value.ndim == 3:  # tokens, N x T x K
+            return value.mean(1)
         return value.mean((2, 3)) if value.ndim == 4 else value
 
     forward = raw
@@ -94,7 +104,7 @@ class RepresentationCache:
 
     def __init__(self, folder: Path | None, representation: Representation, source: ImageSource, view: View) -> None:
         self.representation = representation
-        self._rows: np.memmap | None = None  # type: ignore[type-arg]
+        self._rows: np.memmap | None = None
         if folder is None or not view.countable or representation.tap == "label":
             return
         rest = (source.fingerprint(), repr(view), representation.tap, representation.dim)
@@ -120,7 +130,7 @@ class RepresentationCache:
         return self.representation.raw(images.to(self.representation.shift.device)).cpu()
 
 
-def _shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:  # type: ignore[type-arg]
+def _shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     """A memory-mapped file of zeros that is made once; a sparse file, so that unused rows take no disk."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     with path.open("ab") as handle:

@@ -1,0 +1,21 @@
+"""Questions to inverters: one file each, with a frozen `Config` and `run(config, evidence)`."""
+
+from unlogit.analyses._base import Analysis, Cell, Column, Figure, Finding, Number, Result, Table, get, names
+from unlogit.analyses._evidence import Encoded, Evidence, Pictures, Reconstructed
+
+__all__ = [
+    "Analysis",
+    "Cell",
+    "Column",
+    "Encoded",
+    "Evidence",
+    "Figure",
+    "Finding",
+    "Number",
+    "Pictures",
+    "Reconstructed",
+    "Result",
+    "Table",
+    "get",
+    "names",
+]

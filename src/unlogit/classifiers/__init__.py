@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import torch
+
 from unlogit import registry
 from unlogit.classifiers._base import Classifier, Preprocessing
+from unlogit.classifiers._fit import FitConfig, fit
 
-__all__ = ["Classifier", "Preprocessing", "open_classifier"]
+__all__ = ["Classifier", "FitConfig", "Preprocessing", "fit", "open_classifier"]
 
 
 def open_classifier(spec: str) -> Classifier:
     """Open a frozen classifier by `source:name`; raises `UnlogitError` for an unknown one."""
     module, rest = registry.split(spec, "classifier", __name__)
-    classifier = module.open_source(rest, spec)
+    # Networks are made with random weights before they get their own, which must not shift anyone's stream of chance.
+    with torch.random.fork_rng(devices=[]):
+        classifier = module.open_source(rest, spec)
     assert isinstance(classifier, Classifier)
     return classifier

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from urllib.parse import parse_qsl
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlogit.errors import unknown
+from unlogit.errors import UnlogitError, unknown
 from unlogit.images import check_pixels
 
 
@@ -39,6 +42,9 @@ class Classifier(nn.Module):
         class_names: one readable name a logit.
         penultimate: name of the module whose *input* is the penultimate representation (the last linear layer).
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self, network: nn.Module, preprocessing: Preprocessing, class_names: Sequence[str], penultimate: str, spec: str
@@ -84,14 +90,12 @@ class Classifier(nn.Module):
                     continue
                 if name == "penultimate":
                     hook = known[self.penultimate].register_forward_pre_hook(
-                        lambda _m, args: found.__setitem__("penultimate", args[0])
+                        lambda _module, args: found.__setitem__("penultimate", args[0])
                     )
                 elif name in known:
-                    hook = known[name].register_forward_hook(
-                        lambda _m, _args, output, name=name: found.__setitem__(name, output)
-                    )
+                    hook = known[name].register_forward_hook(partial(_keep, found, name))
                 else:
-                    raise unknown(f"layer of {self.spec}", name, ["logits", "penultimate", *filter(None, known)])
+                    raise self._unknown(name)
                 hooks.append(hook)
             found["logits"] = self.forward(pixels)
         finally:
@@ -99,10 +103,42 @@ class Classifier(nn.Module):
                 hook.remove()
         return found
 
+    def _unknown(self, name: str) -> UnlogitError:
+        # A network has hundreds of modules: too many for a line.
+        every = [module for module, _ in self.network.named_modules() if module]
+        close = difflib.get_close_matches(name, every, n=3)
+        top = (module for module, _ in self.network.named_children())
+        hint = f"did you mean {', '.join(close)}?" if close else f"it has {', '.join(top)} and what is in them"
+        return UnlogitError(f"unknown layer '{name}' of {self.spec}: must be logits, penultimate or a module; {hint}")
+
     def fingerprint(self) -> str:
         """A digest of weights and preprocessing; part of every cache's key."""
         digest = hashlib.sha256(repr(self.preprocessing).encode())
         for name, value in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else str(value.item()).encode())
+            # Flattened, since a channels-last tensor may be contiguous without a last stride of one.
+            flat = value.detach().cpu().contiguous().flatten()
+            digest.update(flat.view(torch.uint8).numpy().tobytes() if value.ndim else str(value.item()).encode())
         return digest.hexdigest()[:16]
+
+
+def _keep(found: dict[str, Tensor], name: str, _module: nn.Module, _args: object, output: object) -> None:
+    """A forward hook that keeps a copy of the output: what comes next may well work in place."""
+    if not isinstance(output, Tensor):
+        raise UnlogitError(f"layer '{name}' gives a {type(output).__name__}, not a tensor: choose a module inside it")
+    found[name] = output.clone()
+
+
+def parse_options(rest: str, spec: str, allowed: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """`name?key=value&key=value` as (name, options); raises `UnlogitError` for a key that is not allowed.
+
+    The option "size", where allowed, must be a side in pixels from 32 to 1024.
+    """
+    name, _, query = rest.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for key, value in options.items():
+        if key not in allowed:
+            raise unknown(f"option of '{spec}'", key, allowed)
+        if key == "size" and not (value.isdecimal() and 32 <= int(value) <= 1024):
+            raise UnlogitError(f"option 'size={value}' of '{spec}': must be from size=32 to size=1024")
+    return name, options

@@ -7,13 +7,12 @@ to: `packaged:efficientnet_lite0?size=160`.
 from __future__ import annotations
 
 from importlib import resources
-from urllib.parse import parse_qsl
 
 import timm
 import torch
-from timm.data import ImageNetInfo
 
-from unlogit.classifiers._base import Classifier, Preprocessing
+from unlogit.classifiers._base import Classifier, Preprocessing, parse_options
+from unlogit.classifiers._imagenet import imagenet_names
 from unlogit.errors import UnlogitError, unknown
 
 NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -23,14 +22,9 @@ DEFAULT_SIZE = 128
 
 def open_source(rest: str, spec: str) -> Classifier:
     """Open by name; raises `UnlogitError` for an unknown name or option, or a package that is not installed."""
-    name, _, query = rest.partition("?")
+    name, options = parse_options(rest, spec, ("size",))
     if name not in NAMES:
         raise unknown("packaged classifier", name, NAMES)
-    size = DEFAULT_SIZE
-    for key, value in parse_qsl(query, keep_blank_values=True):
-        if key != "size" or not value.isdigit() or not 32 <= int(value) <= 1024:
-            raise UnlogitError(f"option '{key}={value}' of '{spec}': the only one is size=32 ... size=1024")
-        size = int(value)
     weights = _weights(name)
     network = timm.create_model(f"tf_{name}", pretrained=False)
     # The package has the same tensors in the same order under other names.
@@ -40,10 +34,9 @@ def open_source(rest: str, spec: str) -> Classifier:
         assert mine.shape == value.shape, (key, theirs, mine.shape, value.shape)
         own[key] = value
     network.load_state_dict(own)
-    info = ImageNetInfo()
-    names = [info.index_to_description(i) for i in range(1000)]
     half = (0.5, 0.5, 0.5)
-    return Classifier(network, Preprocessing(size, half, half), names, "classifier", spec)
+    preprocessing = Preprocessing(int(options.get("size", DEFAULT_SIZE)), half, half)
+    return Classifier(network, preprocessing, imagenet_names(), "classifier", spec)
 
 
 def _weights(name: str) -> dict[str, torch.Tensor]:

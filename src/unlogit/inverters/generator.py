@@ -137,5 +137,10 @@ def card(config: dict[str, Any], parameters: int) -> str:
         *(f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items()),
     ]
     if figures:
-        lines += ["", "| validation figure | value |", "| --- | --- |", *(f"| {k} | {v:.4g} |" for k, v in figures.items())]
+        lines += [
+            "",
+            "| validation figure | value |",
+            "| --- | --- |",
+            *(f"| {k} | {v:.4g} |" for k, v in figures.items()),
+        ]
     return "\n".join(lines) + "\n"

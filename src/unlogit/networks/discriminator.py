@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,9 +29,10 @@ class DiscriminatorConfig:
     """"paper": resolution of the self-attention layer; None for none."""
     network: str = "packaged:efficientnet_lite0?size=96"
     """"projected": the frozen network, a classifier as source:name; it resizes by itself."""
-    maps: tuple[str, ...] = ("blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate")
-    """"projected": its modules whose outputs are judged; from each size of map one head, "penultimate" as a vector."""
-    widths: tuple[int, ...] = (64, 64, 128, 128)
+    maps: tuple[str, ...] = ("pixels", "blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate")
+    """"projected": what is judged, from fine to coarse, a head each: the network's modules by name, "pixels", and
+    "penultimate" as a vector."""
+    widths: tuple[int, ...] = (32, 64, 64, 128, 128)
     """"projected": channels after the fixed random mixes, one a spatial map."""
 
 
@@ -67,7 +69,7 @@ class Discriminator(nn.Module):
         last = len(widths) - 2
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(i, o, down=at < last, first=at == 0)
-            for at, (i, o) in enumerate(zip(widths, widths[1:], strict=False))
+            for at, (i, o) in enumerate(itertools.pairwise(widths))
         )
         self.attention = nn.ModuleDict()
         if config.attention is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -39,7 +40,9 @@ class GeneratorConfig:
         check_size(self.size, WIDTHS)
         parts = len(WIDTHS[self.size])
         if self.noise % parts:
-            raise UnlogitError(f"generator noise {self.noise} at {self.size} px: must be a multiple of {parts}, one chunk a layer")
+            raise UnlogitError(
+                f"generator noise {self.noise} at {self.size} px: must be a multiple of {parts}, one chunk a layer"
+            )
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -89,7 +92,7 @@ class Generator(nn.Module):
         )
         self.first = linear(self.chunk, 16 * widths[0], spectral_norm=config.spectral_norm)
         self.blocks = nn.ModuleList(
-            GeneratorBlock(i, o, embedded + self.chunk, config) for i, o in zip(widths, widths[1:], strict=False)
+            GeneratorBlock(i, o, embedded + self.chunk, config) for i, o in itertools.pairwise(widths)
         )
         self.attention = nn.ModuleDict()
         if config.attention is not None:
@@ -103,7 +106,7 @@ class Generator(nn.Module):
         self.last = conv(widths[-1], 3, 3, spectral_norm=config.spectral_norm)
 
     def forward(self, representation: Tensor, noise: Tensor) -> Tensor:
-        """Standardised representation, N x K, and noise from N(0, 1), N x `config.noise`; pixels N x 3 x S x S in [0, 1]."""
+        """Pixels, N x 3 x S x S in [0, 1], of standardised representations, N x K, and noise from N(0, 1), N x `noise`."""
         chunks = noise.split(self.chunk, dim=1)
         embedded = self.embed(representation)
         x = self.first(chunks[0]).view(len(noise), -1, 4, 4).contiguous(memory_format=torch.channels_last)

@@ -39,16 +39,20 @@ class Head(nn.Module):
 
 
 class ProjectedDiscriminator(nn.Module):
-    """Heads on fixed random mixes of the feature maps of a frozen network.
+    """Heads on fixed random mixes of the pixels and of the feature maps of a frozen network.
 
-    Spatial maps are mixed over channels by fixed random 1x1 convolutions and over scales by a fixed random top-down
-    pass of 3x3 convolutions. A tapped vector ("penultimate") is only normalised to length sqrt(width): its head is
-    the linear discriminator in the space from which the classifier reads its logits.
+    Each map is standardised channel by channel with constants estimated once (`calibrate`): a norm that followed each
+    picture would hide its brightness and contrast. Spatial maps are then mixed over channels by fixed random 1x1
+    convolutions and over scales by a fixed random top-down pass of 3x3 convolutions. A tapped vector ("penultimate")
+    is left as it is: its head is the linear discriminator in the space from which the classifier reads its logits.
 
     Args:
         representation: its length K.
         size: side of the pictures.
         seed: of the fixed random mixes.
+
+    Raises:
+        UnlogitError: an unknown map, or another number of widths than of spatial maps.
     """
 
     def __init__(self, representation: int, size: int, config: DiscriminatorConfig, seed: int = 0) -> None:
@@ -57,39 +61,55 @@ class ProjectedDiscriminator(nn.Module):
         self._network: list[Classifier] = [open_classifier(config.network)]
         self.maps = config.maps
         with torch.no_grad():
-            found = self._network[0].features(torch.zeros(1, 3, size, size), self.maps)
-        spatial = [found[m] for m in self.maps if found[m].ndim == 4]
-        vectors = [found[m] for m in self.maps if found[m].ndim == 2]
-        if len(spatial) != len(config.widths) or len(spatial) + len(vectors) != len(self.maps):
+            found = self._tap(torch.zeros(1, 3, size, size))
+        spatial = [f for f in found if f.ndim == 4]
+        vectors = [f for f in found if f.ndim == 2]
+        if len(spatial) != len(config.widths) or len(spatial) + len(vectors) != len(found):
             raise UnlogitError(
                 f"projected discriminator: {len(spatial)} spatial maps among {', '.join(self.maps)}, "
                 f"but {len(config.widths)} widths: give one width a spatial map"
             )
+        for i, features in enumerate(found):
+            self.register_buffer(f"shift{i}", torch.zeros(features.shape[1]))
+            self.register_buffer(f"scale{i}", torch.ones(features.shape[1]))
         generator = torch.Generator().manual_seed(seed)
         widths = config.widths
         self.mixes, self.downs = nn.ParameterList(), nn.ParameterList()
         for i, (features, width) in enumerate(zip(spatial, widths, strict=True)):
             self.mixes.append(_fixed(width, features.shape[1], 1, generator))
-            # From the next coarser map, which has been mixed before.
-            coarser = widths[i + 1] if i + 1 < len(widths) else width
-            self.downs.append(_fixed(width, coarser, 3, generator))
+            if i + 1 < len(widths):
+                self.downs.append(_fixed(width, widths[i + 1], 3, generator))
         self.heads = nn.ModuleList(
             [Head(width, features.shape[-1], representation) for features, width in zip(spatial, widths, strict=True)]
             + [Head(vector.shape[1], 1, representation) for vector in vectors]
         )
 
+    def _tap(self, pixels: Tensor) -> list[Tensor]:
+        found = self._network[0].features(pixels, [m for m in self.maps if m != "pixels"])
+        found["pixels"] = pixels
+        return [found[m] for m in self.maps]
+
+    @torch.no_grad()
+    def calibrate(self, pixels: Tensor) -> None:
+        """Estimate the maps' standardisation on real pictures, N x 3 x S x S in [0, 1]."""
+        for i, features in enumerate(self._tap(pixels)):
+            deviation, mean = torch.std_mean(features, [d for d in range(features.ndim) if d != 1])
+            getattr(self, f"shift{i}").copy_(mean)
+            getattr(self, f"scale{i}").copy_(deviation.clamp(min=1e-2 * float(deviation.mean())))
+
     def frozen(self, pixels: Tensor) -> list[Tensor]:
-        """The part without trained parameters: the mixed feature maps, one for each head."""
-        found = self._network[0].features(pixels, self.maps)
-        spatial = [found[m] for m in self.maps if found[m].ndim == 4]
+        """The part without trained parameters: the mixed feature maps, one for each head, the vectors last."""
+        found = []
+        for i, features in enumerate(self._tap(pixels)):
+            shape = (1, -1, 1, 1) if features.ndim == 4 else (1, -1)
+            found.append((features - getattr(self, f"shift{i}").view(shape)) / getattr(self, f"scale{i}").view(shape))
+        spatial = [f for f in found if f.ndim == 4]
         mixed = [F.conv2d(features, mix) for features, mix in zip(spatial, self.mixes, strict=True)]
-        for i in reversed(range(len(mixed) - 1)):
+        for i in reversed(range(len(self.downs))):
             coarser = F.conv2d(mixed[i + 1], self.downs[i], padding=1)
             up = F.interpolate(coarser, mixed[i].shape[-2:], mode="bilinear", align_corners=False)
             mixed[i] = (mixed[i] + up) * 0.5**0.5
-        # Each map to unit mean square: the heads see one scale whatever the network.
-        mixed = [F.layer_norm(m, m.shape[1:]) for m in mixed]
-        return mixed + [F.layer_norm(found[m], found[m].shape[1:]) for m in self.maps if found[m].ndim == 2]
+        return mixed + [f for f in found if f.ndim == 2]
 
     def judge(self, seen: list[Tensor], representation: Tensor) -> list[Tensor]:
         """Scores of what `frozen` returned: one tensor, N, a head."""

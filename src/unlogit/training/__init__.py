@@ -1,6 +1,11 @@
 """Training an inverter: the objective, the loop, its checkpoints and its health."""
 
+from typing import TYPE_CHECKING
+
 from unlogit.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from unlogit.training.loop import train
 
 __all__ = ["TrainConfig", "train"]
 

@@ -22,6 +22,7 @@ from unlogit import distributed
 from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import Loader, View, open_images
+from unlogit.networks import ProjectedDiscriminator
 from unlogit.representation import Representation, RepresentationCache
 from unlogit.training import objective
 from unlogit.training.checkpoint import Checkpoints
@@ -33,6 +34,7 @@ from unlogit.training.state import WARM_LEARNING_RATE, TrainState
 from unlogit.training.validation import Validator
 
 CALIBRATION_PICTURES = 2_048
+MAPS_PICTURES = 256
 NOISE_D, NOISE_G = 0, 1
 
 
@@ -68,7 +70,12 @@ class Training:
         classifier = open_classifier(config.classifier).to(device)
         self.view = View(config.generator.size, config.crop, config.flip)
         self.loader = Loader(
-            source, self.view, config.batch, seed=config.seed, rank=distributed.rank(), world_size=distributed.world_size()
+            source,
+            self.view,
+            config.batch,
+            seed=config.seed,
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
         )
         self.checkpoints = Checkpoints(config.out / "checkpoints")
         saved = self.checkpoints.load()
@@ -83,6 +90,9 @@ class Training:
         self.state = TrainState(config, self.representation.dim, device)
         if saved is not None:
             self.state.load_state_dict(saved)
+        elif isinstance(self.state.discriminator, ProjectedDiscriminator):
+            few = [calibration.batch(p).images for p in steps[: max(1, MAPS_PICTURES // calibration.batch_size)]]
+            self.state.discriminator.calibrate(torch.cat(few).to(device))
         if self.lead:
             self.folder.rewind(self.state.images)
         self.validator = Validator(config, self.representation, held_out, self.conditions)
@@ -206,7 +216,9 @@ class Training:
                 if due["checkpoint"](state.images) or finished or stopping:
                     self._save()
                 if stopping and not finished:
-                    raise KeyboardInterrupt(f"stopped at {state.images:,} pictures; the same command goes on from there")
+                    raise KeyboardInterrupt(
+                        f"stopped at {state.images:,} pictures; the same command goes on from there"
+                    )
         if not figures and self.lead:
             figures = self.folder.last_validation()
         return figures
@@ -291,8 +303,8 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(asked)
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        for caught, handler in former.items():
+            signal.signal(caught, handler)  # type: ignore[arg-type]
 
 
 __all__ = ["Training", "UnlogitError", "asdict", "train"]

@@ -36,7 +36,8 @@ class RunFolder:
             if changed:
                 told = "; ".join(f"{k}: {before.get(k)} there, {plain[k]} given" for k in changed)
                 raise UnlogitError(
-                    f"'{self.folder}' holds a run of another configuration ({told}): resume it with its own, or give another --out"
+                    f"'{self.folder}' holds a run of another configuration ({told}): resume it with its own, "
+                    "or give another --out"
                 )
         if write:
             self.samples.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,7 +34,9 @@ class TrainState:
             if config.discriminator.kind == "projected"
             else Discriminator(representation, size, config.discriminator)
         )
-        self.discriminator: nn.Module = discriminator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.discriminator: Discriminator | ProjectedDiscriminator = discriminator.to(
+            device, memory_format=torch.channels_last
+        )  # type: ignore[call-overload]
         self.average = AveragedModel(self.generator, multi_avg_fn=self._lerp)
         self.optimiser_g = torch.optim.Adam(self.generator.parameters(), config.learning_rate_g, config.betas)
         trained = [p for p in self.discriminator.parameters() if p.requires_grad]
@@ -42,11 +45,11 @@ class TrainState:
         self._half_life = config.ema_half_life
         self._step_pictures = config.batch * config.d_steps
 
-    def _lerp(self, averages: list[Tensor], current: list[Tensor], _count: Tensor | int) -> None:
+    def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _count: Tensor | int) -> None:
         """Exponential moving average by half-life in pictures, shorter at the beginning (Karras et al. 2024)."""
         half_life = min(self._half_life, EMA_RAMP * max(self.images, 1))
         keep = 0.5 ** (self._step_pictures / half_life)
-        torch._foreach_lerp_(averages, current, 1 - keep)  # type: ignore[attr-defined]
+        torch._foreach_lerp_(averages, current, 1 - keep)  # type: ignore[call-overload]
 
     def _parts(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,224 @@
+"""What analyses read: held-out pictures, and what each inverter makes of them, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from unlogit.classifiers import Classifier
+from unlogit.errors import UnlogitError
+from unlogit.images import ImageSource, Loader, View
+from unlogit.inverters import Inverter
+
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures kept as bytes: at 64 px, 10,000 of them take 123 MB.
+
+    Attributes:
+        bytes: uint8, N x 3 x S x S.
+    """
+
+    bytes: Tensor
+
+    def __len__(self) -> int:
+        return len(self.bytes)
+
+    def __getitem__(self, which: slice | Tensor) -> Tensor:
+        """float32 in [0, 1], n x 3 x S x S."""
+        return self.bytes[which].float() / 255
+
+    def chunks(self) -> Iterator[Tensor]:
+        """All of them in order, `CHUNK` at a time, float32 in [0, 1]."""
+        for start in range(0, len(self), CHUNK):
+            yield self[start : start + CHUNK]
+
+    @staticmethod
+    def of(chunks: list[Tensor]) -> Pictures:
+        """Of chunks as uint8."""
+        return Pictures(torch.cat(chunks))
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a classifier says of pictures: logits, N x K, and by tap the raw representations, N x D."""
+
+    logits: Tensor
+    raw: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """What an inverter made of the evidence.
+
+    Attributes:
+        pictures: one reconstruction an original, from one noise.
+        logits: of the originals, N x K, by the inverter's own classifier.
+        reencoded: of the reconstructions, N x K, by the same.
+    """
+
+    pictures: Pictures
+    logits: Tensor
+    reencoded: Tensor
+
+
+class Evidence:
+    """Held-out pictures with the inverters that are asked about them.
+
+    Everything is computed at first use and kept; noise is a function of (seed, position) alone.
+
+    Args:
+        source: pictures that no inverter was trained on.
+        inverters: by the name shown in figures, in the order shown; of one size.
+        limit: this many pictures, spread at random over the source, the same for any seed; None takes all.
+        runs: folders of training runs, by the name shown.
+        seed: of the noise and of every resampling.
+
+    Raises:
+        UnlogitError: no inverter, or inverters of different sizes; later, pictures that are no numbers.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        inverters: Mapping[str, Inverter],
+        *,
+        limit: int | None = None,
+        runs: Mapping[str, Path] | None = None,
+        seed: int = 0,
+    ) -> None:
+        sizes = {name: inverter.size for name, inverter in inverters.items()}
+        if not sizes:
+            raise UnlogitError("nothing to analyse: give at least one inverter")
+        if len(set(sizes.values())) > 1:
+            told = ", ".join(f"{name} {size} px" for name, size in sizes.items())
+            raise UnlogitError(f"inverters of different sizes ({told}): analyse those of one size together")
+        self.source = source
+        self.inverters = dict(inverters)
+        self.view = View(next(iter(sizes.values())))
+        self.limit = limit
+        self.runs = dict(runs or {})
+        self.seed = seed
+        self._encoded: dict[str, Encoded] = {}
+        self._reconstructed: dict[str, Reconstructed] = {}
+
+    def __len__(self) -> int:
+        return len(self.originals)
+
+    @cached_property
+    def _read(self) -> tuple[Pictures, Tensor, Tensor]:
+        batches = Loader(self.source, self.view, CHUNK, seed=0).once(self.limit)
+        read = [(_bytes(b.images), b.labels, b.indices) for b in batches]
+        if not read:
+            raise UnlogitError(f"{self.source.spec}: none of its pictures can be decoded")
+        pictures, labels, indices = zip(*read, strict=True)
+        return Pictures.of(list(pictures)), torch.cat(labels), torch.cat(indices)
+
+    @property
+    def originals(self) -> Pictures:
+        return self._read[0]
+
+    @property
+    def labels(self) -> Tensor:
+        """int64, N; -1 where a picture has none."""
+        return self._read[1]
+
+    @property
+    def indices(self) -> Tensor:
+        """Places in the source, int64, N."""
+        return self._read[2]
+
+    def sample(self, count: int, seed: int) -> Tensor:
+        """Places of `count` pictures among the evidence, drawn at random without looking, in the order drawn."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return order[:count]
+
+    @torch.no_grad()
+    def encoded(self, name: str) -> Encoded:
+        """What the classifier of inverter `name` says of the originals, shared by all inverters of that classifier."""
+        key = self._key(name)
+        if key not in self._encoded:
+            sharing = [i.representation for n, i in self.inverters.items() if self._key(n) == key]
+            classifier = sharing[0].classifier
+            logits, raw = [], {r.tap: [] for r in sharing}  # type: ignore[var-annotated]
+            for images in self._progress(self.originals.chunks(), f"{classifier.spec} sees originals"):
+                # One pass for all taps.
+                outputs = classifier.features(images.to(_device(classifier)), list({r.module for r in sharing}))
+                logits.append(outputs["logits"].float().cpu())
+                for r in {r.tap: r for r in sharing}.values():
+                    raw[r.tap].append(r.reduce(outputs[r.module]).cpu())
+            self._encoded[key] = Encoded(torch.cat(logits), {tap: torch.cat(parts) for tap, parts in raw.items()})
+        return self._encoded[key]
+
+    @torch.no_grad()
+    def reconstructed(self, name: str) -> Reconstructed:
+        """What inverter `name` makes of every picture, re-encoded with its own classifier."""
+        if name not in self._reconstructed:
+            inverter = self.inverters[name]
+            encoded = self.encoded(name)
+            classifier = inverter.representation.classifier
+            pictures, reencoded = [], []
+            parts = encoded.raw[inverter.representation.tap].split(CHUNK)
+            for position, raw in enumerate(self._progress(parts, f"{name} reconstructs")):
+                noise = self.noise(inverter, len(raw), position)
+                made = inverter.invert(raw.to(_device(classifier)), noise)
+                if not made.isfinite().all():
+                    raise UnlogitError(f"inverter '{name}' gives values that are no numbers: its training diverged")
+                images = _bytes(made)
+                pictures.append(images)
+                # As the picture that is shown and could be saved: with its 256 levels.
+                reencoded.append(classifier(images.to(_device(classifier)).float() / 255).float().cpu())
+            self._reconstructed[name] = Reconstructed(Pictures.of(pictures), encoded.logits, torch.cat(reencoded))
+        return self._reconstructed[name]
+
+    def noise(self, inverter: Inverter, n: int, position: int, draw: int = 0) -> Tensor | None:
+        """The noise of chunk `position`; the same for all inverters of one noise length. Other draws differ."""
+        # A hash, since torch's generator on the CPU looks at the low 32 bits of its seed alone.
+        mixed = np.random.SeedSequence([self.seed, draw, position]).generate_state(1)
+        return inverter.sample_noise(n, torch.Generator().manual_seed(int(mixed[0])))
+
+    @torch.no_grad()
+    def draws(self, name: str, which: Tensor, count: int) -> Tensor | None:
+        """`count` reconstructions of each of the pictures at these places from other noises, count x n x 3 x S x S.
+
+        None where the method has no noise.
+        """
+        inverter = self.inverters[name]
+        if inverter.sample_noise(1) is None:
+            return None
+        parts = self.encoded(name).raw[inverter.representation.tap][which].split(CHUNK)
+        device = _device(inverter.representation.classifier)
+        made = [
+            inverter.invert(raw.to(device), self.noise(inverter, len(raw), position, 1 + draw)).cpu()
+            for draw in range(count)
+            for position, raw in enumerate(parts)
+        ]
+        return torch.cat(made).unflatten(0, (count, -1))
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        return {n: i.representation.classifier.fingerprint() for n, i in self.inverters.items()}
+
+    def _key(self, name: str) -> str:
+        return self._keys[name]
+
+    def _progress(self, parts: Iterator[Tensor] | tuple[Tensor, ...], what: str) -> Iterator[Tensor]:
+        total = -(-len(self) // CHUNK)
+        yield from tqdm(parts, desc=what, total=total, unit="batch", leave=False, disable=None)
+
+
+def _bytes(images: Tensor) -> Tensor:
+    return (images * 255).round().clamp(0, 255).byte().cpu()
+
+
+def _device(classifier: Classifier) -> torch.device:
+    return classifier.mean.device

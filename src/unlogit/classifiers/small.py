@@ -1,0 +1,139 @@
+"""`small:FOLDER`: the built-in classifier, a pre-activation ResNet small enough to be trained on one core.
+
+`unlogit classify` makes such a folder: `config.json` (shape, class names, how it was fitted and the accuracies it
+reached) beside `model.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlogit.classifiers._base import Classifier, Preprocessing
+from unlogit.errors import UnlogitError
+from unlogit.files import replacing
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+@dataclass(frozen=True)
+class SmallConfig:
+    """The shape of a `SmallResNet`.
+
+    Attributes:
+        classes: number of logits.
+        size: side in pixels of its input, a power of two from 32 on.
+        widths: channels of each stage; the first works on 16 x 16 positions, each next one on half the side.
+        blocks: residual blocks a stage.
+    """
+
+    classes: int
+    size: int = 32
+    widths: tuple[int, ...] = (24, 48, 96)
+    blocks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size < 32 or self.size & (self.size - 1):
+            raise UnlogitError(f"classifier size {self.size}: must be a power of two from 32 on, such as 32 or 64")
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions, each after batch-norm and ReLU, beside a shortcut (He et al. 2016b, figure 1b)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = F.relu(self.norm1(x))
+        # A shortcut that changes the shape takes the activated input, as in the paper's code.
+        beside = x if isinstance(self.shortcut, nn.Identity) else self.shortcut(active)
+        return beside + self.conv2(F.relu(self.norm2(self.conv1(active))))
+
+
+class SmallResNet(nn.Module):
+    """A pre-activation ResNet ("V2", He et al. 2016b) over normalised pixels, N x 3 x S x S, to logits, N x K.
+
+    The stem goes to 16 x 16 positions at once, which is what keeps a step cheap: at 64 pixels it costs hardly more
+    than at 32. Tensors are channels-last, the faster layout on CPUs.
+    """
+
+    def __init__(self, config: SmallConfig) -> None:
+        super().__init__()
+        self.config = config
+        stride = config.size // 16
+        self.stem = nn.Conv2d(3, config.widths[0], 2 * stride - 1, stride, stride - 1, bias=False)
+        stages = []
+        before = config.widths[0]
+        for place, width in enumerate(config.widths):
+            first = Block(before, width, 1 if place == 0 else 2)
+            stages.append(nn.Sequential(first, *(Block(width, width, 1) for _ in range(config.blocks - 1))))
+            before = width
+        self.stages = nn.Sequential(*stages)
+        self.norm = nn.BatchNorm2d(before)
+        self.head = nn.Linear(before, config.classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stages(self.stem(x.contiguous(memory_format=torch.channels_last)))
+        return self.head(F.relu(self.norm(x)).mean((2, 3)))
+
+
+def as_classifier(network: SmallResNet, class_names: Sequence[str], spec: str) -> Classifier:
+    """The network with its preprocessing, frozen and in evaluation mode from now on."""
+    return Classifier(network, Preprocessing(network.config.size, MEAN, STD), class_names, "head", spec)
+
+
+def save_small(folder: Path, network: SmallResNet, class_names: Sequence[str], record: dict[str, Any]) -> None:
+    """Write a folder that `small:FOLDER` opens, all of it or nothing.
+
+    Args:
+        folder: where; one that is there is replaced.
+        network: of a classifier.
+        class_names: one a logit.
+        record: what else `config.json` shall tell: how the network was fitted and what it reached; JSON values only.
+    """
+    shape = asdict(network.config)
+    config = {"network": shape, "mean": MEAN, "std": STD, "class_names": list(class_names), **record}
+    with replacing(folder, folder=True) as fresh:
+        (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, fresh / WEIGHTS)
+
+
+def open_source(rest: str, spec: str) -> Classifier:
+    """Open a folder that `save_small` wrote; raises `UnlogitError` where it is missing, damaged or another's."""
+    folder = Path(rest)
+    if not rest or not (folder / CONFIG).is_file():
+        raise UnlogitError(
+            f"classifier '{spec}': no {CONFIG} in '{rest}': give the folder that `unlogit classify` made"
+        )
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        shape = config["network"]
+        network = SmallResNet(SmallConfig(**{**shape, "widths": tuple(shape["widths"])}))
+        network.load_state_dict(load_file(folder / WEIGHTS))
+        preprocessing = Preprocessing(shape["size"], tuple(config["mean"]), tuple(config["std"]))
+        return Classifier(network, preprocessing, config["class_names"], "head", spec)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise UnlogitError(
+            f"classifier '{spec}' cannot be read ({reason}): fit it again with `unlogit classify`"
+        ) from error

@@ -1,0 +1,146 @@
+"""Fitting: it learns, is repeatable, reports what it reached, and writes all or nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from unlogit.classifiers import FitConfig, fit, open_classifier
+from unlogit.errors import UnlogitError
+from unlogit.images import Loader, View, open_images
+from unlogit.metrics.intervals import wilson
+
+COLOURS = {"blue": (90, 100, 170), "green": (90, 170, 100), "red": (170, 100, 90)}
+
+
+def paint(folder: Path, each: int, seed: int) -> str:
+    """Noisy squares of three colours, a folder for each."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for index in range(each):
+            noise = torch.randint(-60, 61, (32, 32, 3), generator=generator)
+            picture = (torch.tensor(colour) + noise).clamp(0, 255).byte()
+            Image.fromarray(picture.numpy()).save(folder / name / f"{index}.png")
+    return f"folder:{folder}"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> FitConfig:
+    folder = tmp_path_factory.mktemp("painted")
+    return FitConfig(
+        out=Path("unused"),
+        images=paint(folder / "train", 40, 0),
+        test_images=paint(folder / "test", 20, 1),
+        pictures=960,
+        batch=32,
+        widths=(8, 8, 16),
+        epsilon=4 / 255,
+        test_pictures=60,
+        attacked_pictures=20,
+    )
+
+
+def test_it_learns_and_reports_what_it_reached(config: FitConfig, tmp_path: Path) -> None:
+    reached = fit(replace(config, out=tmp_path / "c"))
+    assert set(reached) == {"clean", "pgd-20"}
+    assert (reached["clean"]["n"], reached["pgd-20"]["n"]) == (60, 20)
+    assert reached["clean"]["accuracy"] > 0.9
+    for figures in reached.values():
+        interval = wilson(round(figures["accuracy"] * figures["n"]), figures["n"])
+        assert (figures["low"], figures["high"]) == pytest.approx((interval.low, interval.high))
+    # The folder holds the classifier of which that was measured, and says how it came about.
+    c = open_classifier(f"small:{tmp_path / 'c'}")
+    assert c.class_names == ("blue", "green", "red")
+    (batch,) = Loader(open_images(config.test_images), View(32), 60, seed=0).once()
+    assert float((c(batch.images).argmax(1) == batch.labels).float().mean()) == reached["clean"]["accuracy"]
+    saved = json.loads((tmp_path / "c" / "config.json").read_text())
+    assert saved["reached"] == reached and saved["fit"]["images"] == config.images
+
+
+def test_scenes_are_learnt_beyond_chance(tmp_path: Path) -> None:
+    few = FitConfig(tmp_path / "c", "scenes:count=1000", pictures=1600, test_pictures=300, attacked_pictures=10)
+    reached = fit(few)
+    assert reached["clean"]["low"] > 0.1, reached
+
+
+@pytest.mark.parametrize("objective", ["fgsm", "pgd"])
+def test_the_attacked_objectives_learn_too(config: FitConfig, tmp_path: Path, objective: Any) -> None:
+    reached = fit(replace(config, out=tmp_path / "c", objective=objective, pgd_steps=2))
+    assert reached["clean"]["accuracy"] > 0.9 and reached["pgd-20"]["accuracy"] > 0.8
+
+
+@pytest.mark.parametrize(("epsilon", "as_clean"), [(0.0, True), (0.5, False)])
+def test_the_attack_reported_is_of_that_epsilon(
+    config: FitConfig, tmp_path: Path, epsilon: float, as_clean: bool
+) -> None:
+    short = replace(config, out=tmp_path / "c", epsilon=epsilon, test_pictures=20, pictures=640)
+    reached = fit(short)
+    if as_clean:
+        assert reached["pgd-20"] == reached["clean"]
+    else:
+        assert reached["pgd-20"]["accuracy"] < 0.1 < reached["clean"]["accuracy"]
+
+
+def test_the_same_seed_gives_the_same_classifier_and_leaves_the_generator_alone(
+    config: FitConfig, tmp_path: Path
+) -> None:
+    short = replace(config, objective="fgsm", pictures=128)
+    state = torch.get_rng_state()
+    digests = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        fit(replace(short, out=tmp_path / name, seed=seed))
+        digests.append(open_classifier(f"small:{tmp_path / name}").fingerprint())
+    assert digests[0] == digests[1] != digests[2]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_same_command_again_does_nothing_and_another_is_refused(config: FitConfig, tmp_path: Path) -> None:
+    first = replace(config, out=tmp_path / "c", pictures=64)
+    reached = fit(first)
+    written = (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns
+    assert fit(first) == reached
+    with pytest.raises(UnlogitError, match="holds something else"):
+        fit(replace(first, seed=1))
+    assert (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns == written
+
+
+def test_an_interrupted_fit_leaves_nothing(config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unlogit.classifiers._fit.evaluate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fit(replace(config, out=tmp_path / "c", pictures=64))
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_without_labels_or_of_other_classes_are_refused(config: FitConfig, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    Image.new("RGB", (32, 32)).save(flat / "a.png")
+    with pytest.raises(UnlogitError, match=r"flat.* no label"):
+        fit(replace(config, out=tmp_path / "c", images=f"folder:{flat}"))
+    with pytest.raises(UnlogitError, match="different classes"):
+        fit(replace(config, out=tmp_path / "c", test_images="scenes:test"))
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("pictures", 0), ("batch", 0), ("pgd_steps", 0), ("test_pictures", 0), ("epsilon", 8.0)]
+)
+def test_values_out_of_range_are_one_clear_line(field: str, value: float) -> None:
+    with pytest.raises(UnlogitError, match=rf"{field} {value}: must be"):
+        FitConfig(Path("c"), **{field: value})  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_no_number_stops_the_fit(config: FitConfig, tmp_path: Path) -> None:
+    with pytest.raises(UnlogitError, match="lower the learning rate"):
+        fit(replace(config, out=tmp_path / "c", learning_rate_rest=1e30))
+    assert not list(tmp_path.iterdir())

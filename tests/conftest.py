@@ -1,0 +1,74 @@
+"""Small stand-ins of random weights, shared by the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier, save_small
+from unlogit.images import ImageSource, Loader, View, open_images
+from unlogit.inverters import GeneratorInverter, Inverter
+from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.networks import Generator, GeneratorConfig
+from unlogit.representation import Representation
+
+SIZE = 32
+
+# Examples are the same in every run, and a slow machine is no failure.
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier_spec(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """`small:FOLDER` of a classifier of scenes with random weights."""
+    folder: Path = tmp_path_factory.mktemp("classifier") / "tiny"
+    torch.manual_seed(0)
+    names = open_images("scenes:").class_names
+    save_small(folder, SmallResNet(SmallConfig(len(names), SIZE, (8, 8, 16))), names, {})
+    return f"small:{folder}"
+
+
+def tiny_representation(tap: str, seed: int = 0) -> Representation:
+    """Of a random classifier of scenes, standardised on some."""
+    torch.manual_seed(seed)
+    source = open_images("scenes:count=64")
+    network = SmallResNet(SmallConfig(len(source.class_names), SIZE, (8, 8, 16)))
+    classifier = as_classifier(network, source.class_names, f"small:random-{seed}")
+    return Representation(classifier, tap).fit(b.images for b in Loader(source, View(SIZE), 64, seed=0).once())
+
+
+def tiny_generator(tap: str, name: str, seed: int = 0) -> GeneratorInverter:
+    """An inverter of random weights."""
+    representation = tiny_representation(tap, seed)
+    torch.manual_seed(seed)
+    generator = Generator(representation.dim, GeneratorConfig(SIZE, channels=4, noise=8, attention=None))
+    return GeneratorInverter(representation, generator, {"aids": ["warm start"]}, name)
+
+
+@pytest.fixture(scope="session")
+def tiny_inverters() -> dict[str, Inverter]:
+    """One of logits, one of labels, one of another classifier, and the nearest neighbour."""
+    logits = tiny_generator("logits", "standard")
+    near = NearestNeighbour(logits.representation, open_images("scenes:count=40"), View(SIZE))
+    return {
+        "standard": logits,
+        "label only": tiny_generator("label", "label only"),
+        "robust": tiny_generator("logits", "robust", seed=1),
+        "nearest": near,
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_scenes() -> ImageSource:
+    """Held-out scenes."""
+    return open_images("scenes:test,count=100")

@@ -1,0 +1,211 @@
+"""The command line: what it costs to ask for help, how mistakes are told, what reconstruct writes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unlogit import __version__, cli
+from unlogit.classifiers import open_classifier
+from unlogit.classifiers.small import SmallConfig, SmallResNet, save_small
+from unlogit.inverters import GeneratorInverter, open_inverter
+from unlogit.networks import Generator, GeneratorConfig
+from unlogit.representation import Representation
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def inverter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an inverter with random weights."""
+    folder = tmp_path_factory.mktemp("random")
+    torch.manual_seed(0)
+    names = ("tabby, tabby cat", "canoe", "zebra")
+    save_small(folder / "classifier", SmallResNet(SmallConfig(3, SIZE, (8, 8, 8))), names, {})
+    representation = Representation(open_classifier(f"small:{folder / 'classifier'}"))
+    generator = Generator(3, GeneratorConfig(size=SIZE, channels=2, noise=16, hidden=4, attention=None))
+    GeneratorInverter(representation, generator, {"aids": ["warm start"]}, "random").save(folder / "inverter")
+    return folder / "inverter"
+
+
+def photo(path: Path, seed: int, width: int = 60, height: int = 50) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)).save(path)
+    return path
+
+
+def run(*args: object) -> int:
+    """The exit code, whether it is returned or raised (by tyro)."""
+    try:
+        return cli.main([str(a) for a in args])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def mistake(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    """What a command that must fail with 2 says, which must be one line."""
+    assert run(*args) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("unlogit: error: ")
+    assert said.count("\n") == 1
+    return said.removeprefix("unlogit: error: ").rstrip()
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["list", "images"]])
+def test_help_is_light(args: list[str]) -> None:
+    code = f"import sys; from unlogit.cli import main; assert main({args}) == 0; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")
+    assert {"--help": "reconstruct", "--version": __version__, "list": "scenes"}[args[0]] in done.stdout
+
+
+def test_module_is_a_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "unlogit.cli", "clasify"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "unknown command 'clasify'" in done.stderr
+    assert done.stderr.endswith("Did you mean 'classify'?\n")
+
+
+@pytest.mark.parametrize("command", ["classify", "train", "reconstruct", "report", "list"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    assert f"unlogit {command}" in capsys.readouterr().out
+    assert run(command, "--no-such-flag") == 2
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    for what, name in [("images", "scenes"), ("classifiers", "packaged"), ("analyses", "quality")]:
+        assert run("list", what) == 0
+        (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith(f"{name} ")]
+        assert len(line.split()) > 3, "a name without what it is"
+    assert "Did you mean 'images'?" in mistake(capsys, "list", "image")
+    assert "list takes one of images" in mistake(capsys, "list")
+
+
+def test_reconstruct(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = [
+        photo(tmp_path / "a" / "one.png", 0),
+        photo(tmp_path / "b" / "One.jpg", 1),
+        photo(tmp_path / "grid.png", 2),
+    ]
+    out = tmp_path / "new" / "out"
+    assert run("reconstruct", *photos, "--out", out, "--inverter", inverter) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["One-2.png", "grid-2.png", "grid.png", "one.png"]
+    names = open_inverter(str(inverter)).representation.classifier.class_names
+    said = capsys.readouterr()
+    assert said.err == ""
+    lines = said.out.splitlines()
+    assert lines[-1] == str(out / "grid.png")
+    for line, name in zip(lines[:3], ("one.png", "One-2.png", "grid-2.png"), strict=True):
+        file, classes = line.split(": ")
+        assert Path(file) == out / name
+        assert set(classes.split(" -> ")) <= {n.split(",")[0] for n in names}
+    with Image.open(out / "grid.png") as grid:
+        assert grid.width > grid.height > SIZE
+    with Image.open(out / "one.png") as one, Image.open(out / "One-2.png") as two:
+        assert one.size == two.size == (SIZE, SIZE)
+        assert one.tobytes() != two.tobytes()
+
+
+def test_a_reconstruction_is_the_inverter_s_own_and_depends_on_photo_and_seed_alone(
+    inverter: Path, tmp_path: Path
+) -> None:
+    one, two = photo(tmp_path / "one.png", 0, SIZE, SIZE), photo(tmp_path / "two.png", 1)
+
+    def made(*photos: Path, seed: int) -> np.ndarray:
+        out = tmp_path / f"out-{len(photos)}-{seed}"
+        assert run("reconstruct", *photos, "--out", out, "--inverter", inverter, "--seed", seed) == 0
+        with Image.open(out / "one.png") as picture:
+            return np.asarray(picture)
+
+    opened = open_inverter(str(inverter))
+    with Image.open(one) as picture:
+        pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 255
+    expected = opened.reconstruct(pixels, opened.sample_noise(1, torch.Generator().manual_seed(0)))[0]
+    alone = made(one, seed=0)
+    assert np.abs(alone / 255 - expected.permute(1, 2, 0).numpy()).max() < 1.01 / 255
+    assert np.array_equal(alone, made(two, one, seed=0))
+    assert not np.array_equal(alone, made(one, seed=1))
+
+
+def test_broken_photos_are_skipped_and_told(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    good = photo(tmp_path / "good.jpg", 0)
+    assert run("reconstruct", broken, good, "--out", tmp_path / "out", "--inverter", inverter) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "grid.png"]
+    said = capsys.readouterr().err
+    assert said.startswith(f"unlogit: 1 of 2 photos skipped: {broken}")
+    assert said.count("\n") == 1
+    told = mistake(capsys, "reconstruct", broken, "--out", tmp_path / "none", "--inverter", inverter)
+    assert "none of the 1 photos can be decoded" in told
+    assert not (tmp_path / "none").exists()
+
+
+def test_mistakes_write_nothing(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, out = photo(tmp_path / "good.png", 0), tmp_path / "out"
+    common = ("--out", out, "--inverter", inverter)
+    assert "no such file" in mistake(capsys, "reconstruct", good, tmp_path / "missing.png", *common)
+    assert "is a folder" in mistake(capsys, "reconstruct", tmp_path, *common)
+    assert "no photo given" in mistake(capsys, "reconstruct", *common)
+    assert "must not be negative" in mistake(capsys, "reconstruct", good, *common, "--seed", "-1")
+    assert "inverter 'nowhere'" in mistake(capsys, "reconstruct", good, "--out", out, "--inverter", "nowhere")
+    assert "config.json is missing" in mistake(capsys, "reconstruct", good, "--out", out, "--inverter", tmp_path)
+    assert not out.exists()
+    before = good.read_bytes()
+    told = mistake(capsys, "reconstruct", good, "--out", tmp_path, "--inverter", inverter)
+    assert "would be written over" in told
+    assert good.read_bytes() == before
+
+
+def test_an_unwritable_folder_is_one_line(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = photo(tmp_path / "good.png", 0)
+    told = mistake(capsys, "reconstruct", good, "--out", good / "out", "--inverter", inverter)
+    assert str(good) in told
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(_args: object) -> None:
+        raise KeyboardInterrupt("stopped at 64 pictures;\nthe same command goes on")
+
+    monkeypatch.setitem(cli.COMMANDS, "train", stop)
+    assert run("train") == 130
+    assert capsys.readouterr().err == "unlogit: stopped at 64 pictures; the same command goes on\n"
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(_args: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setitem(cli.COMMANDS, "train", bug)
+    with pytest.raises(ValueError, match="a bug"):
+        run("train")
+
+
+def test_classify_and_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classifier, run_folder = tmp_path / "classifier", tmp_path / "run"
+    few = ("--pictures", 64, "--batch", 32, "--widths", 8, 8, "--test-pictures", 20, "--attacked-pictures", 10)
+    assert run("classify", "--out", classifier, *few) == 0
+    assert "clean accuracy" in capsys.readouterr().out
+    assert run("train", *train_args(classifier, run_folder)) == 0
+    assert "agreement" in capsys.readouterr().out
+    open_inverter(str(run_folder / "inverter"))
+    args = train_args(classifier, run_folder)
+    assert "batch 0: must be at least 1" in mistake(capsys, "train", *args, "--batch", 0)
+    assert "processes 0: must be at least 1" in mistake(capsys, "train", *args, "--processes", 0)
+
+
+def train_args(classifier: Path, out: Path) -> list[object]:
+    return [
+        *("--images", "scenes:", "--held-out", "scenes:test", "--classifier", f"small:{classifier}", "--out", out),
+        *("--cache", out.parent / "cache", "--pictures", 64, "--batch", 16, "--validation-pictures", 16),
+        *("--generator.size", 32, "--generator.channels", 4, "--generator.noise", 16, "--generator.attention", "None"),
+        *("--discriminator.channels", 4, "--discriminator.attention", "None"),
+    ]

@@ -1,0 +1,183 @@
+"""Representations: the taps, their standardisation, and a cache that never changes what they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unlogit.classifiers import Classifier, open_classifier
+from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier
+from unlogit.errors import UnlogitError
+from unlogit.images import Batch, Loader, View, open_images
+from unlogit.representation import Representation, RepresentationCache
+
+TAPS = {"logits": 10, "label": 10, "softmax": 10, "penultimate": 24, "stages.0": 8, "stages.1.0.conv1": 16}
+
+
+def classifier(seed: int = 0) -> Classifier:
+    torch.manual_seed(seed)
+    net = SmallResNet(SmallConfig(10, 32, (8, 16, 24)))
+    for _ in range(20):
+        net.train()(torch.randn(16, 3, 32, 32))
+    return as_classifier(net, [str(i) for i in range(10)], "test:small")
+
+
+def pixels(count: int = 12, seed: int = 1) -> Tensor:
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("tap", TAPS)
+def test_every_tap_is_a_vector_a_picture(tap: str) -> None:
+    r = Representation(classifier(), tap)
+    raw = r(pixels())
+    assert raw.shape == (12, TAPS[tap]) and r.dim == TAPS[tap]
+    assert raw.dtype == torch.float32 and not raw.requires_grad
+
+
+def test_the_taps_are_what_they_say() -> None:
+    c = classifier()
+    x = pixels()
+    logits = c(x).detach()
+    of = {tap: Representation(c, tap)(x) for tap in TAPS}
+    assert torch.equal(of["logits"], logits)
+    assert torch.equal(of["label"], F.one_hot(logits.argmax(1), 10).float())
+    assert torch.allclose(of["softmax"], logits.softmax(1))
+    assert torch.allclose(c.network.head(of["penultimate"]), logits, atol=1e-6)
+    assert torch.allclose(of["stages.0"], c.features(x, ["stages.0"])["stages.0"].mean((2, 3)))
+
+
+def test_tokens_are_averaged() -> None:
+    c = open_classifier("timm:test_vit?pretrained=false")
+    tokens = c.features(pixels(2), ["blocks.0"])["blocks.0"]
+    assert tokens.ndim == 3
+    assert torch.allclose(Representation(c, "blocks.0")(pixels(2)), tokens.mean(1))
+
+
+def test_an_unknown_tap_is_one_clear_line() -> None:
+    with pytest.raises(UnlogitError, match="unknown layer 'logit' of test:small"):
+        Representation(classifier(), "logit")
+
+
+def test_fitted_constants_standardise_exactly_the_pictures_that_they_were_fitted_on() -> None:
+    r = Representation(classifier())
+    x = pixels(40)
+    assert r.fit(x.split(16)) is r
+    raw = r.raw(x).double()
+    standard = r.standardise(r.raw(x))
+    assert torch.allclose(standard.double(), (raw - raw.mean(0)) / raw.std(0), atol=1e-5)
+    assert torch.allclose(standard.mean(0), torch.zeros(10), atol=1e-5)
+    assert torch.allclose(standard.std(0), torch.ones(10), atol=1e-5)
+
+
+def test_standardisation_is_affine_so_that_manipulations_keep_their_meaning() -> None:
+    r = Representation(classifier()).fit([pixels(40)])
+    a, b = r(pixels(4, 2)), r(pixels(4, 3))
+    between = r.standardise(0.3 * a + 0.7 * b)
+    assert torch.allclose(between, 0.3 * r.standardise(a) + 0.7 * r.standardise(b), atol=1e-5)
+    # Twice the logits is not the same condition: dividing by the norm would have made it so.
+    assert not torch.allclose(r.standardise(2 * a), r.standardise(a), atol=0.1)
+
+
+def test_a_dimension_that_never_varies_is_not_blown_up() -> None:
+    c = classifier()
+    c.network.head.weight[3] = 0
+    r = Representation(c).fit([pixels(40)])
+    assert r.scale[3] == pytest.approx(1e-3 * 0.9 * float(r.scale[torch.arange(10) != 3].mean()), rel=0.01)
+    assert r.standardise(r(pixels(40, 5)))[:, 3].abs().max() < 1e-2
+
+
+def test_labels_are_left_as_they_are() -> None:
+    r = Representation(classifier(), "label").fit([pixels()])
+    assert torch.equal(r.standardise(r(pixels())), r(pixels()))
+
+
+def test_constants_travel_in_the_state_dict_and_can_be_given() -> None:
+    r = Representation(classifier()).fit([pixels(40)])
+    again = Representation(classifier())
+    again.load_state_dict(r.state_dict())
+    given = Representation(classifier(), "logits", r.shift, r.scale)
+    for other in (again, given):
+        assert torch.equal(other.standardise(other(pixels())), r.standardise(r(pixels())))
+
+
+class Counting(Representation):
+    """Counts the pictures that the classifier had to see."""
+
+    seen = 0
+
+    def raw(self, pixels: Tensor) -> Tensor:
+        self.seen += len(pixels)
+        return super().raw(pixels)
+
+
+def counting(tap: str = "logits", seed: int = 0) -> Counting:
+    r = Counting(classifier(seed), tap)
+    r.seen = 0  # less the probe of its length
+    return r
+
+
+SOURCE = "scenes:count=60"
+
+
+def batches(view: View, count: int = 8) -> list[Batch]:
+    loader = Loader(open_images(SOURCE), view, 20, seed=3)
+    return [loader.batch(20 * i) for i in range(count)]
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-3, atol=1e-3)  # half precision
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_cached_values_are_the_live_ones_each_computed_once(tmp_path: Path, flip: bool) -> None:
+    r, view = counting(), View(32, flip=flip)
+    cache = RepresentationCache(tmp_path / "cache", r, open_images(SOURCE), view)
+    for batch in batches(view):
+        assert close(cache(batch), Representation.raw(r, batch.images))
+    # 8 batches of 20 of 60 pictures: 2 2/3 epochs
+    assert r.seen == 60 if not flip else 60 < r.seen <= 120
+    again = counting()
+    other = RepresentationCache(tmp_path / "cache", again, open_images(SOURCE), view)
+    for batch in batches(view):
+        assert torch.equal(other(batch), cache(batch))
+    assert again.seen == 0
+
+
+def test_two_at_once_see_each_other_s_rows(tmp_path: Path) -> None:
+    view = View(32)
+    a, b = counting(), counting()
+    one = RepresentationCache(tmp_path, a, open_images(SOURCE), view)
+    two = RepresentationCache(tmp_path, b, open_images(SOURCE), view)
+    for place, batch in enumerate(batches(view)):
+        assert close((one, two)[place % 2](batch), Representation.raw(a, batch.images))
+    assert a.seen + b.seen == 60 and a.seen and b.seen
+
+
+def test_another_classifier_tap_source_or_size_has_its_own_rows(tmp_path: Path) -> None:
+    view = View(32)
+    batch = batches(view, 1)[0]
+    RepresentationCache(tmp_path, counting(), open_images(SOURCE), view)(batch)
+    for r, source, other in (
+        (counting(seed=1), SOURCE, view),
+        (counting("penultimate"), SOURCE, view),
+        (counting(), "scenes:count=60,seed=1", view),
+        (counting(), SOURCE, View(64)),
+    ):
+        cache = RepresentationCache(tmp_path, r, open_images(source), other)
+        seen = next(Loader(open_images(source), other, 20, seed=3).once())
+        assert close(cache(seen), Representation.raw(r, seen.images))
+        assert r.seen == 20
+
+
+@pytest.mark.parametrize(("crop", "folder"), [("random", True), ("centre", False)])
+def test_random_crops_or_no_folder_are_computed_live(tmp_path: Path, crop: str, folder: bool) -> None:
+    r, view = counting(), View(32, crop)
+    cache = RepresentationCache(tmp_path / "cache" if folder else None, r, open_images(SOURCE), view)
+    for batch in batches(view):
+        assert torch.equal(cache(batch), Representation.raw(r, batch.images))
+    assert r.seen == 160
+    assert not list(tmp_path.iterdir())

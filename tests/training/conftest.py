@@ -1,0 +1,57 @@
+"""A classifier with random weights and a training of seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unlogit.classifiers.small import SmallConfig, SmallResNet, save_small
+from unlogit.images import open_images
+from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.training import TrainConfig
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("classifier") / "small"
+    torch.manual_seed(0)
+    network = SmallResNet(SmallConfig(10, widths=(8, 8, 16)))
+    save_small(folder, network.eval(), open_images("scenes:count=1").class_names, {})
+    return f"small:{folder}"
+
+
+@pytest.fixture
+def tiny(classifier: str, tmp_path: Path) -> Callable[..., TrainConfig]:
+    """A configuration of a run of a few steps; arguments replace its fields."""
+    base = TrainConfig(
+        images="scenes:count=48",
+        held_out="scenes:test,count=20",
+        classifier=classifier,
+        out=tmp_path / "run",
+        generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
+        discriminator=DiscriminatorConfig(channels=4, attention=None),
+        pictures=48,
+        batch=8,
+        log_every=8,
+        checkpoint_every=16,
+        validate_every=32,
+        validation_pictures=16,
+        cache=tmp_path / "cache",
+    )
+
+    def make(**changes: Any) -> TrainConfig:
+        return replace(base, **changes)
+
+    return make
+
+
+@pytest.fixture
+def projected(classifier: str) -> DiscriminatorConfig:
+    return DiscriminatorConfig(
+        kind="projected", network=classifier, maps=("stages.0", "stages.1", "penultimate"), widths=(8, 8)
+    )

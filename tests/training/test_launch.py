@@ -1,0 +1,66 @@
+"""Several processes: what they are told, and how their mistakes come back. What they compute is test_loop's."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from torch import multiprocessing
+
+from unlogit.errors import UnlogitError
+from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.training import launch as module
+from unlogit.training.config import TrainConfig
+from unlogit.training.launch import launch
+
+
+@pytest.fixture
+def config(tmp_path: Path, tiny_classifier_spec: str) -> TrainConfig:
+    """A run that would take hours."""
+    return TrainConfig(
+        images="scenes:",
+        held_out="scenes:test",
+        classifier=tiny_classifier_spec,
+        out=tmp_path / "run",
+        generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
+        discriminator=DiscriminatorConfig(channels=4, attention=None),
+        batch=16,
+        log_every=16,
+        checkpoint_every=16,
+        cache=tmp_path / "cache",
+    )
+
+
+def test_a_mistake_comes_back_as_itself(tmp_path: Path) -> None:
+    before = dict(os.environ)
+    with pytest.raises(UnlogitError, match="classifier 'small:nowhere': no config.json in 'nowhere'"):
+        launch(TrainConfig("scenes:", "scenes:test", "small:nowhere", tmp_path / "out"), processes=2)
+    assert dict(os.environ) == before
+
+
+def test_a_killed_process_ends_them_all_with_advice(config: TrainConfig) -> None:
+    def kill_one() -> None:
+        while not list((config.out / "checkpoints").glob("*.pt")):
+            time.sleep(0.1)
+        multiprocessing.active_children()[0].kill()
+
+    Thread(target=kill_one, daemon=True).start()
+    with pytest.raises(UnlogitError, match="the same command goes on from the last checkpoint"):
+        launch(config, processes=2)
+    assert not multiprocessing.active_children()
+
+
+def test_under_torchrun_nothing_is_launched(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TrainConfig] = []
+    monkeypatch.setattr(module, "train", lambda given: seen.append(given) or {"agreement": 1.0})
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert launch(config, processes=2) == {"agreement": 1.0}
+    assert seen == [config]
+
+
+def test_there_is_at_least_one_process(config: TrainConfig) -> None:
+    with pytest.raises(UnlogitError, match="processes 0: must be at least 1"):
+        launch(config, processes=0)

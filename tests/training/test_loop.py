@@ -1,0 +1,232 @@
+"""The loop: what it writes, what it resumes, what it refuses; the same from any checkpoint on and for any number of processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from unlogit.errors import UnlogitError
+from unlogit.images import View, open_images
+from unlogit.inverters import open_inverter
+from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.training import TrainConfig
+from unlogit.training.checkpoint import Checkpoints
+from unlogit.training.launch import launch
+from unlogit.training.loop import train
+
+Tiny = Callable[..., TrainConfig]
+
+
+def weights(config: TrainConfig) -> dict[str, torch.Tensor]:
+    """Every tensor of the newest checkpoint, by path."""
+    found: dict[str, torch.Tensor] = {}
+
+    def walk(value: object, path: str) -> None:
+        if isinstance(value, torch.Tensor):
+            found[path] = value
+        elif isinstance(value, dict):
+            for key, part in value.items():
+                walk(part, f"{path}/{key}")
+        elif isinstance(value, list | tuple):
+            for i, part in enumerate(value):
+                walk(part, f"{path}/{i}")
+
+    walk(Checkpoints(config.out / "checkpoints").load(), "")
+    assert found
+    return found
+
+
+def assert_same(a: TrainConfig, b: TrainConfig, tolerance: float = 0.0) -> None:
+    first, second = weights(a), weights(b)
+    assert first.keys() == second.keys()
+    for path, value in first.items():
+        torch.testing.assert_close(second[path], value, rtol=tolerance, atol=tolerance, msg=lambda m, p=path: f"{p}: {m}")
+
+
+def test_a_run_leaves_a_complete_folder(tiny: Tiny) -> None:
+    config = tiny()
+    figures = train(config)
+    assert {"agreement", "logit_error", "pixel_error", "layout_cosine", "diversity"} <= figures.keys()
+    assert json.loads((config.out / "config.json").read_text())["batch"] == 8
+    lines = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in lines if "loss_d" in line] == [16, 32, 48]  # two D steps a step
+    assert [line["images"] for line in lines if "val/agreement" in line] == [32, 48]
+    grid = Image.open(config.out / "samples" / "000000048.png")
+    assert grid.size == (16 * 33 + 1, 2 * 33 + 1)
+    inverter = open_inverter(str(config.out / "inverter"))
+    pictures = View(32).apply(open_images("scenes:test,count=4").read(range(4)))
+    again = open_inverter(str(config.out / "inverter"))
+    noise = inverter.sample_noise(4, torch.Generator().manual_seed(0))
+    assert torch.equal(inverter.reconstruct(pictures, noise), again.reconstruct(pictures, noise))
+    assert not list(config.out.rglob("*.partial"))
+
+
+def test_a_finished_run_does_nothing_more(tiny: Tiny) -> None:
+    config = tiny()
+    figures = train(config)
+    before = {p: p.stat().st_mtime_ns for p in (config.out / "checkpoints").iterdir()}
+    assert train(config) == pytest.approx(figures, rel=1e-4)
+    assert {p: p.stat().st_mtime_ns for p in (config.out / "checkpoints").iterdir()} == before
+
+
+@pytest.mark.parametrize("aided", [False, True])
+def test_resuming_equals_not_stopping_bit_for_bit(
+    tiny: Tiny, tmp_path: Path, projected: DiscriminatorConfig, aided: bool
+) -> None:
+    changes = (
+        {"discriminator": projected, "d_steps": 1, "shared_fakes": True, "warm_start": 16, "layout_weight": 10.0, "flip": True}
+        if aided
+        else {}
+    )
+    whole = tiny(out=tmp_path / "whole", **changes)
+    train(whole)
+    parts = tmp_path / "parts"
+    for pictures in (16, 32, 48):
+        train(tiny(out=parts, pictures=pictures, **changes))
+    assert_same(whole, tiny(out=parts, **changes))
+
+
+RUN = """
+import json, sys
+from pathlib import Path
+import torch
+from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.training import TrainConfig
+from unlogit.training.loop import train
+torch.set_num_threads(1)
+given = json.loads(sys.argv[1])
+given["generator"] = GeneratorConfig(**given["generator"])
+given["discriminator"] = DiscriminatorConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in given["discriminator"].items()})
+given["betas"] = tuple(given["betas"])
+given["out"], given["cache"] = Path(given["out"]), Path(given["cache"])
+train(TrainConfig(**given))
+"""
+
+
+def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(tiny: Tiny, tmp_path: Path) -> None:
+    changes = {"pictures": 320, "checkpoint_every": 16, "validate_every": 64}
+    whole = tiny(out=tmp_path / "whole", **changes)
+    killed = tiny(out=tmp_path / "killed", **changes)
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train(whole)
+    torch.set_num_threads(torch_threads)
+    given = json.dumps(asdict(killed), default=str)
+    kills = 0
+    for attempt in range(20):
+        process = subprocess.Popen([sys.executable, "-c", RUN, given], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        checkpoints = Checkpoints(killed.out / "checkpoints")
+        before = {p.name for p in checkpoints.paths()}
+        # Kill after some progress, at a moment that differs from attempt to attempt and may lie within a write.
+        while process.poll() is None and {p.name for p in checkpoints.paths()} <= before:
+            time.sleep(0.005)
+        time.sleep(0.013 * attempt)
+        if attempt < 4 and process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+            process.wait()
+            assert checkpoints.load() is not None
+        elif process.wait() == 0:
+            break
+    assert kills >= 2
+    assert_same(whole, killed)
+    lines = [json.loads(line)["images"] for line in (killed.out / "metrics.jsonl").read_text().splitlines()]
+    assert lines == sorted(lines)
+    assert lines == [json.loads(line)["images"] for line in (whole.out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(tiny: Tiny, tmp_path: Path) -> None:
+    config = tiny(pictures=100_000, checkpoint_every=100_000, log_every=16)
+    given = json.dumps(asdict(config), default=str)
+    process = subprocess.Popen([sys.executable, "-c", RUN, given], stderr=subprocess.PIPE, text=True)
+    while not (config.out / "metrics.jsonl").exists() or not (config.out / "metrics.jsonl").read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "the same command goes on from there" in told
+    state = Checkpoints(config.out / "checkpoints").load()
+    assert state is not None
+    assert 0 < state["images"] < 100_000
+
+
+def test_two_processes_train_what_one_does(tiny: Tiny, tmp_path: Path) -> None:
+    """Global batches, batch statistics and gradients over both; the rest is rounding."""
+    one, two = tiny(out=tmp_path / "one", pictures=32), tiny(out=tmp_path / "two", pictures=32)
+    launch(one, processes=1)
+    launch(two, processes=2)
+    first, second = weights(one), weights(two)
+    for path in first:
+        if path.startswith("/generator") or path.startswith("/discriminator"):
+            # Adam divides by the root of squared gradients, so that a tiny gradient's rounding is a step's size.
+            difference = (first[path].float() - second[path].float()).abs()
+            assert difference.mean() < 2e-4, path
+
+
+def test_another_configuration_in_the_folder_is_refused(tiny: Tiny) -> None:
+    train(tiny(pictures=16))
+    with pytest.raises(UnlogitError, match="learning_rate_g: 0.0001 there, 0.001 given"):
+        train(tiny(learning_rate_g=1e-3))
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(tiny: Tiny) -> None:
+    with pytest.raises(UnlogitError, match=r"not finite at \d+ pictures; .* lower learning rates"):
+        train(tiny(learning_rate_g=1e30, learning_rate_d=1e30, pictures=480))
+
+
+def test_the_warm_start_learns_the_layout(tiny: Tiny) -> None:
+    config = tiny(pictures=480, warm_start=480, validate_every=480, log_every=48)
+    train(config)
+    lines = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
+    layout = [line["layout"] for line in lines if "layout" in line]
+    assert layout[-1] < 0.8 * layout[0]
+
+
+def test_aids_are_told(tiny: Tiny, projected: DiscriminatorConfig) -> None:
+    assert tiny().aids == ()
+    aided = tiny(discriminator=projected, warm_start=8, layout_weight=1.0)
+    assert aided.aids == ("projected discriminator", "warm start", "layout term")
+
+
+def test_the_label_only_floor_is_the_same_training_on_one_hots(tiny: Tiny) -> None:
+    config = tiny(tap="label", pictures=16)
+    train(config)
+    inverter = open_inverter(str(config.out / "inverter"))
+    raw = inverter.representation.raw(torch.rand(3, 3, 32, 32))
+    assert torch.equal(raw.sum(1), torch.ones(3)) and set(raw.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(inverter.representation.standardise(raw), raw)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classifier": "small:nowhere"}, "nowhere"),
+        ({"images": "scenes:colour=red"}, "colour"),
+        ({"images": "pictures/"}, "no source prefix"),
+        ({"generator": GeneratorConfig(size=32, channels=4, noise=16, attention=5)}, "image size 5"),
+    ],
+)
+def test_wrong_sources_are_told_before_anything_is_trained(tiny: Tiny, changes: dict[str, object], message: str) -> None:
+    config = tiny(**changes)
+    with pytest.raises(UnlogitError, match=message):
+        train(config)
+    assert not (config.out / "checkpoints").exists()
+
+
+def test_settings_out_of_range_are_told(tiny: Tiny) -> None:
+    with pytest.raises(UnlogitError, match="shared fakes with d_steps 2"):
+        tiny(shared_fakes=True)
+    with pytest.raises(UnlogitError, match="batch 0: must be at least 1"):
+        tiny(batch=0)
