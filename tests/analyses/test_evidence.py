@@ -22,7 +22,8 @@ def evidence(tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter]) -> E
 def test_originals_are_the_held_out_pictures(evidence: Evidence, tiny_scenes: ImageSource) -> None:
     assert len(evidence) == len(evidence.indices) == len(evidence.labels) == 70
     expected = torch.stack([tiny_scenes.decode(i) for i in evidence.indices.tolist()])
-    assert torch.equal(evidence.originals.bytes, expected)
+    # Scenes rendered together or one by one may round differently.
+    assert (evidence.originals.bytes.int() - expected.int()).abs().max() <= 1
     assert torch.equal(evidence.labels, tiny_scenes.labels[evidence.indices])
 
 

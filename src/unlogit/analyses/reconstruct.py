@@ -20,9 +20,11 @@ QUESTION = "What does each inverter see of a picture, once all that it is given 
 
 CELLS, MANY = 10, 14
 """Pictures across the page: as many blocks side by side as the first allows; two where the second allows two."""
-GAP, BLOCK_GAP, HEADER, LABEL = 8, 44, 80, 40
-LARGE, SMALL = 8.5, 6.2
-"""Of words, in points: smaller ones for longer words, and then they are cut short."""
+GAP, BLOCK_GAP, HEADER, LABEL = 8, 44, 96, 40
+LARGE, MIDDLE, SMALL = 8.5, 7.2, 6.2
+"""Of words, in points: smaller ones for longer words, and then they are cut short; headings are wrapped first."""
+LINES = 3
+"""Of a heading at most."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +134,12 @@ def _word(
 ) -> None:
     # How wide a letter of this font is, on average and of its height.
     letter = (0.64 if bold else 0.57) * DPI / 72
-    # Headings may take two lines.
-    lines = textwrap.wrap(text, math.ceil(len(text) / 2) + 3) if bottom and " " in text else [text]
-    points = min(LARGE, max(SMALL, width / (max(map(len, lines)) * letter)))
+    lines = textwrap.wrap(text, max(4, int(width / (MIDDLE * letter))))[:LINES] if bottom else [text]
+    points = min(LARGE, max(SMALL, width / (max(map(len, lines), default=1) * letter)))
     axes.text(
         x,
         y,
-        "\n".join(shorten(line, max(4, int(width / (points * letter)))) for line in lines[:2]),
+        "\n".join(shorten(line, max(4, int(width / (points * letter)))) for line in lines),
         color=ink,
         fontsize=points,
         weight="bold" if bold else "normal",

@@ -60,7 +60,7 @@ class FitConfig:
     crop: Literal["centre", "random"] = "centre"
     """"random": square crops of area 0.5-1.0."""
     size: int = 32
-    """Side in pixels of the classifier's input, a multiple of 16."""
+    """Side in pixels of the classifier's input, a power of two from 32 on."""
     widths: tuple[int, ...] = (24, 48, 96)
     """Channels of each stage."""
     test_pictures: int = 2_000

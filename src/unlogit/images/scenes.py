@@ -28,12 +28,18 @@ SPLITS = {"train": 50_000, "test": 10_000}
 
 @dataclass(frozen=True)
 class Factor:
-    """One thing that varies between scenes, independently of all others and of the shape, and uniformly.
+    """One thing that varies between scenes, independently of all others given the shape.
 
     Attributes:
         kind: "continuous" in [low, high); "circular" in turns, [0, 1); "binary"; or "categorical".
         names: the categories' names, by value.
         only: the binary factor without which this one does not show.
+        habit: None for a uniform distribution, whatever the shape. Else the factor is drawn around a centre of the
+            shape's own, as things have their usual colours and places: "circular" from a wrapped normal, its
+            standard deviation in turns; "continuous" from a normal cut off at low and high, its standard deviation in
+            the factor's unit. Every value is possible for every shape.
+        stride: which shape has which centre: shape k the place (stride k mod 10) / 10 of the circle. Position is the
+            point at that angle, `HABITUAL_RADIUS` from the middle.
     """
 
     kind: Literal["continuous", "circular", "binary", "categorical"]
@@ -41,19 +47,21 @@ class Factor:
     high: float = 1.0
     names: tuple[str, ...] = ()
     only: str | None = None
+    habit: float | None = None
+    stride: int = 1
 
 
 # Lengths are in units of the picture's side; x points right and y up from its middle.
 # How hard the scenes are lies in these ranges: the hard ones are partly outside the picture or behind a distractor,
 # small, or close to the background in colour.
 FACTORS: dict[str, Factor] = {
-    "x": Factor("continuous", -0.33, 0.33),
-    "y": Factor("continuous", -0.33, 0.33),
+    "x": Factor("continuous", -0.33, 0.33, habit=0.16, stride=7),
+    "y": Factor("continuous", -0.33, 0.33, habit=0.16, stride=7),
     "scale": Factor("continuous", 0.20, 0.42),  # the radius of the disc around the shape
     "rotation": Factor("circular"),  # counterclockwise
     "mirror": Factor("binary"),  # shows on the chiral shapes alone
-    "hue": Factor("circular"),  # hues are angles in OKLCH
-    "background_hue": Factor("circular"),
+    "hue": Factor("circular", habit=0.2, stride=1),  # hues are angles in OKLCH
+    "background_hue": Factor("circular", habit=0.2, stride=3),
     "gradient_direction": Factor("circular"),  # where the background is lightest
     "texture": Factor("categorical", names=TEXTURES),
     "brightness": Factor("continuous", 0.52, 0.78),  # mean of the object's and the background's OKLCH lightness
@@ -66,6 +74,7 @@ FACTORS: dict[str, Factor] = {
     "distractor_hue": Factor("circular", only="distractor"),
 }
 
+HABITUAL_RADIUS = 0.17
 OBJECT_CHROMA, BACKGROUND_CHROMA = 0.18, 0.11
 GRADIENT, GRADIENT_HUE = 0.10, 0.05  # the background's lightness and hue vary by these to either side
 SHADOW, SHADOW_WIDTH = 0.25, 0.04  # how dark the background is at the object's outline, and how soon that fades
@@ -110,6 +119,8 @@ class SceneImages(ImageSource):
                     values[name] = uniform < 0.5
                 case "categorical":
                     values[name] = (uniform * len(factor.names)).long()
+                case _ if factor.habit is not None:
+                    values[name] = _around(uniform, name, factor, self.labels[places])
                 case _:
                     values[name] = (factor.low + uniform * (factor.high - factor.low)).float()
         return values
@@ -138,6 +149,22 @@ class SceneImages(ImageSource):
         for part in (self.seed, list(SPLITS).index(self.split), _SLOTS.index(slot), indices.numpy()):
             mixed = _mix(mixed + np.asarray(part, np.uint64))
         return torch.from_numpy((mixed >> np.uint64(11)) * 2.0**-53)
+
+
+def _around(uniform: Tensor, name: str, factor: Factor, shapes: Tensor) -> Tensor:
+    """Draws around each shape's centre (see `Factor.habit`) from draws in [0, 1), float32."""
+    assert factor.habit is not None
+    turn = (factor.stride * shapes % len(SHAPES)) / len(SHAPES)
+    normal = torch.distributions.Normal(0.0, 1.0)
+    if factor.kind == "circular":
+        # Not quite 0: its quantile is infinite.
+        return ((turn + factor.habit * normal.icdf(uniform.clamp(min=1e-9))) % 1).float()
+    angle = 2 * math.pi * turn
+    centre = HABITUAL_RADIUS * (torch.cos(angle) if name == "x" else torch.sin(angle))
+    low = normal.cdf((factor.low - centre) / factor.habit)
+    high = normal.cdf((factor.high - centre) / factor.habit)
+    drawn = centre + factor.habit * normal.icdf(low + uniform * (high - low))
+    return drawn.clamp(factor.low, factor.high).float()
 
 
 def _mix(values: np.ndarray) -> np.ndarray:

@@ -21,8 +21,9 @@ def fid(features_a: Tensor, features_b: Tensor) -> float:
     equal N and the same feature network.
     """
     (mean_a, root_a), (mean_b, root_b) = _gaussian(features_a), _gaussian(features_b)
-    # The trace of (A B)^1/2 is the nuclear norm of A^1/2 B^1/2, which needs no root of an unsymmetric product.
-    cross = torch.linalg.svdvals(root_a @ root_b).sum()
+    # With A = Ra' Ra and B = Rb' Rb, the trace of (A B)^1/2 is the nuclear norm of Ra Rb': no root of an
+    # unsymmetric product, and no large matrix where pictures are few.
+    cross = torch.linalg.svdvals(root_a @ root_b.T).sum()
     distance = (mean_a - mean_b).square().sum() + root_a.square().sum() + root_b.square().sum() - 2 * cross
     return max(0.0, float(distance))
 
@@ -88,9 +89,8 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and symmetric root of the covariance, float64."""
+    """Mean, and R with R' R the covariance, at most N x F; float64."""
     assert features.ndim == 2 and len(features) >= 2, tuple(features.shape)
     features = features.double()
-    centred = features - features.mean(0)
-    values, vectors = torch.linalg.eigh(centred.T @ centred / (len(features) - 1))
-    return features.mean(0), vectors * values.clamp(min=0).sqrt() @ vectors.T
+    mean = features.mean(0)
+    return mean, torch.linalg.qr((features - mean) / (len(features) - 1) ** 0.5, mode="r").R

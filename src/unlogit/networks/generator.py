@@ -106,7 +106,7 @@ class Generator(nn.Module):
         self.last = conv(widths[-1], 3, 3, spectral_norm=config.spectral_norm)
 
     def forward(self, representation: Tensor, noise: Tensor) -> Tensor:
-        """Pixels, N x 3 x S x S in [0, 1], of standardised representations, N x K, and noise from N(0, 1), N x `noise`."""
+        """Pixels, N x 3 x S x S in [0, 1]; of standardised representations, N x K, and N(0, 1) noise, N x `noise`."""
         chunks = noise.split(self.chunk, dim=1)
         embedded = self.embed(representation)
         x = self.first(chunks[0]).view(len(noise), -1, 4, 4).contiguous(memory_format=torch.channels_last)

@@ -65,7 +65,7 @@ def launch(config: TrainConfig, processes: int = 1) -> dict[str, float]:
         # A process whose partner is killed fails too, with a traceback that says less.
         if any(process.exitcode == -signal.SIGKILL for process in context.processes):
             raise UnlogitError(
-                "a training process was killed, perhaps for lack of memory: the same command goes on from the last checkpoint"
+                "a training process was killed (out of memory?): the same command goes on from the last checkpoint"
             ) from error
         raise
     figures: dict[str, float] = outcomes.get()

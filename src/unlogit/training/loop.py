@@ -12,15 +12,14 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from unlogit import distributed
 from unlogit.classifiers import open_classifier
-from unlogit.errors import UnlogitError
 from unlogit.images import Loader, View, open_images
 from unlogit.networks import ProjectedDiscriminator
 from unlogit.representation import Representation, RepresentationCache
@@ -65,7 +64,7 @@ class Training:
         self.config, self.device = config, device
         self.lead = distributed.rank() == 0
         self.folder = RunFolder(config.out)
-        self.folder.begin(config, write=self.lead)
+        self.folder.check(config)
         source, held_out = open_images(config.images), open_images(config.held_out)
         classifier = open_classifier(config.classifier).to(device)
         self.view = View(config.generator.size, config.crop, config.flip)
@@ -94,14 +93,16 @@ class Training:
             few = [calibration.batch(p).images for p in steps[: max(1, MAPS_PICTURES // calibration.batch_size)]]
             self.state.discriminator.calibrate(torch.cat(few).to(device))
         if self.lead:
-            self.folder.rewind(self.state.images)
+            self.folder.begin(config, self.state.images)
         self.validator = Validator(config, self.representation, held_out, self.conditions)
 
     # One step
 
     def noise(self, position: int, which: int) -> Tensor:
         """This process's rows of the noise that belongs to the global batch at `position`."""
-        generator = torch.Generator().manual_seed((self.config.seed << 40) + (position << 1) + which)
+        # Mixed, since torch's generator on the CPU reads no more than 32 bits of a seed.
+        mixed = np.random.SeedSequence([self.config.seed, position, which]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(mixed[0]))
         noise = torch.randn(self.config.batch, self.config.generator.noise, generator=generator)
         return noise.chunk(distributed.world_size())[distributed.rank()].to(self.device)
 
@@ -305,6 +306,3 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     finally:
         for caught, handler in former.items():
             signal.signal(caught, handler)  # type: ignore[arg-type]
-
-
-__all__ = ["Training", "UnlogitError", "asdict", "train"]

@@ -26,23 +26,30 @@ class RunFolder:
         self._started = time.monotonic()
         self._seconds_before = 0.0
 
-    def begin(self, config: TrainConfig, *, write: bool) -> None:
-        """Raise `UnlogitError` if the folder holds a run with another configuration; else write it down."""
+    def check(self, config: TrainConfig) -> None:
+        """Raise `UnlogitError` if the folder holds a run with another configuration."""
         path = self.folder / "config.json"
-        plain = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-        if path.exists():
-            before = json.loads(path.read_text())
-            changed = [k for k in plain if k not in MUTABLE and before.get(k) != plain[k]]
-            if changed:
-                told = "; ".join(f"{k}: {before.get(k)} there, {plain[k]} given" for k in changed)
-                raise UnlogitError(
-                    f"'{self.folder}' holds a run of another configuration ({told}): resume it with its own, "
-                    "or give another --out"
-                )
-        if write:
-            self.samples.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as fresh:
-                fresh.write_text(json.dumps(plain, indent=2) + "\n")
+        if not path.exists():
+            return
+        before, given = json.loads(path.read_text()), _plain(config)
+        changed = [k for k in given if k not in MUTABLE and before.get(k) != given[k]]
+        if changed:
+            told = "; ".join(f"{k}: {before.get(k)} there, {given[k]} given" for k in changed)
+            raise UnlogitError(
+                f"'{self.folder}' holds a run of another configuration ({told}): "
+                "resume it with its own, or give another --out"
+            )
+
+    def begin(self, config: TrainConfig, images: int) -> None:
+        """Write the configuration down and forget what was logged after `images`, where the run resumes."""
+        self.samples.mkdir(parents=True, exist_ok=True)
+        with replacing(self.folder / "config.json") as fresh:
+            fresh.write_text(json.dumps(_plain(config), indent=2) + "\n")
+        kept = [line for line in self.lines() if line["images"] <= images]
+        self._seconds_before = max((line["seconds"] for line in kept), default=0.0)
+        self._started = time.monotonic()
+        with replacing(self.metrics) as fresh:
+            fresh.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
     def lines(self) -> list[dict[str, Any]]:
         """Every complete line of metrics.jsonl."""
@@ -55,14 +62,6 @@ class RunFolder:
             except json.JSONDecodeError:  # A line that a kill cut short.
                 continue
         return found
-
-    def rewind(self, images: int) -> None:
-        """Forget what was logged after the checkpoint that the run resumes from."""
-        kept = [line for line in self.lines() if line["images"] <= images]
-        self._seconds_before = max((line["seconds"] for line in kept), default=0.0)
-        self._started = time.monotonic()
-        with replacing(self.metrics) as fresh:
-            fresh.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
     def log(self, images: int, values: dict[str, float]) -> None:
         """Append one line; "seconds" counts training time over all resumptions."""
@@ -81,3 +80,8 @@ class RunFolder:
             if figures:
                 return figures
         return {}
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return plain
