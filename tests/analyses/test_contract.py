@@ -26,7 +26,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder as the training writes it."""
     folder: Path = tmp_path_factory.mktemp("runs") / "standard"
     record = RunFolder(folder)
-    record.begin(TrainConfig("scenes:", "scenes:test", "small:x", folder, warm_start=100), write=True)
+    record.begin(TrainConfig("scenes:", "scenes:test", "small:x", folder, warm_start=100), 0)
     for step in range(1, 6):
         record.log(100 * step, {"loss_d": -1 / step, "loss_g": 1 / step, "layout": 0.1 / step})
         record.log(100 * step, {"val/layout_cosine": 0.1 * step, "val/agreement": 0.05 * step})

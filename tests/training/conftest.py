@@ -1,4 +1,4 @@
-"""A classifier with random weights and a training of seconds."""
+"""A training of seconds."""
 
 from __future__ import annotations
 
@@ -8,30 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from unlogit.classifiers.small import SmallConfig, SmallResNet, save_small
-from unlogit.images import open_images
 from unlogit.networks import DiscriminatorConfig, GeneratorConfig
 from unlogit.training import TrainConfig
 
 
-@pytest.fixture(scope="session")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("classifier") / "small"
-    torch.manual_seed(0)
-    network = SmallResNet(SmallConfig(10, widths=(8, 8, 16)))
-    save_small(folder, network.eval(), open_images("scenes:count=1").class_names, {})
-    return f"small:{folder}"
-
-
 @pytest.fixture
-def tiny(classifier: str, tmp_path: Path) -> Callable[..., TrainConfig]:
+def tiny(tiny_classifier_spec: str, tmp_path: Path) -> Callable[..., TrainConfig]:
     """A configuration of a run of a few steps; arguments replace its fields."""
     base = TrainConfig(
         images="scenes:count=48",
         held_out="scenes:test,count=20",
-        classifier=classifier,
+        classifier=tiny_classifier_spec,
         out=tmp_path / "run",
         generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
         discriminator=DiscriminatorConfig(channels=4, attention=None),
@@ -51,7 +39,7 @@ def tiny(classifier: str, tmp_path: Path) -> Callable[..., TrainConfig]:
 
 
 @pytest.fixture
-def projected(classifier: str) -> DiscriminatorConfig:
+def projected(tiny_classifier_spec: str) -> DiscriminatorConfig:
     return DiscriminatorConfig(
-        kind="projected", network=classifier, maps=("stages.0", "stages.1", "penultimate"), widths=(8, 8)
+        kind="projected", network=tiny_classifier_spec, maps=("stages.0", "stages.1", "penultimate"), widths=(8, 8)
     )
