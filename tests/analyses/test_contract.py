@@ -15,8 +15,8 @@ from unlogit import analyses
 from unlogit.analyses import Evidence, Figure, Finding, Number, Result, Table
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
+from unlogit.intervals import Estimate
 from unlogit.inverters import Inverter
-from unlogit.metrics.intervals import Estimate
 from unlogit.training import TrainConfig
 from unlogit.training.records import RunFolder
 

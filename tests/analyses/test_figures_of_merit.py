@@ -12,8 +12,8 @@ from unlogit.analyses import Evidence, Finding, Number, Table, quality, reconstr
 from unlogit.analyses._style import enlarge, shorten
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
+from unlogit.intervals import Estimate
 from unlogit.inverters import Inverter
-from unlogit.metrics.intervals import Estimate
 
 
 class Perfect(Inverter):

@@ -14,7 +14,7 @@ from PIL import Image
 from unlogit.classifiers import FitConfig, fit, open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import Loader, View, open_images
-from unlogit.metrics.intervals import wilson
+from unlogit.intervals import wilson
 
 COLOURS = {"blue": (90, 100, 170), "green": (90, 170, 100), "red": (170, 100, 90)}
 

@@ -12,8 +12,8 @@ import pytest
 from unlogit.analyses import Column, Evidence, Table, quality, reconstruct
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
+from unlogit.intervals import Estimate
 from unlogit.inverters import Inverter
-from unlogit.metrics.intervals import Estimate
 from unlogit.report import Part, summary, write_report
 from unlogit.report.page import as_csv, leads
 from unlogit.report.sections import slug, told

@@ -10,7 +10,7 @@ import matplotlib.figure
 
 from unlogit import registry
 from unlogit.analyses._evidence import Evidence
-from unlogit.metrics.intervals import Estimate
+from unlogit.intervals import Estimate
 
 Better = Literal["higher", "lower"] | None
 Cell = Estimate | str | int | float | None

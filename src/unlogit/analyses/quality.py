@@ -14,9 +14,9 @@ from unlogit.analyses._base import Better
 from unlogit.analyses._evidence import CHUNK, Pictures
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.classifiers import Classifier, open_classifier
+from unlogit.intervals import Estimate, bootstrap, paired_bootstrap, wilson
 from unlogit.metrics.distribution import fid_interval, kid
 from unlogit.metrics.diversity import diversity
-from unlogit.metrics.intervals import Estimate, bootstrap, paired_bootstrap, wilson
 from unlogit.metrics.pixel import layout, layout_cosine, layout_top, pixel_error
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
 

@@ -20,7 +20,7 @@ from unlogit.classifiers._muon import Muon
 from unlogit.classifiers.small import CONFIG, MEAN, STD, SmallConfig, SmallResNet, as_classifier, save_small
 from unlogit.errors import UnlogitError
 from unlogit.images import Batch, Loader, View, open_images
-from unlogit.metrics.intervals import wilson
+from unlogit.intervals import wilson
 
 PGD_STEPS = 20
 """Steps of the attack that is reported."""

@@ -11,7 +11,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from unlogit.metrics.intervals import Estimate, enclosing
+from unlogit.intervals import Estimate, enclosing
 
 
 def fid(features_a: Tensor, features_b: Tensor) -> float:

@@ -22,9 +22,9 @@ from PIL import Image
 from unlogit.analyses import Evidence, Figure, Table
 from unlogit.analyses._style import colour
 from unlogit.files import replacing
+from unlogit.intervals import Estimate
 from unlogit.inverters import GeneratorInverter, Inverter
 from unlogit.inverters.nearest import NearestNeighbour
-from unlogit.metrics.intervals import Estimate
 from unlogit.report.sections import Part, Section, gather, told
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from unlogit import analyses
 from unlogit.analyses import Evidence, Figure, Finding, Number, Table
-from unlogit.metrics.intervals import Estimate
+from unlogit.intervals import Estimate
 
 
 @dataclass(frozen=True)

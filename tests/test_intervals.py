@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from unlogit.metrics.intervals import Estimate, bootstrap, paired_bootstrap, wilson
+from unlogit.intervals import Estimate, bootstrap, paired_bootstrap, wilson
 
 
 def test_bootstrap_matches_scipy() -> None:
@@ -24,7 +24,7 @@ def test_bootstrap_is_seeded_and_does_not_depend_on_chunks(monkeypatch: pytest.M
     once = bootstrap(values, seed=4, resamples=200)
     assert once == bootstrap(values, seed=4, resamples=200)
     assert once != bootstrap(values, seed=5, resamples=200)
-    monkeypatch.setattr("unlogit.metrics.intervals.CHUNK", 350)
+    monkeypatch.setattr("unlogit.intervals.CHUNK", 350)
     assert bootstrap(values, seed=4, resamples=200) == once
 
 

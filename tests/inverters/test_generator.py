@@ -1,0 +1,95 @@
+"""The generator inverter: saved and opened again whole; damage and misuse told in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_generator
+
+from unlogit.classifiers import open_classifier
+from unlogit.errors import UnlogitError
+from unlogit.inverters import GeneratorInverter, open_inverter
+from unlogit.networks import Generator, GeneratorConfig, standing_statistics
+from unlogit.representation import Representation
+from unlogit.training.state import folded
+
+
+@pytest.fixture
+def inverter(tiny_classifier_spec: str) -> GeneratorInverter:
+    """An inverter whose classifier can be opened again."""
+    representation = Representation(open_classifier(tiny_classifier_spec))
+    representation.fit([torch.rand(32, 3, 32, 32)])
+    torch.manual_seed(0)
+    generator = Generator(
+        representation.dim, GeneratorConfig(32, channels=4, noise=8, attention=None, spectral_norm=False)
+    )
+    facts = {"aids": ["warm start"], "pictures_seen": 7, "hours": 0.1, "validation": {"agreement": 0.5}}
+    return GeneratorInverter(representation, generator, facts, "tiny")
+
+
+def test_saving_and_opening_gives_the_same_pictures(inverter: GeneratorInverter, tmp_path: Path) -> None:
+    inverter.save(tmp_path / "inverter")
+    again = open_inverter(str(tmp_path / "inverter"))
+    pictures, noise = torch.rand(3, 3, 32, 32), inverter.sample_noise(3)
+    assert torch.equal(inverter.reconstruct(pictures, noise), again.reconstruct(pictures, noise))
+    assert (again.name, again.aids, again.size, again.facts) == ("tiny", ("warm start",), 32, inverter.facts)
+    card = (tmp_path / "inverter" / "README.md").read_text()
+    assert "warm start" in card and "pictures seen: 7" in card and "| agreement | 0.5 |" in card
+
+
+def test_half_precision_changes_little(inverter: GeneratorInverter, tmp_path: Path) -> None:
+    inverter.save(tmp_path / "whole")
+    inverter.save(tmp_path / "half", torch.float16)
+    size = [(tmp_path / n / "model.safetensors").stat().st_size for n in ("whole", "half")]
+    assert size[1] < 0.6 * size[0]
+    pictures, noise = torch.rand(3, 3, 32, 32), inverter.sample_noise(3)
+    half = open_inverter(str(tmp_path / "half")).reconstruct(pictures, noise)
+    torch.testing.assert_close(half, inverter.reconstruct(pictures, noise), rtol=0, atol=5e-3)
+
+
+def test_the_hub_interface_opens_a_folder(inverter: GeneratorInverter, tmp_path: Path) -> None:
+    inverter.save_pretrained(tmp_path / "hub")
+    again = GeneratorInverter.from_pretrained(str(tmp_path / "hub"))
+    raw, noise = torch.randn(2, 10), inverter.sample_noise(2)
+    assert torch.equal(again.invert(raw, noise), inverter.invert(raw, noise))
+
+
+def test_damage_is_told(inverter: GeneratorInverter, tmp_path: Path) -> None:
+    folder = tmp_path / "inverter"
+    with pytest.raises(UnlogitError, match="neither a folder nor one of those that come with unlogit"):
+        open_inverter(str(folder))
+    folder.mkdir()
+    with pytest.raises(UnlogitError, match=r"config.json is missing"):
+        open_inverter(str(folder))
+    inverter.save(folder)
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(UnlogitError, match="is damaged"):
+        open_inverter(str(folder))
+    inverter.save(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["generator"]["channels"] = 8
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UnlogitError, match=r"weights do not fit its config.json"):
+        open_inverter(str(folder))
+
+
+def test_a_representation_of_another_length_is_told() -> None:
+    with pytest.raises(UnlogitError, match=r"shape \(2, 7\): this inverter reads N x 10"):
+        tiny_generator("logits", "tiny").invert(torch.randn(2, 7))
+
+
+def test_folding_spectral_norm_changes_nothing() -> None:
+    torch.manual_seed(0)
+    config = GeneratorConfig(32, channels=4, noise=8, attention=16)
+    generator = Generator(10, config)
+    for _ in range(3):
+        generator(torch.randn(4, 10), torch.randn(4, 8))
+    batches = [(torch.randn(8, 10), torch.randn(8, 8))]
+    standing_statistics(generator, batches)
+    plain = folded(generator, 10, config)
+    condition, noise = torch.randn(2, 10), torch.randn(2, 8)
+    torch.testing.assert_close(plain(condition, noise), generator.eval()(condition, noise), rtol=1e-4, atol=1e-5)

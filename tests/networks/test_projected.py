@@ -1,0 +1,79 @@
+"""The projected discriminator: what is frozen, what is fixed, and that every head is equation 2."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unlogit.errors import UnlogitError
+from unlogit.images import View, open_images
+from unlogit.networks import DiscriminatorConfig, ProjectedDiscriminator
+
+MAPS = ("pixels", "stages.0", "stages.2", "penultimate")
+
+
+@pytest.fixture
+def config(tiny_classifier_spec: str) -> DiscriminatorConfig:
+    return DiscriminatorConfig(kind="projected", network=tiny_classifier_spec, maps=MAPS, widths=(8, 8, 16))
+
+
+@pytest.fixture
+def pictures() -> torch.Tensor:
+    return View(32).apply(open_images("scenes:count=16").read(range(16)))
+
+
+def test_one_score_a_head(config: DiscriminatorConfig, pictures: torch.Tensor) -> None:
+    d = ProjectedDiscriminator(10, 32, config)
+    scores = d(pictures, torch.randn(16, 10))
+    assert [s.shape for s in scores] == [(16,)] * 4
+
+
+def test_every_head_is_equation_2(config: DiscriminatorConfig, pictures: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    d = ProjectedDiscriminator(10, 32, config).eval()
+    z = torch.randn(16, 10, requires_grad=True)
+    scores, at_zero = d(pictures, z), d(pictures, torch.zeros(16, 10))
+    for score, zero in zip(scores, at_zero, strict=True):
+        (slope,) = torch.autograd.grad(score.sum(), z, retain_graph=True)
+        torch.testing.assert_close(score, zero + (slope * z).sum(1), rtol=1e-3, atol=1e-4)
+        assert slope.abs().max() > 1e-4
+
+
+def test_calibrated_maps_are_standardised_and_keep_brightness(
+    config: DiscriminatorConfig, pictures: torch.Tensor
+) -> None:
+    d = ProjectedDiscriminator(10, 32, config)
+    d.calibrate(pictures)
+    vector = d.frozen(pictures)[-1]
+    live = vector.std(0) > 0.5  # a ReLU that is off for all pictures has no deviation to scale by
+    torch.testing.assert_close(vector[:, live].mean(0), torch.zeros(int(live.sum())), rtol=0, atol=1e-4)
+    torch.testing.assert_close(vector[:, live].std(0), torch.ones(int(live.sum())), rtol=1e-3, atol=1e-3)
+    dark = d.frozen(pictures * 0.3)[0]
+    assert (dark - d.frozen(pictures)[0]).abs().mean() > 0.2
+
+
+def test_the_frozen_network_is_neither_trained_nor_saved(config: DiscriminatorConfig, pictures: torch.Tensor) -> None:
+    d = ProjectedDiscriminator(10, 32, config)
+    assert not any("network" in name for name in d.state_dict())
+    pixels = pictures.clone().requires_grad_()
+    torch.stack([s.sum() for s in d(pixels, torch.randn(16, 10))]).sum().backward()
+    assert pixels.grad is not None
+    assert pixels.grad.abs().sum() > 0
+    assert all(p.grad is None for p in (*d.mixes, *d.downs))
+    assert all(p.grad is not None for head in d.heads for p in head.parameters())
+
+
+def test_the_mixes_are_a_function_of_the_seed(config: DiscriminatorConfig) -> None:
+    a, b, c = (ProjectedDiscriminator(10, 32, config, seed) for seed in (0, 0, 1))
+    assert all(torch.equal(x, y) for x, y in zip(a.mixes, b.mixes, strict=True))
+    assert not torch.equal(a.mixes[0], c.mixes[0])
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [(("stages.0", "stages.1"), "2 spatial maps among stages.0, stages.1, but 1 widths"), (("stages.9",), "stages.9")],
+)
+def test_wrong_maps_are_told(tiny_classifier_spec: str, maps: tuple[str, ...], message: str) -> None:
+    config = DiscriminatorConfig("projected", network=tiny_classifier_spec, maps=maps, widths=(8,))
+    with pytest.raises(UnlogitError, match=message):
+        ProjectedDiscriminator(10, 32, config)
