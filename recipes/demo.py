@@ -5,8 +5,11 @@ Run:
     python recipes/demo.py            # or: make demo
 
 A standard and an adversarially trained small classifier are fitted on scenes with known factors; then, for each, an
-inverter of its logits and a label-only inverter. The two classifiers are worked on by two processes of one thread
-each. Everything lands in runs/demo; the same command resumes it. Expected: see README.
+inverter of its logits and a label-only inverter. Two processes of one thread each work side by side, one a classifier.
+Everything lands in runs/demo; the same command resumes it. Expected: see README.
+
+All inverters are trained against the same discriminator, with heads on the robust classifier's features: they differ
+in what they are given, and in nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +27,7 @@ import tyro
 from unlogit import photos
 from unlogit.analyses import Evidence
 from unlogit.classifiers import FitConfig, fit
+from unlogit.errors import UnlogitError
 from unlogit.images import View, open_images
 from unlogit.inverters import Inverter, known, open_inverter
 from unlogit.inverters.nearest import NearestNeighbour
@@ -32,8 +36,11 @@ from unlogit.report import summary, write_report
 from unlogit.training import TrainConfig, train
 
 IMAGES, HELD_OUT = "scenes:", "scenes:test"
-KINDS = ("robust", "standard")
+Kind = Literal["robust", "standard"]
+KINDS: tuple[Kind, ...] = ("robust", "standard")
 TAPS = ("logits", "label")
+EPSILON = 4 / 255
+"""Radius of the attacks that the robust classifier is trained on and both are measured with."""
 
 
 @dataclass(frozen=True)
@@ -43,35 +50,43 @@ class Demo:
     out: Path = Path("runs/demo")
     pictures: int = 48_000
     """Training pictures for each inverter."""
-    fit_pictures: int = 100_000
+    fit_pictures: int = 64_000
     """Training pictures for each classifier."""
     held_out: int = 1_000
     """Held-out pictures that the report measures on."""
-    part: Literal["all", "robust", "standard", "report"] = "all"
-    """One classifier's work alone, or the report alone."""
+    part: Literal["all", "fit", "invert", "report"] = "all"
+    """One part of the work alone."""
+    kinds: tuple[Kind, ...] = KINDS
+    """Whose classifier is fitted or inverted; more than one are worked on side by side."""
 
 
-def classifier_config(demo: Demo, kind: str) -> FitConfig:
+def classifier_folder(demo: Demo, kind: Kind) -> Path:
+    """Where a classifier lies."""
+    return demo.out / kind / "classifier"
+
+
+def classifier_config(demo: Demo, kind: Kind) -> FitConfig:
     """The fitting of one classifier."""
     objective: Literal["standard", "fgsm"] = "fgsm" if kind == "robust" else "standard"
-    return FitConfig(out=demo.out / kind / "classifier", objective=objective, pictures=demo.fit_pictures)
+    return FitConfig(
+        out=classifier_folder(demo, kind), objective=objective, epsilon=EPSILON, pictures=demo.fit_pictures
+    )
 
 
-def inverter_config(demo: Demo, kind: str, tap: str) -> TrainConfig:
+def inverter_config(demo: Demo, kind: Kind, tap: str) -> TrainConfig:
     """The training of one inverter."""
-    classifier = f"small:{demo.out / kind / 'classifier'}"
     return TrainConfig(
         images=IMAGES,
         held_out=HELD_OUT,
-        classifier=classifier,
+        classifier=f"small:{classifier_folder(demo, kind)}",
         out=demo.out / kind / tap,
         tap=tap,
         generator=GeneratorConfig(size=32, channels=12, noise=32, attention=None, spectral_norm=False),
         discriminator=DiscriminatorConfig(
             kind="projected",
-            network=classifier,
+            network=f"small:{classifier_folder(demo, 'robust')}",
             maps=("pixels", "stages.0", "stages.1", "stages.2", "penultimate"),
-            widths=(16, 32, 64, 64),
+            widths=(32, 32, 64, 64),
         ),
         pictures=demo.pictures,
         batch=32,
@@ -90,20 +105,24 @@ def inverter_config(demo: Demo, kind: str, tap: str) -> TrainConfig:
     )
 
 
-def work(demo: Demo, kind: str) -> None:
-    """Everything that belongs to one classifier."""
-    fit(classifier_config(demo, kind))
-    for tap in TAPS:
-        train(inverter_config(demo, kind, tap))
+def work(demo: Demo, kind: Kind) -> None:
+    """One part of what belongs to one classifier, in this process."""
+    torch.set_num_threads(1)
+    if demo.part == "fit":
+        fit(classifier_config(demo, kind))
+    else:
+        for tap in TAPS:
+            train(inverter_config(demo, kind, tap))
 
 
-def work_side_by_side(demo: Demo) -> None:
-    """Both classifiers at once, in a process of one thread each, their progress bars one below the other."""
-    command = [sys.executable, __file__, *(f"--{k}={v}" for k, v in vars(demo).items() if k != "part")]
-    started = []
-    for place, kind in enumerate(KINDS):
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_POSITION": str(place)}
-        started.append(subprocess.Popen([*command, f"--part={kind}"], env=environment))
+def side_by_side(demo: Demo, part: str) -> None:
+    """One part for both classifiers at once, in a process each, their progress bars one below the other."""
+    given = (f"--{name.replace('_', '-')}={getattr(demo, name)}" for name in ("out", "pictures", "fit_pictures"))
+    command = [sys.executable, __file__, *given, f"--part={part}", "--kinds"]
+    started = [
+        subprocess.Popen([*command, kind], env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_POSITION": str(place)})
+        for place, kind in enumerate(demo.kinds)
+    ]
     try:
         codes = [process.wait() for process in started]
     except KeyboardInterrupt:
@@ -124,7 +143,7 @@ def report(demo: Demo) -> None:
     view = inverter_config(demo, "robust", "logits")
     nearest = NearestNeighbour(robust, open_images(IMAGES), View(view.generator.size), cache=view.cache)
     inverters["nearest, robust"] = nearest
-    runs = {kind: demo.out / kind / "logits" for kind in KINDS}
+    runs: dict[str, Path] = {kind: demo.out / kind / "logits" for kind in KINDS}
     evidences = {"Scenes": Evidence(open_images(HELD_OUT), inverters, limit=demo.held_out, runs=runs)}
     if "efficientnet_lite0" in known():
         real = {"efficientnet_lite0": open_inverter("efficientnet_lite0")}
@@ -136,14 +155,21 @@ def report(demo: Demo) -> None:
 
 def main(demo: Demo) -> None:
     """All of it, or the part that is asked for."""
-    if demo.part == "all":
-        work_side_by_side(demo)
-    elif demo.part != "report":
-        torch.set_num_threads(1)
-        work(demo, demo.part)
+    for part in ("fit", "invert"):
+        if demo.part in ("all", part):
+            if len(demo.kinds) == 1:
+                work(replace(demo, part=part), demo.kinds[0])
+            else:
+                side_by_side(demo, part)
     if demo.part in ("all", "report"):
         report(demo)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Demo, description=__doc__))
+    try:
+        main(tyro.cli(Demo, description=__doc__))
+    except UnlogitError as error:
+        print(f"demo: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit("demo: stopped; the same command goes on from here")
