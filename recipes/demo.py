@@ -48,7 +48,7 @@ class Demo:
     """Where, how long, and which part of it."""
 
     out: Path = Path("runs/demo")
-    pictures: int = 48_000
+    pictures: int = 32_000
     """Training pictures for each inverter."""
     fit_pictures: int = 64_000
     """Training pictures for each classifier."""
@@ -89,7 +89,7 @@ def inverter_config(demo: Demo, kind: Kind, tap: str) -> TrainConfig:
             widths=(32, 32, 64, 64),
         ),
         pictures=demo.pictures,
-        batch=32,
+        batch=16,
         d_steps=1,
         learning_rate_g=4e-4,
         learning_rate_d=4e-4,
@@ -97,7 +97,8 @@ def inverter_config(demo: Demo, kind: Kind, tap: str) -> TrainConfig:
         flip=False,
         ema_half_life=10_000,
         shared_fakes=True,
-        log_every=1_600,
+        layout_weight=5.0,
+        log_every=800,
         checkpoint_every=16_000,
         validate_every=16_000,
         validation_pictures=256,

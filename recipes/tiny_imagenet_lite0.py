@@ -43,7 +43,7 @@ def config(recipe: Recipe) -> TrainConfig:
         ),
         discriminator=DiscriminatorConfig(kind="projected", network="packaged:efficientnet_lite0?size=96"),
         pictures=recipe.pictures,
-        batch=32,
+        batch=16,
         d_steps=1,
         learning_rate_g=2e-4,
         learning_rate_d=2e-4,

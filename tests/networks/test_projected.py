@@ -22,10 +22,11 @@ def pictures() -> torch.Tensor:
     return View(32).apply(open_images("scenes:count=16").read(range(16)))
 
 
-def test_one_score_a_head(config: DiscriminatorConfig, pictures: torch.Tensor) -> None:
+def test_one_score_a_place_and_head(config: DiscriminatorConfig, pictures: torch.Tensor) -> None:
     d = ProjectedDiscriminator(10, 32, config)
     scores = d(pictures, torch.randn(16, 10))
-    assert [s.shape for s in scores] == [(16,)] * 4
+    # 32 x 32 pixels are judged at 16 x 16 places; the stages are 16 x 16 and 4 x 4; the vector is one place.
+    assert [s.shape for s in scores] == [(16, 256), (16, 256), (16, 16), (16, 1)]
 
 
 def test_every_head_is_equation_2(config: DiscriminatorConfig, pictures: torch.Tensor) -> None:
@@ -34,8 +35,8 @@ def test_every_head_is_equation_2(config: DiscriminatorConfig, pictures: torch.T
     z = torch.randn(16, 10, requires_grad=True)
     scores, at_zero = d(pictures, z), d(pictures, torch.zeros(16, 10))
     for score, zero in zip(scores, at_zero, strict=True):
-        (slope,) = torch.autograd.grad(score.sum(), z, retain_graph=True)
-        torch.testing.assert_close(score, zero + (slope * z).sum(1), rtol=1e-3, atol=1e-4)
+        (slope,) = torch.autograd.grad(score.mean(1).sum(), z, retain_graph=True)
+        torch.testing.assert_close(score.mean(1), zero.mean(1) + (slope * z).sum(1), rtol=1e-3, atol=1e-4)
         assert slope.abs().max() > 1e-4
 
 

@@ -132,7 +132,7 @@ def train(config: FitConfig, loader: Loader, classes: int) -> SmallResNet:
         for optimiser in optimisers
     ]
     generator = Generator().manual_seed(config.seed)
-    with tqdm(total=steps * config.batch, unit="img", desc=f"fit {config.out.name}", smoothing=0.05) as bar:
+    with tqdm(total=steps * config.batch, unit="img", desc="/".join(config.out.parts[-2:]), smoothing=0.05) as bar:
         for step in range(steps):
             batch = loader.batch(step * config.batch)
             # From nothing to the full radius: under the full one from the start, the shapes are hardly learnt at all.

@@ -16,26 +16,33 @@ from unlogit.errors import UnlogitError
 from unlogit.networks.discriminator import DiscriminatorConfig
 from unlogit.networks.layers import build, linear
 
+PROJECTION_GAIN = 3.0
+"""Set where the scenes' ten logits were seen to work."""
+
 
 class Head(nn.Module):
-    """Scores one feature map: strided 3x3 convolutions down to a vector Psi, then (w1 + W2 z) . Psi / sqrt(width)."""
+    """Scores one feature map at every place: two 3x3 convolutions to vectors Psi, then (w1 + W2 z) . Psi.
+
+    A standardised representation has a norm near sqrt(K). The projection is divided by that and by sqrt(width), since
+    spectrally normalised weights cannot shrink it: with a thousand logits it would drown the hinge's margin.
+    """
 
     def __init__(self, channels: int, side: int, representation: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        while side > 4:
-            layers += [build(nn.Conv2d(channels, channels, 3, stride=2, padding=1), True), nn.LeakyReLU(0.2)]
-            side = (side + 1) // 2
         if side > 1:
-            layers += [build(nn.Conv2d(channels, channels, side), True), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Flatten())
+            for stride in (2 if side > 16 else 1, 1):
+                layers += [build(nn.Conv2d(channels, channels, 3, stride, 1), True), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
         self.unconditional = linear(channels, 1, spectral_norm=True)
         self.projection = linear(representation, channels, spectral_norm=True, bias=False)
-        self.scale = channels**-0.5
+        self.scale = PROJECTION_GAIN * (channels * representation) ** -0.5
 
     def forward(self, features: Tensor, representation: Tensor) -> Tensor:
-        psi = self.layers(features)
-        return self.unconditional(psi).squeeze(1) + self.scale * (self.projection(representation) * psi).sum(1)
+        """Features N x C x H x W or N x C; scores N x (H W) or N x 1."""
+        psi = self.layers(features).flatten(2) if features.ndim == 4 else features.unsqueeze(2)
+        weights = self.unconditional.weight + self.scale * self.projection(representation)
+        return torch.einsum("nc,ncl->nl", weights, psi) + self.unconditional.bias
 
 
 class ProjectedDiscriminator(nn.Module):
@@ -112,11 +119,11 @@ class ProjectedDiscriminator(nn.Module):
         return mixed + [f for f in found if f.ndim == 2]
 
     def judge(self, seen: list[Tensor], representation: Tensor) -> list[Tensor]:
-        """Scores of what `frozen` returned: one tensor, N, a head."""
+        """Scores of what `frozen` returned: one tensor, N x places, a head."""
         return [head(features, representation) for head, features in zip(self.heads, seen, strict=True)]
 
     def forward(self, pixels: Tensor, representation: Tensor) -> list[Tensor]:
-        """Pixels N x 3 x S x S in [0, 1], standardised representation N x K; one tensor of scores, N, a head."""
+        """Pixels N x 3 x S x S in [0, 1], standardised representation N x K; scores, N x places, of every head."""
         return self.judge(self.frozen(pixels), representation)
 
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]

@@ -252,7 +252,7 @@ class Training:
         return tqdm(
             total=self.config.pictures,
             initial=self.state.images,
-            desc=self.config.out.name,
+            desc="/".join(self.config.out.parts[-2:]),
             unit="img",
             unit_scale=True,
             disable=None if self.lead and sys.stderr.isatty() else not self.lead,
