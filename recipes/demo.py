@@ -27,7 +27,7 @@ import tyro
 from unlogit import photos
 from unlogit.analyses import Evidence
 from unlogit.classifiers import FitConfig, fit
-from unlogit.errors import UnlogitError
+from unlogit.cli import guarded
 from unlogit.images import View, open_images
 from unlogit.inverters import Inverter, known, open_inverter
 from unlogit.inverters.nearest import NearestNeighbour
@@ -48,7 +48,7 @@ class Demo:
     """Where, how long, and which part of it."""
 
     out: Path = Path("runs/demo")
-    pictures: int = 32_000
+    pictures: int = 28_000
     """Training pictures for each inverter."""
     fit_pictures: int = 64_000
     """Training pictures for each classifier."""
@@ -167,10 +167,4 @@ def main(demo: Demo) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Demo, description=__doc__))
-    except UnlogitError as error:
-        print(f"demo: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit("demo: stopped; the same command goes on from here")
+    sys.exit(guarded(lambda: main(tyro.cli(Demo, description=__doc__))))

@@ -97,9 +97,10 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 after a mistake in what was given, 130 when interrupted."""
+    """Run a command; returns the exit code."""
     command, *args = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    try:
+
+    def run() -> None:
         if command in ("-h", "--help"):
             print(_help())
         elif command == "--version":
@@ -108,6 +109,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             COMMANDS[command](args)
         else:
             raise unknown("command", command, COMMANDS)
+
+    return guarded(run)
+
+
+def guarded(run: Callable[[], None]) -> int:
+    """Run something for a user: 0, 2 after a mistake in what was given, told in one line, 130 when interrupted."""
+    try:
+        run()
     except UnlogitError as error:
         return _fail(f"error: {error}", 2)
     except OSError as error:
@@ -115,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(f"error: '{error.filename}': {error.strerror}", 2)
     except KeyboardInterrupt as stop:
-        return _fail(str(stop) or "interrupted", 130)
+        return _fail(str(stop) or "interrupted; the same command goes on from here", 130)
     return 0
 
 

@@ -41,8 +41,8 @@ class Head(nn.Module):
     def forward(self, features: Tensor, representation: Tensor) -> Tensor:
         """Features N x C x H x W or N x C; scores N x (H W) or N x 1."""
         psi = self.layers(features).flatten(2) if features.ndim == 4 else features.unsqueeze(2)
-        weights = self.unconditional.weight + self.scale * self.projection(representation)
-        return torch.einsum("nc,ncl->nl", weights, psi) + self.unconditional.bias
+        projected = torch.einsum("nc,ncl->nl", self.projection(representation), psi)
+        return self.unconditional(psi.transpose(1, 2)).squeeze(2) + self.scale * projected
 
 
 class ProjectedDiscriminator(nn.Module):
