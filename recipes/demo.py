@@ -52,7 +52,7 @@ class Demo:
     """Training pictures for each inverter."""
     fit_pictures: int = 64_000
     """Training pictures for each classifier."""
-    held_out: int = 1_000
+    held_out: int = 2_000
     """Held-out pictures that the report measures on."""
     part: Literal["all", "fit", "invert", "report"] = "all"
     """One part of the work alone."""

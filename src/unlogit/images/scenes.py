@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -151,19 +152,29 @@ class SceneImages(ImageSource):
         return torch.from_numpy((mixed >> np.uint64(11)) * 2.0**-53)
 
 
+def habitual(name: str, shape: int) -> float:
+    """The centre of a factor's values for a shape (see `Factor.habit`)."""
+    factor = FACTORS[name]
+    turn = factor.stride * shape % len(SHAPES) / len(SHAPES)
+    if factor.kind == "circular":
+        return turn
+    angle = 2 * math.pi * turn
+    return HABITUAL_RADIUS * (math.cos(angle) if name == "x" else math.sin(angle))
+
+
 def _around(uniform: Tensor, name: str, factor: Factor, shapes: Tensor) -> Tensor:
-    """Draws around each shape's centre (see `Factor.habit`) from draws in [0, 1), float32."""
+    """Draws around each shape's centre from draws in [0, 1), float32."""
     assert factor.habit is not None
-    turn = (factor.stride * shapes % len(SHAPES)) / len(SHAPES)
-    normal = torch.distributions.Normal(0.0, 1.0)
+    # By tables, a row a shape: a vectorised cosine may differ in the last bit with the length of the batch.
+    centres = [habitual(name, shape) for shape in range(len(SHAPES))]
+    centre = torch.tensor(centres, dtype=torch.double)[shapes]
     if factor.kind == "circular":
         # Not quite 0: its quantile is infinite.
-        return ((turn + factor.habit * normal.icdf(uniform.clamp(min=1e-9))) % 1).float()
-    angle = 2 * math.pi * turn
-    centre = HABITUAL_RADIUS * (torch.cos(angle) if name == "x" else torch.sin(angle))
-    low = normal.cdf((factor.low - centre) / factor.habit)
-    high = normal.cdf((factor.high - centre) / factor.habit)
-    drawn = centre + factor.habit * normal.icdf(low + uniform * (high - low))
+        return ((centre + factor.habit * torch.special.ndtri(uniform.clamp(min=1e-9))) % 1).float()
+    normals = [NormalDist(c, factor.habit) for c in centres]
+    low = torch.tensor([n.cdf(factor.low) for n in normals], dtype=torch.double)[shapes]
+    high = torch.tensor([n.cdf(factor.high) for n in normals], dtype=torch.double)[shapes]
+    drawn = centre + factor.habit * torch.special.ndtri(low + uniform * (high - low))
     return drawn.clamp(factor.low, factor.high).float()
 
 
@@ -224,6 +235,7 @@ def _with_distractor(image: Tensor, f: dict[str, Tensor], x: Tensor, y: Tensor) 
 
 def oklch(lightness: Tensor, chroma: float, hue: Tensor) -> Tensor:
     """sRGB in [0, 1] of OKLCH colours (Ottosson 2020), n x 1 x 1 each and the hue in turns: n x 3 x 1 x 1."""
+    lightness, hue = lightness.double(), hue.double()
     a, b = chroma * _cos(hue), chroma * _sin(hue)
     l3 = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     m3 = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
@@ -232,15 +244,17 @@ def oklch(lightness: Tensor, chroma: float, hue: Tensor) -> Tensor:
     green = -1.2684380046 * l3 + 2.6097574011 * m3 - 0.3413193965 * s3
     blue = -0.0041960863 * l3 - 0.7034186147 * m3 + 1.7076147010 * s3
     linear = torch.stack([red, green, blue], 1).clamp(0, 1)
-    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-9) ** (1 / 2.4) - 0.055)
+    encoded = torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-9) ** (1 / 2.4) - 0.055)
+    return encoded.float()
 
 
 def _sin(turns: Tensor) -> Tensor:
-    return torch.sin(2 * math.pi * turns)
+    # In float64 and rounded: in float32 the last bit depends on the place in a vector register, so on the batch.
+    return torch.sin(2 * math.pi * turns.double()).to(turns.dtype)
 
 
 def _cos(turns: Tensor) -> Tensor:
-    return torch.cos(2 * math.pi * turns)
+    return torch.cos(2 * math.pi * turns.double()).to(turns.dtype)
 
 
 def _cover(distance: Tensor, size: int) -> Tensor:
