@@ -25,7 +25,7 @@ PLACE = 20
 QUESTION = "How near is each reconstruction to its original, for the classifier and for a ruler?"
 
 AMONG = 48
-"""Originals that the layout is told from (METHOD.md's figure)."""
+"""Originals that the own one is told from by its layout."""
 GROUPS = 10
 """Of pictures left out in turn for FID's interval."""
 
