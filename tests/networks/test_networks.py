@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from unlogit.errors import UnlogitError
-from unlogit.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, standing_statistics
+from unlogit.networks import (
+    Discriminator,
+    DiscriminatorConfig,
+    Generator,
+    GeneratorConfig,
+    folded,
+    standing_statistics,
+)
 from unlogit.networks.layers import ConditionalBatchNorm, Normalise, conv, conv_downsampled, upsampled_conv
 
 SMALL = GeneratorConfig(size=32, channels=8, noise=16, attention=16)
@@ -22,16 +31,10 @@ def test_the_class_conditional_128_px_form_has_the_published_sizes() -> None:
     """BigGAN at 128 px, ch 96, 1,000 classes, as published with compare_gan."""
     config = GeneratorConfig(size=128, channels=96, embedding=128, hidden=None, attention=64)
     with torch.device("meta"):
-        generator = Generator(1000, config=_plain(config))
+        generator = Generator(1000, replace(config, spectral_norm=False))
         discriminator = Discriminator(1000, 128, DiscriminatorConfig(channels=96, attention=64))
     assert count(generator) == 70_433_988
     assert count(discriminator) == 87_982_370
-
-
-def _plain(config: GeneratorConfig) -> GeneratorConfig:
-    from dataclasses import replace
-
-    return replace(config, spectral_norm=False)
 
 
 @pytest.mark.parametrize("size", [32, 64, 128])
@@ -107,7 +110,7 @@ def test_spectral_norms_are_at_most_one() -> None:
         d(torch.rand(2, 3, 32, 32), torch.randn(2, 5))
     for module in d.eval().modules():
         if nn.utils.parametrize.is_parametrized(module):
-            sigma = torch.linalg.matrix_norm(module.weight.flatten(1), 2)
+            sigma = torch.linalg.matrix_norm(module.weight.detach().flatten(1), 2)
             assert 0.8 < float(sigma) < 1.05
 
 
@@ -142,3 +145,27 @@ def test_every_noise_chunk_reaches_the_picture() -> None:
     noise = torch.randn(4, 16, requires_grad=True)
     generator(torch.randn(4, 10), noise).square().sum().backward()
     assert (noise.grad.view(4, 4, 4).abs().amax((0, 2)) > 0).all()
+
+
+def test_folding_spectral_norm_changes_nothing() -> None:
+    torch.manual_seed(0)
+    config = GeneratorConfig(32, channels=4, noise=8, attention=16)
+    generator = Generator(10, config)
+    for _ in range(3):
+        generator(torch.randn(4, 10), torch.randn(4, 8))
+    batches = [(torch.randn(8, 10), torch.randn(8, 8))]
+    standing_statistics(generator, batches)
+    plain = folded(generator)
+    condition, noise = torch.randn(2, 10), torch.randn(2, 8)
+    torch.testing.assert_close(plain(condition, noise), generator.eval()(condition, noise), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("condition_first", [False, True])
+def test_the_first_layer_sees_the_representation_where_asked(condition_first: bool) -> None:
+    torch.manual_seed(0)
+    generator = Generator(10, replace(SMALL, condition_first=condition_first))
+    seen: list[torch.Tensor] = []
+    generator.first.register_forward_hook(lambda _m, _args, output: seen.append(output))
+    noise = torch.randn(1, 16).expand(4, 16)
+    generator(torch.randn(4, 10), noise)
+    assert (seen[0].std(0).max() > 1e-3) == condition_first

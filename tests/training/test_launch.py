@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 
@@ -11,27 +12,15 @@ import pytest
 from torch import multiprocessing
 
 from unlogit.errors import UnlogitError
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig
 from unlogit.training import launch as module
 from unlogit.training.config import TrainConfig
 from unlogit.training.launch import launch
 
 
 @pytest.fixture
-def config(tmp_path: Path, tiny_classifier_spec: str) -> TrainConfig:
+def config(tiny: Callable[..., TrainConfig]) -> TrainConfig:
     """A run that would take hours."""
-    return TrainConfig(
-        images="scenes:",
-        held_out="scenes:test",
-        classifier=tiny_classifier_spec,
-        out=tmp_path / "run",
-        generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
-        discriminator=DiscriminatorConfig(channels=4, attention=None),
-        batch=16,
-        log_every=16,
-        checkpoint_every=16,
-        cache=tmp_path / "cache",
-    )
+    return tiny(pictures=1_000_000, validate_every=1_000_000)
 
 
 def test_a_mistake_comes_back_as_itself(tmp_path: Path) -> None:

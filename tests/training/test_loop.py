@@ -194,8 +194,10 @@ def test_the_warm_start_learns_the_layout(tiny: Tiny) -> None:
 
 def test_aids_are_told(tiny: Tiny, projected: DiscriminatorConfig) -> None:
     assert tiny().aids == ()
-    aided = tiny(discriminator=projected, warm_start=8, layout_weight=1.0)
-    assert aided.aids == ("projected discriminator", "warm start", "layout term")
+    generator = GeneratorConfig(size=32, channels=4, noise=16, attention=None, condition_first=True)
+    aided = tiny(discriminator=projected, warm_start=8, layout_weight=1.0, generator=generator)
+    told = ("projected discriminator", "warm start", "layout term", "representation in the first layer")
+    assert aided.aids == told
 
 
 def test_the_label_only_floor_is_the_same_training_on_one_hots(tiny: Tiny) -> None:

@@ -1,7 +1,7 @@
 """The paper's generator and discriminator, and the second discriminator on a frozen network's features."""
 
 from unlogit.networks.discriminator import Discriminator, DiscriminatorConfig
-from unlogit.networks.generator import Generator, GeneratorConfig, standing_statistics
+from unlogit.networks.generator import Generator, GeneratorConfig, folded, standing_statistics
 from unlogit.networks.projected import ProjectedDiscriminator
 
 __all__ = [
@@ -10,5 +10,6 @@ __all__ = [
     "Generator",
     "GeneratorConfig",
     "ProjectedDiscriminator",
+    "folded",
     "standing_statistics",
 ]

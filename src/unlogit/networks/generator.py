@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,9 @@ class GeneratorConfig:
     """Length of a linear embedding of the representation, shared by all layers; None feeds it to every layer whole."""
     hidden: int | None = 32
     """Width of the two-layer MLPs of conditional batch-norm; None for BigGAN's linear, class-conditional form."""
+    condition_first: bool = False
+    """Feed the representation to the first, spatial layer too, where in the paper noise alone enters. A warm start
+    teaches the generator to ignore noise, and what modulates channels alone then gives all pictures one geometry."""
     attention: int | None = 32
     """Resolution of the self-attention layer; None for none."""
     spectral_norm: bool = True
@@ -84,13 +87,15 @@ class Generator(nn.Module):
     def __init__(self, representation: int, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
+        self.representation = representation
         widths = config.widths
         self.chunk = config.noise // len(widths)
         embedded = config.embedding or representation
         self.embed = (
             linear(representation, embedded, spectral_norm=False, bias=False) if config.embedding else nn.Identity()
         )
-        self.first = linear(self.chunk, 16 * widths[0], spectral_norm=config.spectral_norm)
+        entering = self.chunk + (embedded if config.condition_first else 0)
+        self.first = linear(entering, 16 * widths[0], spectral_norm=config.spectral_norm)
         self.blocks = nn.ModuleList(
             GeneratorBlock(i, o, embedded + self.chunk, config) for i, o in itertools.pairwise(widths)
         )
@@ -109,7 +114,8 @@ class Generator(nn.Module):
         """Pixels, N x 3 x S x S in [0, 1]; of standardised representations, N x K, and N(0, 1) noise, N x `noise`."""
         chunks = noise.split(self.chunk, dim=1)
         embedded = self.embed(representation)
-        x = self.first(chunks[0]).view(len(noise), -1, 4, 4).contiguous(memory_format=torch.channels_last)
+        entering = torch.cat([embedded, chunks[0]], dim=1) if self.config.condition_first else chunks[0]
+        x = self.first(entering).view(len(noise), -1, 4, 4).contiguous(memory_format=torch.channels_last)
         for i, (block, chunk) in enumerate(zip(self.blocks, chunks[1:], strict=True)):
             x = block(x, torch.cat([embedded, chunk], dim=1))
             if str(i) in self.attention:
@@ -138,3 +144,18 @@ def standing_statistics(generator: Generator, batches: Iterable[tuple[Tensor, Te
         norm.accumulate = False
         assert norm.batches > 0, "standing statistics need at least one batch"
     generator.train(was_training)
+
+
+def folded(generator: Generator) -> Generator:
+    """A copy with spectral normalisation folded into its weights, in evaluation mode: to be used and saved."""
+    config = replace(generator.config, spectral_norm=False)
+    copy = Generator(generator.representation, config).to(next(generator.parameters()).device)
+    was_training = generator.training
+    generator.eval()  # Reading a normalised weight in training mode would take a power iteration.
+    weights = {name: value for name, value in generator.state_dict().items() if ".parametrizations." not in name}
+    for name, layer in generator.named_modules():
+        if nn.utils.parametrize.is_parametrized(layer):
+            weights[f"{name}.weight"] = layer.weight.detach()
+    generator.train(was_training)
+    copy.load_state_dict(weights)
+    return copy.eval()

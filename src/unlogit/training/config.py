@@ -82,5 +82,6 @@ class TrainConfig:
             "projected discriminator": self.discriminator.kind == "projected",
             "warm start": self.warm_start > 0,
             "layout term": self.layout_weight > 0,
+            "representation in the first layer": self.generator.condition_first,
         }
         return tuple(name for name, on in used.items() if on)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 
 def pick_device() -> torch.device:
     """The accelerator of this process, or the CPU."""
     if torch.cuda.is_available():
-        import os
-
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
         return device

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from unlogit import distributed
 from unlogit.classifiers import open_classifier
 from unlogit.images import Loader, View, open_images
-from unlogit.networks import ProjectedDiscriminator
+from unlogit.networks import Generator, ProjectedDiscriminator
 from unlogit.representation import Representation, RepresentationCache
 from unlogit.training import objective
 from unlogit.training.checkpoint import Checkpoints
@@ -233,7 +233,9 @@ class Training:
         if not self.lead:
             return {}
         state = self.state
-        figures = self.validator(state.average, state.images, self.folder)
+        average = state.average.module
+        assert isinstance(average, Generator)
+        figures = self.validator(average, state.images, self.folder)
         self.folder.log(state.images, {f"val/{k}": v for k, v in figures.items()})
         shown = ", ".join(f"{k} {v:.3f}" for k, v in figures.items())
         bar.write(f"{state.images:,} pictures: {shown}")

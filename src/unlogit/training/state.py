@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from unlogit.errors import UnlogitError
-from unlogit.networks import Discriminator, Generator, GeneratorConfig, ProjectedDiscriminator
+from unlogit.networks import Discriminator, Generator, ProjectedDiscriminator
 from unlogit.training.config import TrainConfig
 
 WARM_LEARNING_RATE = 1e-3
@@ -75,24 +75,3 @@ class TrainState:
                 "give the configuration that the run was started with, or another --out"
             ) from error
         self.images = state["images"]
-
-
-def folded(average: nn.Module, representation: int, config: GeneratorConfig) -> Generator:
-    """A copy of a generator with spectral normalisation folded into its weights, for evaluation and saving."""
-    source = average.module if isinstance(average, AveragedModel) else average
-    assert isinstance(source, Generator)
-    from dataclasses import replace
-
-    device = next(source.parameters()).device
-    target = Generator(representation, replace(config, spectral_norm=False)).to(device)
-    source.eval()
-    weights: dict[str, Tensor] = {}
-    for prefix, layer in source.named_modules():
-        prefix = f"{prefix}." if prefix else ""
-        if nn.utils.parametrize.is_parametrized(layer):
-            weights[f"{prefix}weight"] = layer.weight.detach()
-    for name, value in source.state_dict().items():
-        if ".parametrizations." not in name:
-            weights[name] = value
-    target.load_state_dict(weights)
-    return target.eval()

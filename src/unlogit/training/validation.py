@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.utils import make_grid
 
 from unlogit.files import replacing
@@ -15,11 +15,10 @@ from unlogit.inverters import GeneratorInverter
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
-from unlogit.networks import standing_statistics
+from unlogit.networks import Generator, folded, standing_statistics
 from unlogit.representation import Representation
 from unlogit.training.config import TrainConfig
 from unlogit.training.records import RunFolder
-from unlogit.training.state import folded
 
 CHUNK = 64
 SHOWN = 64
@@ -69,9 +68,9 @@ class Validator:
         """The same noise at every validation, so that grids can be compared."""
         return torch.randn(n, self.config.generator.noise, generator=torch.Generator().manual_seed(draw))
 
-    def __call__(self, average: nn.Module, images_seen: int, folder: RunFolder) -> dict[str, float]:
+    def __call__(self, average: Generator, images_seen: int, folder: RunFolder) -> dict[str, float]:
         """Figures (means over the held-out pictures); writes samples/NNNNNNNNN.png and inverter/."""
-        generator = folded(average, self.representation.dim, self.config.generator)
+        generator = folded(average)
         standing_statistics(generator, self.conditions(max(1, STANDING_PICTURES // self.config.batch)))
         inverter = GeneratorInverter(self.representation, generator, {"aids": self.config.aids}, self.config.out.name)
         originals, raw, logits = self.originals()
