@@ -117,7 +117,7 @@ def train(config: FitConfig, loader: Loader, classes: int) -> SmallResNet:
         network = SmallResNet(SmallConfig(classes, config.size, config.widths)).train()
     filters = [p for p in network.stages.parameters() if p.ndim == 4]
     rest = [p for name, p in network.named_parameters() if not (name.startswith("stages.") and p.ndim == 4)]
-    # A third of the pictures that SGD or AdamW need to the same accuracy; docs/lab-notes.md
+    # Learns scenes from far fewer pictures than SGD or AdamW did (docs/lab-notes.md).
     optimisers = [Muon(filters, config.learning_rate), torch.optim.Adam(rest, config.learning_rate_rest)]
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
 
