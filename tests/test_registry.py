@@ -76,3 +76,52 @@ def test_every_registered_module_can_be_imported_and_tells_what_it_is(package):
     for name in registry.names(package):
         module = registry.module(package, name, "module")
         assert module.__doc__, name
+
+
+ALLOWED = ("root", "split")
+
+
+@pytest.mark.parametrize(
+    ("rest", "name", "options"),
+    [
+        ("a/b", "a/b", {}),
+        ("a?root=x/y&split=train", "a", {"root": "x/y", "split": "train"}),
+        ("a?root=c++ d%26e", "a", {"root": "c++ d&e"}),
+        ("?root=x", "", {"root": "x"}),
+        ("a-??.tar", "a-??.tar", {}),
+        ("a-?.tar?split=train", "a-?.tar", {"split": "train"}),
+        ("a?", "a", {}),
+    ],
+)
+def test_options(rest, name, options):
+    assert registry.options(rest, f"x:{rest}", ALLOWED) == (name, options)
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ("a?rot=x", "unknown option of 'x:a\\?rot=x' 'rot': must be one of root, split. Did you mean 'root'"),
+        ("a?root=", "option 'root=' of .*: give each option once, as root=VALUE"),
+        ("a?root=x&root=y", "option 'root=y' of .*: give each option once"),
+        ("a?root=x&split", "option 'split' of .*: give each option once, as split=VALUE"),
+    ],
+)
+def test_wrong_options(rest, message):
+    with pytest.raises(UnlogitError, match=message):
+        registry.options(rest, f"x:{rest}", ALLOWED)
+
+
+@given(st.text(max_size=30))
+def test_any_options_are_read_or_refused(rest):
+    try:
+        name, options = registry.options(rest, f"x:{rest}", ALLOWED)
+    except UnlogitError as error:
+        assert "option" in str(error)
+    else:
+        assert rest.startswith(name) and set(options) <= set(ALLOWED)
+
+
+def test_a_package_that_is_missing():
+    assert registry.needed("json", "hf", "hf:x").loads("1") == 1
+    with pytest.raises(UnlogitError, match=r"'hf:x' needs no_such_package: pip install 'unlogit\[hf\]'"):
+        registry.needed("no_such_package", "hf", "hf:x")

@@ -20,3 +20,14 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> UnlogitError:
     close = difflib.get_close_matches(given, known, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return UnlogitError(f"unknown {kind} '{given}': must be one of {', '.join(known)}.{hint}")
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says, in short: many go on with advice after the first sentence."""
+    lines = str(error).strip().splitlines()
+    return lines[0].split(". ")[0] if lines else type(error).__name__
+
+
+def one_line(error: Exception, most: int = 300) -> str:
+    """What another library's error says, advice included, where that names what is allowed."""
+    return " ".join(str(error).split())[:most] or type(error).__name__

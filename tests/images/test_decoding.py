@@ -82,6 +82,40 @@ def test_sixteen_bit_greyscale():
     check(rows, grey(), 1)
 
 
+def deep_png(kind: int, pixels: np.ndarray) -> bytes:
+    """A 16-bit PNG of colours or with alpha, which Pillow reads and does not write. `kind`: the format's own number."""
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return png_file(struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0), zlib.compress(rows))
+
+
+@pytest.mark.parametrize("kind", [2, 6])
+def test_sixteen_bit_colours(kind):
+    deep = np.asarray(quarters()).astype(np.uint16) * 257
+    if kind == 6:
+        deep = np.concatenate([deep, np.full((32, 40, 1), 65535, np.uint16)], 2)
+    check(deep_png(kind, deep), tolerance=1)
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped():
+    ramp = np.linspace(0, 65535, 64).round().astype(np.uint16)[None].repeat(4, 0)
+    shades = decode(encode(Image.fromarray(ramp), "PNG"), "ramp")[0, 0].double()
+    assert (shades - torch.linspace(0, 255, 64).double()).abs().max() <= 0.51
+
+
+def test_thirty_two_bits_have_no_range():
+    signed = np.asarray(quarters().convert("L")).astype(np.int32) * 257
+    check(encode(Image.fromarray(signed), "TIFF"), grey(), 1)  # what fits into 16 bits is taken for them
+    for wide in (signed * 256, signed - 65536):
+        with pytest.raises(BrokenImage, match=r"^wide: 32-bit pixels have no known range"):
+            decode(encode(Image.fromarray(wide), "TIFF"), "wide")
+
+
+def test_no_other_program_is_started_for_a_picture():
+    with pytest.raises(BrokenImage, match=r"^drawing: cannot identify"):
+        decode(encode(quarters(), "EPS"), "drawing")
+
+
 def test_palette():
     check(encode(quarters().quantize(4), "PNG"))
     check(encode(quarters().quantize(4), "GIF"))
@@ -152,8 +186,11 @@ def test_what_is_no_picture_is_broken(data):
 
 def claims(width: int, height: int) -> bytes:
     """A PNG of a few bytes that says it is this large."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")]
+    return png_file(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), zlib.compress(b"\0" * 100))
+
+
+def png_file(header: bytes, data: bytes) -> bytes:
+    chunks = [(b"IHDR", header), (b"IDAT", data), (b"IEND", b"")]
     body = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
     return b"\x89PNG\r\n\x1a\n" + body
 

@@ -54,7 +54,7 @@ def test_broken_and_vanished_files_are_skipped_and_counted(tmp_path):
             source.decode(index)
     loader = Loader(source, View(4), 2, seed=0)
     assert [b.indices.tolist() for b in loader.once()] == [[0], [3]]
-    assert set(loader.broken) == {1, 2}
+    assert set(loader.source.broken.reasons) == {1, 2}
 
 
 def test_a_link_that_leads_nowhere_is_a_broken_picture(tmp_path):

@@ -101,7 +101,7 @@ def test_the_next_good_picture_takes_a_broken_ones_place():
     fixed = loader(count=10, bad=(3, 4, 9), shuffle=False)
     batch = fixed.batch(2)
     assert batch.indices.tolist() == [2, 5, 5, 5, 6, 7, 8, 0]
-    assert fixed.broken == {i: f"number {i}: bad" for i in (3, 4, 9)}
+    assert fixed.source.broken.reasons == {i: f"number {i}: bad" for i in (3, 4, 9)}
     assert (batch.images[:, 0, 0, 0] >= 0).all() and torch.equal(batch.labels, batch.indices % 2)
     source = fixed.source
     source.decoded.clear()
@@ -125,10 +125,10 @@ def test_once_shows_every_good_picture_once(world_size):
             assert torch.equal(batch.labels, batch.indices % 2)
             assert batch.indices.tolist() == sorted(batch.indices.tolist())
             seen += batch.indices.tolist()
-        assert set(part.broken) <= {7, 20}
+        assert set(part.source.broken.reasons) <= {7, 20}
     assert sorted(seen) == [i for i in range(50) if i not in (7, 20)]
     if world_size == 1:
-        assert seen == sorted(seen) and set(part.broken) == {7, 20}
+        assert seen == sorted(seen) and set(part.source.broken.reasons) == {7, 20}
 
 
 def test_a_limit_spreads_over_the_source_and_not_over_seeds():

@@ -13,7 +13,7 @@ def test_sources_are_the_modules():
 
 def test_an_unknown_prefix_lists_the_known():
     with pytest.raises(
-        UnlogitError, match=r"unknown images prefix 'scene': must be one of .*scenes\. Did you mean 'scenes'"
+        UnlogitError, match=r"unknown images prefix 'scene': must be one of .*scenes.*\. Did you mean 'scenes'"
     ):
         open_images("scene:test")
     with pytest.raises(UnlogitError, match=r"images 'photos' has no source prefix.*folder:"):

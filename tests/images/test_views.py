@@ -120,3 +120,16 @@ def test_countable_views_leave_two_variants_at_most():
 def test_wrong_views(options, message):
     with pytest.raises(UnlogitError, match=message):
         View(**options)
+
+
+def test_a_shift_moves_the_centre_view_and_mirrors_its_border() -> None:
+    view = View(16, crop="shift")
+    picture = torch.randint(0, 256, (3, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
+    middle, corner = torch.tensor([[0.9, 0.5, 0.5, 0.9], [0.9, 0.0, 0.999, 0.9]], dtype=torch.double)
+    still, moved = view.apply([picture, picture], torch.stack([middle, corner]))
+    plain = picture.float() / 255
+    assert torch.equal(still, plain)
+    # Two pixels down and two to the left.
+    assert torch.equal(moved[:, 2:, :-2], plain[:, :-2, 2:])
+    assert torch.equal(moved[:, :2, :-2], plain[:, 1:3, 2:].flip(1))
+    assert not view.countable

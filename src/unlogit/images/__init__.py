@@ -1,4 +1,4 @@
-"""Where pictures come from: `scenes:`, `folder:PATH`, `parquet:GLOB`; one file a source."""
+"""Where pictures come from: `scenes:`, `folder:PATH`, `parquet:GLOB`, `hf:NAME` and others; one file a source."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from unlogit.errors import BrokenImage
 from unlogit.images._base import ImageSource, check_pixels
 from unlogit.images._decoding import decode
 from unlogit.images._loading import Batch, Loader
+from unlogit.images._summary import summary
 from unlogit.images._views import View
 
-__all__ = ["Batch", "BrokenImage", "ImageSource", "Loader", "View", "check_pixels", "decode", "open_images"]
+__all__ = ["Batch", "BrokenImage", "ImageSource", "Loader", "View", "check_pixels", "decode", "open_images", "summary"]
 
 
-def open_images(spec: str) -> ImageSource:
+def open_images(spec: str, *, strict: bool = False) -> ImageSource:
     """The source that `spec` names, such as `scenes:test`, `folder:photos` or `parquet:shards/*.parquet`.
 
+    Its broken pictures are skipped and counted (`ImageSource.broken`), or with `strict` the first is an error.
     Raises `UnlogitError` where the source is unknown, missing, empty or unreadable.
     """
     module, rest = registry.split(spec, "images", __name__)
     source: ImageSource = module.open_source(rest, spec)
+    source.broken.strict = strict
     return source

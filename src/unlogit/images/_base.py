@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from unlogit.errors import BrokenImage
+from unlogit.images._broken import Broken
+
+PROBED = 16
+"""Pictures that a fingerprint looks at."""
 
 
 class ImageSource(ABC):
@@ -44,9 +50,34 @@ class ImageSource(ABC):
                 pictures.append(error)
         return pictures
 
+    def read_good(self, indices: Sequence[int]) -> list[Tensor | None]:
+        """Several pictures; None in the place of a broken one, which is counted and may be one too many."""
+        pictures: list[Tensor | None] = []
+        for index, picture in zip(indices, self.read(indices), strict=True):
+            if isinstance(picture, BrokenImage):
+                self.broken.add(index, picture)
+                pictures.append(None)
+            else:
+                self.broken.good += 1
+                pictures.append(picture)
+        return pictures
+
+    @cached_property
+    def broken(self) -> Broken:
+        """The broken pictures met so far, by whatever `Loader`."""
+        return Broken(self.spec)
+
     def fingerprint(self) -> str:
-        """Changes whenever the pictures or their order do; part of every cache's key."""
-        return f"{self.spec}#{len(self)}"
+        """Changes whenever the pictures or their order do; part of every cache's key.
+
+        Of the labels and some pictures spread over the source: reading them all would be slow. Sources that know
+        better override this.
+        """
+        digest = hashlib.sha256(self.labels.numpy().tobytes())
+        places = sorted({place * (len(self) - 1) // (PROBED - 1) for place in range(PROBED)}) if len(self) else []
+        for picture in self.read(places):
+            digest.update(str(picture).encode() if isinstance(picture, BrokenImage) else picture.numpy().tobytes())
+        return f"{self.spec}#{len(self)}#{digest.hexdigest()[:16]}"
 
 
 def check_pixels(images: Tensor, what: str = "images") -> Tensor:

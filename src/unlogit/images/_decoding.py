@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from unlogit.errors import BrokenImage
@@ -16,31 +19,64 @@ MAX_PIXELS = 80_000_000
 """Larger pictures are refused before they are expanded: a small file can claim any size."""
 
 
-def decode(data: bytes | memoryview, name: str) -> Tensor:
+PROGRAMS = {"EPS", "WMF"}
+"""Formats that are drawn by another program or by the system: not for files from strangers."""
+
+
+def decode(data: bytes | memoryview, name: str, most: int = MAX_PIXELS) -> Tensor:
     """The picture in `data` as uint8 RGB, shape (3, H, W).
 
     The first frame of an animation; turned upright by its EXIF orientation; transparency on white; 16-bit
     greyscale scaled to 8. Raises `BrokenImage`, beginning with `name`, where the data cannot be read, is cut
-    short, or claims more than `MAX_PIXELS`.
+    short, or claims more than `most` pixels.
     """
+    with _blamed_on(name):
+        Image.init()
+        with Image.open(io.BytesIO(data), formats=[kind for kind in Image.ID if kind not in PROGRAMS]) as picture:
+            return upright(picture, name, most)
+
+
+def decode_file(file: Path) -> Tensor:
+    """The picture in a file, as `decode` gives it, with the same errors."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise BrokenImage(f"{file}: {error.strerror}") from error
+    return decode(data, str(file))
+
+
+def upright(picture: Image.Image, name: str, most: int = MAX_PIXELS) -> Tensor:
+    """A picture that Pillow opened, as `decode` gives it, with the same errors."""
+    with _blamed_on(name):
+        if picture.width * picture.height > most:
+            raise ValueError(f"{picture.width} x {picture.height} is over the {most:,} pixel limit")
+        rgb = _rgb(ImageOps.exif_transpose(picture))
+        return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+@contextmanager
+def _blamed_on(name: str) -> Iterator[None]:
+    """Any error within as a `BrokenImage` of this name."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own warnings: what matters becomes an error below
-            with Image.open(io.BytesIO(data)) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise ValueError(f"{picture.width} x {picture.height} is over the {MAX_PIXELS:,} pixel limit")
-                rgb = _rgb(ImageOps.exif_transpose(picture))
+            warnings.simplefilter("ignore")  # Pillow's own warnings: what matters becomes an error
+            yield
+    except BrokenImage:
+        raise
+    except UnidentifiedImageError as error:  # whose own words end in an address in memory
+        raise BrokenImage(f"{name}: cannot identify the picture's format") from error
     except Exception as error:  # decoders of foreign bytes raise almost anything: OSError, SyntaxError, struct.error...
         raise BrokenImage(f"{name}: {str(error) or type(error).__name__}") from error
-    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip at 255
-        values = np.asarray(picture).astype(np.int64).clip(0, 65535)
-        picture = Image.fromarray(np.round(values / 257).astype(np.uint8))
+        values = np.asarray(picture)
+        if values.size and not 0 <= values.min() <= values.max() <= 65535:
+            raise ValueError("32-bit pixels have no known range")
+        picture = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlogit.errors import BrokenImage, UnlogitError
+from unlogit.errors import UnlogitError
 from unlogit.images._base import ImageSource, check_pixels
 from unlogit.images._views import View
 
@@ -50,10 +50,8 @@ class Loader:
         shuffle: a new order each epoch; otherwise the source's own, over and over.
         rank, world_size: this process and the number of them; each gets its contiguous slice of every batch.
 
-    Attributes:
-        broken: why, by index, for the broken pictures met so far.
-
-    Raises `UnlogitError` where the batch cannot be shared out evenly, or no picture can be decoded.
+    Raises `UnlogitError` where the batch cannot be shared out evenly; later, where too many of the source's pictures
+    are broken (see `Broken`), or all of them are.
     """
 
     def __init__(
@@ -81,7 +79,6 @@ class Loader:
         self.shuffle = shuffle
         self.rank = rank
         self.world_size = world_size
-        self.broken: dict[int, str] = {}
         self._order = lru_cache(maxsize=2)(self._permutation)  # two: a batch may lie across the end of an epoch
 
     def batch(self, position: int) -> Batch:
@@ -100,17 +97,13 @@ class Loader:
         be sorted by class. Ranks share out each batch between them, and the last may be smaller.
         """
         view = replace(self.view, crop="centre", flip=False)
-        chosen = np.arange(len(self.source))
-        if limit is not None and limit < len(chosen):
-            chosen = np.sort(np.random.default_rng(0).permutation(len(chosen))[:limit])
+        chosen = spread(len(self.source), limit)
         for start in range(0, len(chosen), self.batch_size):
             wanted = np.array_split(chosen[start : start + self.batch_size], self.world_size)[self.rank].tolist()
             indices = []
             pictures = []
-            for index, picture in zip(wanted, self.source.read(wanted), strict=True):
-                if isinstance(picture, BrokenImage):
-                    self.broken[index] = str(picture)
-                else:
+            for index, picture in zip(wanted, self.source.read_good(wanted), strict=True):
+                if picture is not None:
                     indices.append(index)
                     pictures.append(picture)
             if indices:
@@ -125,23 +118,22 @@ class Loader:
 
     def _good(self, indices: list[int]) -> tuple[list[int], list[Tensor]]:
         """The pictures at these indices, or at the next good ones after them."""
-        indices = [self._after(i) if i in self.broken else i for i in indices]
+        indices = [self._after(index) for index in indices]
         found: list[Tensor | None] = [None] * len(indices)
         while missing := [slot for slot, picture in enumerate(found) if picture is None]:
-            for slot, picture in zip(missing, self.source.read([indices[s] for s in missing]), strict=True):
-                if isinstance(picture, BrokenImage):
-                    self.broken[indices[slot]] = str(picture)
+            for slot, picture in zip(missing, self.source.read_good([indices[s] for s in missing]), strict=True):
+                found[slot] = picture
+                if picture is None:
                     indices[slot] = self._after(indices[slot])
-                else:
-                    found[slot] = picture
         return indices, [picture for picture in found if picture is not None]
 
     def _after(self, index: int) -> int:
-        """The next index that is not known to be broken."""
-        if len(self.broken) == len(self.source):
-            reason = next(iter(self.broken.values()))
+        """This index, or the next that is not known to be broken."""
+        broken = self.source.broken
+        if len(broken) == len(self.source):
+            reason = next(iter(broken.reasons.values()))
             raise UnlogitError(f"{self.source.spec}: none of its {len(self.source)} pictures can be decoded ({reason})")
-        while index in self.broken:
+        while index in broken:
             index = (index + 1) % len(self.source)
         return index
 
@@ -150,3 +142,10 @@ class Loader:
         flipped = torch.zeros(len(indices), dtype=torch.bool) if draws is None else view.flips(draws)
         images = check_pixels(view.apply(pictures, draws), self.source.spec)
         return Batch(images, self.source.labels[places], places, flipped)
+
+
+def spread(count: int, limit: int | None) -> np.ndarray:
+    """All places from 0 to count - 1, or `limit` of them spread at random, always the same ones; in order."""
+    if limit is None or limit >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).permutation(count)[:limit])

@@ -21,19 +21,20 @@ class View:
     Attributes:
         size: side in pixels.
         crop: "centre" resizes the shorter side to `size` and takes the middle; "random" takes a square of
-            0.5 to 1.0 times the area of the largest one, anywhere in the picture, and resizes it to `size`.
+            0.5 to 1.0 times the area of the largest one, anywhere in the picture, and resizes it to `size`;
+            "shift" moves the centre view by up to an eighth of its side each way, the border mirrored.
         flip: mirror left and right with probability one half.
     """
 
     size: int
-    crop: Literal["centre", "random"] = "centre"
+    crop: Literal["centre", "random", "shift"] = "centre"
     flip: bool = False
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise UnlogitError(f"view size {self.size}: must be at least 1 pixel")
-        if self.crop not in ("centre", "random"):
-            raise UnlogitError(f"view crop '{self.crop}': must be one of centre, random")
+        if self.crop not in ("centre", "random", "shift"):
+            raise UnlogitError(f"view crop '{self.crop}': must be one of centre, random, shift")
 
     @property
     def countable(self) -> bool:
@@ -57,15 +58,18 @@ class View:
             assert self.crop == "centre" and not self.flip, f"{self} needs draws"
         if not pictures:
             return torch.zeros(0, 3, self.size, self.size)
-        if self.crop == "centre" and len({p.shape for p in pictures}) == 1:
+        if self.crop != "random" and len({p.shape for p in pictures}) == 1:
             images = self._centre(torch.stack(list(pictures)))
-        elif self.crop == "centre":
+        elif self.crop != "random":
             images = torch.cat([self._centre(p[None]) for p in pictures])
         else:
             assert draws is not None
             images = torch.cat(
                 [self._random(p[None], *d) for p, d in zip(pictures, draws[:, :3].tolist(), strict=True)]
             )
+        if self.crop == "shift":
+            assert draws is not None
+            images = self._shifted(images, draws[:, 1:3])
         if draws is not None and self.flip:
             images = torch.where(self.flips(draws).view(-1, 1, 1, 1), images.flip(-1), images)
         return images
@@ -82,6 +86,17 @@ class View:
         side = max(1, round(min(height, width) * (0.5 + 0.5 * area) ** 0.5))
         top, left = int(row * (height - side + 1)), int(column * (width - side + 1))
         return self._resize(picture[..., top : top + side, left : left + side])
+
+    def _shifted(self, images: Tensor, draws: Tensor) -> Tensor:
+        reach = self.size // 8
+        padded = F.pad(images, (reach,) * 4, mode="reflect")
+        places = (draws * (2 * reach + 1)).long().tolist()
+        return torch.stack(
+            [
+                p[:, top : top + self.size, left : left + self.size]
+                for p, (top, left) in zip(padded, places, strict=True)
+            ]
+        )
 
     def _resize(self, squares: Tensor) -> Tensor:
         squares = squares.float() / 255

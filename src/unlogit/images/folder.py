@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from unlogit.errors import BrokenImage, UnlogitError
+from unlogit.errors import UnlogitError
 from unlogit.images._base import ImageSource
-from unlogit.images._decoding import decode
+from unlogit.images._decoding import decode_file
 
 
 class FolderImages(ImageSource):
@@ -49,12 +49,7 @@ class FolderImages(ImageSource):
         return self._labels
 
     def decode(self, index: int) -> Tensor:
-        file = self._files[index]
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise BrokenImage(f"{file}: {error.strerror}") from error
-        return decode(data, str(file))
+        return decode_file(self._files[index])
 
     def fingerprint(self) -> str:
         """Of the files' names, sizes and dates: reading them all would be slow."""

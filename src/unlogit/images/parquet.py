@@ -1,8 +1,8 @@
 """`parquet:GLOB`: local files in the Hugging Face image layout, such as `parquet:shards/*.parquet`.
 
-The pictures are a struct column of (bytes, path) or a binary column, the labels an integer column. The columns are
-found by their usual names, or named as in `parquet:GLOB?image=img&label=fine_label`. Encoded pictures stay in
-Arrow's memory, so the files together must fit into it; they are decoded when they are asked for.
+The pictures are a struct column of (bytes, path) or a binary column, the labels a column of whole numbers or words. The
+columns are found by their usual names, or named as in `parquet:GLOB?image=img&label=fine_label`. Encoded pictures stay
+in Arrow's memory, so the files together must fit into it; they are decoded when they are asked for.
 """
 
 from __future__ import annotations
@@ -13,21 +13,19 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from torch import Tensor
 
+from unlogit import registry
 from unlogit.errors import BrokenImage, UnlogitError, unknown
 from unlogit.images._base import ImageSource
 from unlogit.images._decoding import decode
+from unlogit.images._labels import LABEL_COLUMNS, classes
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
-LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class")
-MAX_CLASSES = 1_000_000
 
 
 class ParquetImages(ImageSource):
@@ -38,12 +36,12 @@ class ParquetImages(ImageSource):
         self._files = list(files)
         self._columns = (image, label)
         chunks: list[pa.Array] = []
-        labels: list[np.ndarray] = []
+        labels: list[object] = []
         names: tuple[str, ...] = ()
         for file in self._files:
             schema, table = _read(file, image, label)
             chunks += [c for c in _binary(table.column(0)).chunks if len(c)]
-            labels.append(_labels(table, file))
+            labels += table.column(1).to_pylist() if table.num_columns > 1 else [None] * len(table)
             found = _class_names(schema, table.column_names[1]) if table.num_columns > 1 else ()
             if names and found and found != names:
                 raise UnlogitError(
@@ -52,13 +50,9 @@ class ParquetImages(ImageSource):
             names = names or found
         self._chunks = chunks
         self._starts = np.cumsum([0, *map(len, chunks)])
-        self._labels = torch.from_numpy(np.concatenate(labels))
         if not len(self):
             raise UnlogitError(f"{spec}: its {len(self._files)} files hold no rows")
-        classes = int(self._labels.max()) + 1
-        if names and classes > len(names):
-            raise UnlogitError(f"{spec}: has a label {classes - 1}, but its metadata name only {len(names)} classes")
-        self.class_names = (names or tuple(map(str, range(classes)))) if classes else ()
+        self._labels, self.class_names = classes(labels, spec, names)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -88,13 +82,7 @@ class ParquetImages(ImageSource):
 
 
 def open_source(rest: str, spec: str) -> ParquetImages:
-    pattern, mark, query = rest.rpartition("?")
-    if not mark or "=" not in query:  # a question mark in a glob stands for any one character
-        pattern, query = rest, ""
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    for key in options:
-        if key not in ("image", "label"):
-            raise unknown(f"option in {spec}", key, ["image", "label"])
+    pattern, options = registry.options(rest, spec, ("image", "label"))
     files = sorted(Path(f) for f in glob.glob(pattern, recursive=True) if Path(f).is_file())
     if not files:
         raise UnlogitError(f"{spec}: no file matches '{pattern}'; write it as parquet:FOLDER/*.parquet")
@@ -117,8 +105,8 @@ def _read(file: Path, image: str | None, label: str | None) -> tuple[pa.Schema, 
         in_struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
         if not (in_struct or _is_binary(kind)):
             raise UnlogitError(f"{file}: column '{image}' is {kind}; expected binary or a struct with bytes")
-        if label is not None and not pa.types.is_integer(schema.field(label).type):
-            raise UnlogitError(f"{file}: column '{label}' is {schema.field(label).type}; labels must be integers")
+        if label is not None and not _names_classes(kind := schema.field(label).type):
+            raise UnlogitError(f"{file}: column '{label}' is {kind}; labels must be whole numbers or words")
         labels = [] if label is None else [label]
         table = parquet.read(columns=[f"{image}.bytes" if in_struct else image, *labels])
         return schema, table.select([image, *labels])
@@ -134,6 +122,10 @@ def _column(schema: pa.Schema, given: str | None, usual: Sequence[str], file: Pa
     return given
 
 
+def _names_classes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
@@ -143,19 +135,6 @@ def _binary(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if _is_binary(column.type):
         return column
     return pa.chunked_array([chunk.field("bytes") for chunk in column.chunks], column.type.field("bytes").type)
-
-
-def _labels(table: pa.Table, file: Path) -> np.ndarray:
-    if table.num_columns < 2:
-        return np.full(len(table), -1, np.int64)
-    try:
-        labels = table.column(1).cast(pa.int64()).fill_null(-1).to_numpy()
-    except pa.ArrowInvalid as error:
-        raise UnlogitError(f"{file}: column '{table.column_names[1]}' holds no class numbers ({error})") from error
-    if len(labels) and labels.max() >= MAX_CLASSES:
-        raise UnlogitError(f"{file}: column '{table.column_names[1]}' holds {labels.max()}; labels must count from 0")
-    known: np.ndarray = np.maximum(labels, -1)
-    return known
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:

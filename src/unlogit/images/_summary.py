@@ -1,0 +1,39 @@
+"""What a source holds, in a few lines: to look before a long run."""
+
+from __future__ import annotations
+
+from unlogit.errors import UnlogitError
+from unlogit.images._base import ImageSource
+from unlogit.images._loading import spread
+
+LOOKED_AT = 200
+SHOWN = 8
+CHUNK = 8
+"""Pictures held at a time: photographs are large."""
+
+
+def summary(source: ImageSource, limit: int = LOOKED_AT) -> str:
+    """How many pictures and in which classes; and from `limit` of them, spread over the source, how large they are.
+
+    Raises `UnlogitError` where too many of those are broken (see `Broken`), or all.
+    """
+    lines = [f"{len(source):,} pictures{'' if source.class_names else ', without labels'}"]
+    if source.class_names:
+        labelled = source.labels[source.labels >= 0]
+        counts = labelled.bincount(minlength=len(source.class_names)).tolist()
+        named = [f"{name.partition(',')[0]} {count:,}" for name, count in zip(source.class_names, counts, strict=True)]
+        more = f", and {len(named) - SHOWN:,} more" if len(named) > SHOWN else ""
+        lines.append(f"{len(named):,} classes: {', '.join(named[:SHOWN])}{more}")
+        if len(labelled) < len(source):
+            lines.append(f"{len(source) - len(labelled):,} without a label")
+    sizes = []
+    places = spread(len(source), limit).tolist()
+    for start in range(0, len(places), CHUNK):
+        pictures = source.read_good(places[start : start + CHUNK])
+        sizes += [(picture.shape[2], picture.shape[1]) for picture in pictures if picture is not None]
+    if not sizes:
+        raise UnlogitError(f"{source.spec}: none of its pictures can be decoded ({source.broken.summary()})")
+    smallest, largest = (f"{w} x {h}" for w, h in (pick(sizes, key=min) for pick in (min, max)))
+    extent = smallest if len(set(sizes)) == 1 else f"{smallest} to {largest}"
+    lines.append(f"{len(sizes):,} of {len(sizes) + len(source.broken):,} decoded: {extent} pixels")
+    return "\n".join(lines)

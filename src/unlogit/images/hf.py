@@ -1,0 +1,156 @@
+"""`hf:OWNER/NAME`: a data set of the Hugging Face hub, or a local folder of one; needs the extra `hf`.
+
+`hf:uoft-cs/cifar100?split=test&label=fine_label` downloads once, and then reads any picture at will. A local folder is
+one that `datasets` can load, or has written with `save_to_disk`. Options: `split` (train unless given; also a slice,
+`train[:1000]`), `config`, `revision`, `column` and `label` (found by their types and usual names unless given), and
+`streaming=N`: the first N pictures alone, without downloading the rest; they are kept in memory, encoded. Where a data
+set is sorted by class, those show few classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from unlogit import registry
+from unlogit.errors import BrokenImage, UnlogitError, one_line, unknown
+from unlogit.images._base import ImageSource
+from unlogit.images._decoding import decode, decode_file
+from unlogit.images._labels import LABEL_COLUMNS, classes
+
+OPTIONS = ("split", "config", "revision", "column", "label", "streaming")
+
+
+class HubImages(ImageSource):
+    """Rows with an encoded picture each.
+
+    Args:
+        rows: by index, a mapping whose `column` holds `bytes` or, where those are None, a `path`.
+        values: a label each, see `classes`.
+    """
+
+    def __init__(self, rows: Any, column: str, values: Sequence[object], names: Sequence[str], spec: str) -> None:
+        self.spec = spec
+        self._rows = rows
+        self._column = column
+        if not len(rows):
+            raise UnlogitError(f"{spec}: holds no pictures")
+        self._labels, self.class_names = classes(values, spec, names)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def labels(self) -> Tensor:
+        return self._labels
+
+    def decode(self, index: int) -> Tensor:
+        name = f"{self.spec} row {index}"
+        encoded = self._rows[index][self._column]
+        if encoded is None:
+            raise BrokenImage(f"{name}: holds no picture")
+        if encoded["bytes"] is not None:
+            return decode(encoded["bytes"], name)
+        return decode_file(Path(encoded["path"]))
+
+
+def open_source(rest: str, spec: str) -> HubImages:
+    name, options = registry.options(rest, spec, OPTIONS)
+    streamed = options.get("streaming")
+    if streamed is not None and not (streamed.isdecimal() and int(streamed)):
+        raise UnlogitError(
+            f"option 'streaming={streamed}' of '{spec}': must be how many pictures, such as streaming=1000"
+        )
+    datasets = registry.needed("datasets", "hf", spec)
+    dataset = _load(datasets, name, options, spec)
+    features = dataset.features
+    if features is None:
+        raise UnlogitError(f"{spec}: does not say what its columns hold, so it cannot be streamed; leave out streaming")
+    column = _image_column(datasets, features, options.get("column"), spec)
+    label = _label_column(datasets, features, options.get("label"), spec)
+    names = getattr(features[label], "names", None) or () if label else ()
+    kept = [column] if label is None else [column, label]
+    dataset = dataset.select_columns(kept).cast_column(column, datasets.Image(decode=False))
+    if streamed is not None:
+        rows = list(dataset.take(int(streamed)))
+        values = [row[label] if label else None for row in rows]
+        return HubImages(rows, column, values, names, spec)
+    values = [None] * len(dataset)
+    if label is not None:
+        values = dataset.select_columns([label]).with_format("arrow")[:].column(label).to_pylist()
+    return HubImages(dataset.select_columns([column]), column, values, names, spec)
+
+
+def _load(datasets: Any, name: str, options: dict[str, str], spec: str) -> Any:
+    """The split, random-access or streaming."""
+    folder, split = Path(name).expanduser(), options.get("split", "train")
+    try:
+        if (folder / "dataset_dict.json").is_file():
+            splits = datasets.load_from_disk(folder)
+            if split not in splits:
+                raise unknown(f"split of '{spec}'", split, splits)
+            return splits[split]
+        if (folder / "state.json").is_file():
+            return datasets.load_from_disk(folder)
+        if not folder.is_dir():
+            _reach(datasets, name, spec)
+        arguments = {"name": options.get("config"), "revision": options.get("revision"), "split": split}
+        return datasets.load_dataset(
+            str(folder) if folder.is_dir() else name, **arguments, streaming="streaming" in options
+        )
+    except UnlogitError:
+        raise
+    # datasets has errors of every kind for what is missing, private, damaged, or of no known form.
+    except Exception as error:
+        raise UnlogitError(f"{spec}: cannot be opened ({one_line(error)})") from error
+
+
+def _reach(datasets: Any, name: str, spec: str) -> None:
+    """Fail at once where the hub is needed and cannot be reached; datasets itself would try for half a minute."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    if (Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")).is_dir():
+        return
+    try:
+        HfApi().dataset_info(name, timeout=10)
+    except (HFValidationError, RepositoryNotFoundError) as error:
+        raise UnlogitError(
+            f"{spec}: '{name}' is no folder here and no data set of the hub that you may read; write it as "
+            "hf:OWNER/NAME or hf:FOLDER"
+        ) from error
+    except Exception as error:  # no network, a proxy, a certificate: one remedy
+        raise UnlogitError(
+            f"{spec}: '{name}' is no folder here, and the hub cannot be reached ({type(error).__name__}); with a copy "
+            "of it, write hf:FOLDER or parquet:FOLDER/*.parquet"
+        ) from error
+
+
+def _image_column(datasets: Any, features: Any, given: str | None, spec: str) -> str:
+    columns = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    if given is None and len(columns) == 1:
+        return columns[0]
+    if given is not None and given in columns:
+        return given
+    if given is not None and given not in features:
+        raise unknown(f"column of '{spec}'", given, columns or features)
+    if not columns:
+        raise UnlogitError(f"{spec}: none of its columns {', '.join(features)} holds pictures")
+    raise UnlogitError(f"{spec}: its pictures are in {', '.join(columns)}; choose with column={columns[0]}")
+
+
+def _label_column(datasets: Any, features: Any, given: str | None, spec: str) -> str | None:
+    if given is not None:
+        if given not in features:
+            raise unknown(f"column of '{spec}'", given, features)
+        return given
+    usual = next((name for name in LABEL_COLUMNS if name in features), None)
+    if usual is not None:
+        return usual
+    columns = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    if len(columns) > 1:
+        raise UnlogitError(f"{spec}: its labels are in {', '.join(columns)}; choose with label={columns[0]}")
+    return columns[0] if columns else None

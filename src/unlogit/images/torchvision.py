@@ -1,0 +1,170 @@
+"""`torchvision:NAME`: a classification set of torchvision, downloaded where it is not there yet.
+
+`torchvision:CIFAR10?split=test&root=data` reads the test pictures below the folder `data`, or downloads them there.
+Without `root` they lie where torch keeps its own downloads (`~/.cache/torch/datasets`; TORCH_HOME moves it). Other
+options are the set's own, as in `torchvision:EMNIST?split=letters&train=false`. Pictures in files are decoded when they
+are asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import datasets
+
+from unlogit import registry
+from unlogit.errors import BrokenImage, UnlogitError, one_line, unknown
+from unlogit.images._base import ImageSource
+from unlogit.images._decoding import decode_file, upright
+from unlogit.images._labels import classes
+
+_NOT_OPTIONS = {"transform", "target_transform", "transforms", "download", "loader", "is_valid_file"}
+_BASES = (datasets.VisionDataset, datasets.DatasetFolder, datasets.ImageFolder)
+
+
+class TorchvisionImages(ImageSource):
+    """Pictures of a torchvision set, which was given `_path` as its loader where it takes one."""
+
+    def __init__(self, dataset: Any, from_files: bool, spec: str) -> None:
+        self.spec = spec
+        self._dataset = dataset
+        if not len(dataset):
+            raise UnlogitError(f"{spec}: holds no pictures")
+        names = getattr(dataset, "classes", None) or getattr(dataset, "categories", None) or ()
+        # ImageNet's are tuples of synonyms.
+        names = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in names]
+        self._labels, self.class_names = classes(
+            [_whole(label) for label in _targets(dataset, from_files)], spec, names
+        )
+        if not (self._labels >= 0).any():
+            self.class_names = ()
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @property
+    def labels(self) -> Tensor:
+        return self._labels
+
+    def decode(self, index: int) -> Tensor:
+        name = f"{self.spec} picture {index}"
+        try:
+            picture, _ = self._dataset[index]
+        except Exception as error:  # a set that opens its files itself hands on whatever Pillow raises
+            raise BrokenImage(f"{name}: {one_line(error)}") from error
+        return decode_file(picture) if isinstance(picture, Path) else upright(picture, name)
+
+
+def open_source(rest: str, spec: str) -> TorchvisionImages:
+    known = _known()
+    name = rest.partition("?")[0]
+    found = next((cls for each, cls in known.items() if each.casefold() == name.casefold()), None)
+    if found is None:
+        raise unknown("torchvision data set", name, known)
+    parameters = _parameters(found)
+    takes = {"root", "split"} & parameters.keys() | parameters.keys() - _NOT_OPTIONS
+    if "train" in takes and "split" not in takes:
+        takes = takes - {"train"} | {"split"}
+    _, given = registry.options(rest, spec, takes)
+    root = Path(given.pop("root", Path(torch.hub.get_dir()).parent / "datasets")).expanduser()
+    arguments: dict[str, Any] = {}
+    for key, value in given.items():
+        if key == "split" and "split" not in parameters:
+            if value not in ("train", "test"):
+                raise unknown(f"split in {spec}", value, ("train", "test"))
+            arguments["train"] = value == "train"
+        else:
+            arguments[key] = _parsed(value, parameters[key].default, f"option '{key}={value}' of '{spec}'")
+    for key, parameter in parameters.items():
+        if parameter.default is parameter.empty and key not in ("self", "root", *arguments):
+            raise UnlogitError(f"{spec}: does not say which {key}; add {key}=VALUE")
+    if "loader" in parameters:
+        arguments["loader"] = Path  # which reads nothing: files are decoded by us, and labels had without
+    try:
+        dataset = _open(found, parameters, root, arguments, spec)
+    except ModuleNotFoundError as error:
+        raise UnlogitError(f"'{spec}' needs {error.name}: pip install {error.name}") from error
+    return TorchvisionImages(dataset, "loader" in parameters, spec)
+
+
+def _open(found: Callable[..., Any], parameters: Any, root: Path, arguments: dict[str, Any], spec: str) -> Any:
+    """The set as it lies in `root`, or else as it can be downloaded to there."""
+    downloads = "download" in parameters
+    try:
+        return found(root, **arguments, **({"download": False} if downloads else {}))
+    except (ValueError, TypeError) as error:  # an option that is wrong or missing
+        raise UnlogitError(f"{spec}: {one_line(error)}") from error
+    except (RuntimeError, OSError) as error:
+        if not downloads:
+            raise UnlogitError(
+                f"{spec}: {one_line(error)} (this set cannot be downloaded from here; looked in '{root}': "
+                "say where it lies with root=FOLDER)"
+            ) from error
+    try:
+        return found(root, **arguments, download=True)
+    except Exception as error:  # no network, a moved address, a full disk, a damaged archive: one remedy
+        raise UnlogitError(
+            f"{spec}: is not in '{root}', and could not be downloaded ({one_line(error)}); "
+            "say where it lies with root=FOLDER"
+        ) from error
+
+
+def _known() -> dict[str, type]:
+    """The sets of torchvision by name: those that give a picture and a target, and no videos."""
+    every = {name: getattr(datasets, name) for name in datasets.__all__}
+    takes = {name: _parameters(cls).keys() for name, cls in every.items() if inspect.isclass(cls)}
+    return {
+        name: every[name]
+        for name, keys in takes.items()
+        if {"root", "target_transform"} <= keys and "frames_per_clip" not in keys and every[name] not in _BASES
+    }
+
+
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """What a class is made from, by name, that which it hands on to its bases as **kwargs included."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in cls.__mro__:
+        own = inspect.signature(base).parameters if "__init__" in vars(base) else {}
+        found = {name: p for name, p in own.items() if p.kind is not p.VAR_KEYWORD and name != "kwargs"} | found
+        if own and not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+            break
+    return found
+
+
+def _parsed(value: str, default: object, what: str) -> object:
+    """An option's text as what its default is."""
+    if isinstance(default, bool):
+        if value not in ("true", "false"):
+            raise UnlogitError(f"{what}: must be true or false")
+        return value == "true"
+    if value.isdecimal() and (isinstance(default, int) or default is None):
+        return int(value)
+    return value
+
+
+def _targets(dataset: Any, from_files: bool) -> Any:
+    """One target a picture, without decoding any where that can be."""
+    if not from_files:
+        for name in ("targets", "labels"):
+            found = getattr(dataset, name, None)
+            if found is not None and len(found) == len(dataset):
+                return found
+    return [_target(dataset, index) for index in range(len(dataset))]
+
+
+def _target(dataset: Any, index: int) -> Any:
+    try:
+        return dataset[index][1]
+    except OSError:  # a broken picture, which is counted when it is asked for
+        return None
+
+
+def _whole(target: Any) -> object:
+    """A number in whatever array as Python's own."""
+    return target.item() if isinstance(target, (np.generic, Tensor)) and target.ndim == 0 else target
