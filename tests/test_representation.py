@@ -13,7 +13,10 @@ from unlogit.classifiers import Classifier, open_classifier
 from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import Batch, Loader, View, open_images
+from unlogit.inverters import open_inverter
+from unlogit.networks import DiscriminatorConfig, GeneratorConfig
 from unlogit.representation import Representation, RepresentationCache
+from unlogit.training import TrainConfig, train
 
 TAPS = {"logits": 10, "label": 10, "softmax": 10, "penultimate": 24, "stages.0": 8, "stages.1.0.conv1": 16}
 
@@ -86,7 +89,7 @@ def test_a_dimension_that_never_varies_is_not_blown_up() -> None:
     c = classifier()
     c.network.head.weight[3] = 0
     r = Representation(c).fit([pixels(40)])
-    assert r.scale[3] == pytest.approx(1e-3 * 0.9 * float(r.scale[torch.arange(10) != 3].mean()), rel=0.01)
+    assert r.scale[3] == pytest.approx(0.1 * 0.9 * float(r.scale[torch.arange(10) != 3].mean()), rel=0.01)
     assert r.standardise(r(pixels(40, 5)))[:, 3].abs().max() < 1e-2
 
 
@@ -181,3 +184,27 @@ def test_random_crops_or_no_folder_are_computed_live(tmp_path: Path, crop: str, 
         assert torch.equal(cache(batch), Representation.raw(r, batch.images))
     assert r.seen == 160
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tap", ["softmax", "stages.1?reduce=flatten"])
+def test_a_training_takes_any_tap_and_saves_its_constants(tap: str, tiny_classifier_spec: str, tmp_path: Path) -> None:
+    config = TrainConfig(
+        images="scenes:count=32",
+        held_out="scenes:test,count=8",
+        classifier=tiny_classifier_spec,
+        out=tmp_path / "run",
+        tap=tap,
+        generator=GeneratorConfig(size=32, channels=2, noise=8, attention=None),
+        discriminator=DiscriminatorConfig(channels=2, attention=None),
+        pictures=16,
+        batch=8,
+        flip=False,
+        validation_pictures=8,
+        cache=tmp_path / "cache",
+    )
+    train(config)
+    saved = open_inverter(str(tmp_path / "run" / "inverter")).representation
+    pictures = [b.images for b in Loader(open_images("scenes:count=32"), View(32), 32, seed=0).once()]
+    fitted = Representation(open_classifier(tiny_classifier_spec), tap).fit(pictures)
+    assert saved.tap == tap
+    assert torch.allclose(saved.shift, fitted.shift, atol=1e-5) and torch.allclose(saved.scale, fitted.scale, rtol=1e-4)

@@ -58,24 +58,41 @@ def pgd(
     Returns:
         Pictures of the same shape, in [0, 1] and within `epsilon` of `pixels`, detached.
     """
-    assert epsilon >= 0 and steps >= 0, (epsilon, steps)
     pixels = check_pixels(pixels, "attacked pictures").detach()
     size = 2.5 * epsilon / max(steps, 1) if step_size is None else step_size
-    low, high = (pixels - epsilon).clamp(min=0), (pixels + epsilon).clamp(max=1)
-    attacked = pixels
+    start = pixels
     if random_start:
         noise = torch.rand(pixels.shape, generator=generator, dtype=pixels.dtype, device=pixels.device)
-        attacked = (pixels + (2 * noise - 1) * epsilon).clamp(low, high)
-    for _ in range(steps):
-        attacked = (attacked + size * _ascent(model, attacked, labels)).clamp(low, high)
-    return attacked
+        start = pixels + (2 * noise - 1) * epsilon
+
+    def loss(attacked: Tensor) -> Tensor:
+        # Summed, not averaged: a picture's gradient must not depend on how many others there are.
+        return F.cross_entropy(model(attacked).float(), labels, reduction="sum")
+
+    return ascend(loss, pixels, start, epsilon, steps, size)
 
 
 @torch.enable_grad()
-def _ascent(model: Model, pixels: Tensor, labels: Tensor) -> Tensor:
-    """The sign of the loss's gradient by the pixels."""
-    pixels = pixels.detach().requires_grad_()
-    # Summed, not averaged: a picture's gradient must not depend on how many others there are.
-    loss = F.cross_entropy(model(pixels).float(), labels, reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, pixels)
-    return gradient.sign()
+def ascend(
+    objective: Callable[[Tensor], Tensor], pixels: Tensor, start: Tensor, epsilon: float, steps: int, step_size: float
+) -> Tensor:
+    """Projected ascent of any objective of the pictures, by the sign of its gradient; what `pgd` is made of.
+
+    Args:
+        objective: from pictures to a number, a sum over them.
+        pixels: N x 3 x H x W in [0, 1].
+        start: where the ascent begins, projected first.
+        epsilon, steps, step_size: as in `pgd`.
+
+    Returns:
+        Pictures as of `pgd`.
+    """
+    assert epsilon >= 0 and steps >= 0, (epsilon, steps)
+    pixels = pixels.detach()
+    low, high = (pixels - epsilon).clamp(min=0), (pixels + epsilon).clamp(max=1)
+    attacked = start.detach().clamp(low, high)
+    for _ in range(steps):
+        attacked.requires_grad_()
+        (gradient,) = torch.autograd.grad(objective(attacked), attacked)
+        attacked = (attacked.detach() + step_size * gradient.sign()).clamp(low, high)
+    return attacked

@@ -6,17 +6,40 @@ Started by torchrun; without it every function is the identity of a world of one
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from unlogit.errors import UnlogitError, one_line
+
+
+class Lost(UnlogitError):
+    """An exchange with the other processes failed: one of them is gone."""
+
+
+@contextmanager
+def exchanging() -> Iterator[None]:
+    """Tells the failure of an exchange, which follows from another process's end, as `Lost`."""
+    try:
+        yield
+    except RuntimeError as error:
+        told = str(error)
+        if world_size() == 1 or not (isinstance(error, dist.DistError) or "gloo" in told or "NCCL" in told):
+            raise
+        raise Lost(
+            f"process {rank()} of {world_size()} lost the others ({one_line(error, 120)}): "
+            "the same command goes on from the last checkpoint"
+        ) from error
+
 
 def start(device: torch.device) -> None:
     """Join the process group that torchrun described in the environment, if any."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # Plain numbers are exchanged on the CPU, which NCCL cannot do.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
 
 
 def rank() -> int:
@@ -59,6 +82,17 @@ def average_gradients(module: nn.Module) -> None:
         offset += gradient.numel()
 
 
+@torch.no_grad()
+def average_buffers(module: nn.Module) -> None:
+    """Mean of the buffers over the ranks, such as the running statistics that each has of its own batches."""
+    if world_size() == 1:
+        return
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer /= world_size()
+
+
 def mean(values: Iterable[float]) -> list[float]:
     """Mean over the ranks of plain numbers."""
     flat = torch.tensor(list(values), dtype=torch.float64)
@@ -66,6 +100,20 @@ def mean(values: Iterable[float]) -> list[float]:
         dist.all_reduce(flat)
         flat /= world_size()
     return [float(v) for v in flat]
+
+
+def union(part: dict[int, str]) -> dict[int, str]:
+    """What any rank knows, by number."""
+    if world_size() == 1:
+        return part
+    parts: list[dict[int, str]] = [{}] * world_size()
+    dist.all_gather_object(parts, part)
+    return {number: known for each in parts for number, known in each.items()}
+
+
+def anywhere(flag: bool) -> bool:
+    """Whether it is so in any process, for all to do the same."""
+    return flag if world_size() == 1 else mean([float(flag)])[0] > 0
 
 
 def barrier() -> None:

@@ -141,7 +141,7 @@ def test_the_fingerprint_is_of_weights_and_preprocessing() -> None:
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("efficientnet_lite0", "no source prefix: write it as source:name, with one of packaged:, small:, timm:"),
+        ("efficientnet_lite0", "no source prefix: write it as source:name, with one of checkpoint:, .*timm:"),
         ("tim:resnet18", "unknown classifier prefix 'tim': .* Did you mean 'timm'"),
     ],
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ import torch
 from PIL import Image
 
 from unlogit.classifiers import FitConfig, fit, open_classifier
+from unlogit.classifiers._fitting import Fitting
 from unlogit.errors import UnlogitError
 from unlogit.images import Loader, View, open_images
 from unlogit.intervals import wilson
+from unlogit.launch import launch
 
 COLOURS = {"blue": (90, 100, 170), "green": (90, 170, 100), "red": (170, 100, 90)}
 
@@ -70,7 +75,7 @@ def test_scenes_are_learnt_beyond_chance(tmp_path: Path) -> None:
     assert reached["clean"]["low"] > 0.1, reached
 
 
-@pytest.mark.parametrize("objective", ["fgsm", "pgd"])
+@pytest.mark.parametrize("objective", ["fgsm", "pgd", "trades", "llr"])
 def test_the_attacked_objectives_learn_too(config: FitConfig, tmp_path: Path, objective: Any) -> None:
     reached = fit(replace(config, out=tmp_path / "c", objective=objective, pgd_steps=2))
     assert reached["clean"]["accuracy"] > 0.9 and reached["pgd-20"]["accuracy"] > 0.8
@@ -111,14 +116,76 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(config: FitC
     assert (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns == written
 
 
-def test_an_interrupted_fit_leaves_nothing(config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_evaluation_goes_on_from_the_last_checkpoint(
+    config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unlogit.classifiers._fit.evaluate", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        fit(replace(config, out=tmp_path / "c", pictures=64))
-    assert not list(tmp_path.iterdir())
+    short = replace(config, out=tmp_path / "c", pictures=64)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("unlogit.classifiers._fit.accuracy", interrupt)
+        fit(short)
+    assert not (tmp_path / "c" / "config.json").exists()
+    with pytest.raises(UnlogitError, match="holds something else"):
+        fit(replace(short, seed=1))
+    monkeypatch.setattr("unlogit.classifiers._fitting.Fitting.step", interrupt)
+    assert fit(short)["clean"]["n"] == 60
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {"config.json", "metrics.jsonl", "model.safetensors"}
+
+
+@pytest.mark.parametrize("objective", ["standard", "fgsm"])
+def test_a_resumed_fit_is_the_uninterrupted_one(
+    config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: Any
+) -> None:
+    short = replace(config, pictures=192, checkpoint_every=64, log_every=64, ema_half_life=100, objective=objective)
+    fit(replace(short, out=tmp_path / "straight"))
+    steps = count()
+    step = Fitting.step
+
+    def stop_in_the_fourth(fitting: Fitting) -> torch.Tensor:
+        if next(steps) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(fitting)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="stopped at 128 pictures"):
+        patch.setattr(Fitting, "step", stop_in_the_fourth)
+        fit(replace(short, out=tmp_path / "resumed"))
+    fit(replace(short, out=tmp_path / "resumed"))
+    straight, resumed = (open_classifier(f"small:{tmp_path / name}") for name in ("straight", "resumed"))
+    assert straight.fingerprint() == resumed.fingerprint()
+    lines = [json.loads(line) for line in (tmp_path / "resumed" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in lines] == [64, 128, 192]
+
+
+def test_two_processes_see_the_same_pictures_as_one(config: FitConfig, tmp_path: Path) -> None:
+    # Without flips and attacks, in the first step: later ones differ by each process's own batch statistics.
+    one, two = (replace(config, out=tmp_path / name, pictures=32, batch=32) for name in ("one", "two"))
+    fit(one)
+    reached = launch(fit, two, 2)
+    assert reached["clean"]["n"] == 60
+    losses = [json.loads((c.out / "metrics.jsonl").read_text())["loss"] for c in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+
+
+def test_averaged_weights_are_what_is_saved(config: FitConfig, tmp_path: Path) -> None:
+    long, short = (replace(config, out=tmp_path / str(life), pictures=320, ema_half_life=life) for life in (1e9, 1e-3))
+    plain = replace(short, out=tmp_path / "plain", ema_half_life=0.0)
+    for one in (long, short, plain):
+        fit(one)
+    weights = [open_classifier(one.spec).network.head.weight for one in (long, short, plain)]
+    torch.testing.assert_close(weights[1], weights[2])
+    assert not torch.allclose(weights[0], weights[2])
+
+
+def test_a_folder_of_something_else_is_left_alone(config: FitConfig, tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "thesis.txt").write_text("years of work")
+    (tmp_path / "file").write_text("as well")
+    for name in ("c", "file"):
+        with pytest.raises(UnlogitError, match="holds something else"):
+            fit(replace(config, out=tmp_path / name))
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["thesis.txt"]
 
 
 def test_pictures_without_labels_or_of_other_classes_are_refused(config: FitConfig, tmp_path: Path) -> None:
@@ -142,5 +209,6 @@ def test_values_out_of_range_are_one_clear_line(field: str, value: float) -> Non
 
 def test_a_loss_that_is_no_number_stops_the_fit(config: FitConfig, tmp_path: Path) -> None:
     with pytest.raises(UnlogitError, match="lower the learning rate"):
-        fit(replace(config, out=tmp_path / "c", learning_rate_rest=1e30))
-    assert not list(tmp_path.iterdir())
+        fit(replace(config, out=tmp_path / "c", learning_rate_rest=1e30, pictures=64))
+    # Nothing that would hinder another attempt.
+    assert fit(replace(config, out=tmp_path / "c", pictures=64))["clean"]["n"] == 60

@@ -6,13 +6,18 @@ import torch
 
 from unlogit import registry
 from unlogit.classifiers._base import Classifier, Preprocessing
-from unlogit.classifiers._fit import FitConfig, fit
+from unlogit.classifiers._fit import fit
+from unlogit.classifiers._fit_config import FitConfig, FitLaunch
+from unlogit.classifiers._listing import find
 
-__all__ = ["Classifier", "FitConfig", "Preprocessing", "fit", "open_classifier"]
+__all__ = ["Classifier", "FitConfig", "FitLaunch", "Preprocessing", "find", "fit", "open_classifier"]
 
 
 def open_classifier(spec: str) -> Classifier:
-    """Open a frozen classifier by `source:name`; raises `UnlogitError` for an unknown one."""
+    """Open a frozen classifier by `source:name`; raises `UnlogitError` for an unknown one.
+
+    Its `spec` opens it again from any working directory: files are named there by their absolute paths.
+    """
     module, rest = registry.split(spec, "classifier", __name__)
     # Networks are made with random weights before they get their own, which must not shift anyone's stream of chance.
     with torch.random.fork_rng(devices=[]):

@@ -5,16 +5,21 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from urllib.parse import parse_qsl
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlogit.errors import UnlogitError, unknown
+from unlogit.errors import UnlogitError
 from unlogit.images import check_pixels
+
+Interpolation = Literal["bicubic", "bilinear"]
+
+TRIAL_SIZE = 64
+"""Side in pixels of the pictures that a network without a size of its own is tried with."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +27,22 @@ class Preprocessing:
     """From pixels in [0, 1] to what the network was trained on.
 
     Attributes:
-        size: side in pixels that pictures are resized to (bicubic, antialiased); None leaves them as they are.
+        size: side in pixels that pictures are resized to, antialiased where they shrink; None leaves them as they are.
+            The side of what the network sees in the end: there is no crop, since views are square already.
         mean, std: per-channel normalisation in the [0, 1] scale.
+        interpolation: how they are resized.
     """
 
     size: int | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    # Not in repr, hence in a fingerprint only where it is not the usual one: caches of representations stay valid.
+    interpolation: Interpolation = field(default="bicubic", repr=False)
+
+    @staticmethod
+    def resampling(name: str) -> Interpolation:
+        """The closest way of resizing that there is to a library's."""
+        return "bilinear" if name == "bilinear" else "bicubic"
 
 
 class Classifier(nn.Module):
@@ -69,8 +83,14 @@ class Classifier(nn.Module):
         size = self.preprocessing.size
         if size is not None and pixels.shape[-2:] != (size, size):
             shrinks = size < min(pixels.shape[-2:])
-            pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=shrinks, align_corners=False)
+            mode = self.preprocessing.interpolation
+            pixels = F.interpolate(pixels, (size, size), mode=mode, antialias=shrinks, align_corners=False)
         return (pixels - self.mean) / self.std
+
+    def grey(self, count: int) -> Tensor:
+        """Pictures to try the network with, of its own size."""
+        size = self.preprocessing.size or TRIAL_SIZE
+        return torch.full((count, 3, size, size), 0.5, device=self.mean.device)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits, N x K."""
@@ -101,6 +121,9 @@ class Classifier(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
+        unused = next((name for name in modules if name not in found), None)
+        if unused is not None:
+            raise UnlogitError(f"layer '{unused}' of {self.spec} is not run when it classifies: choose another")
         return found
 
     def _unknown(self, name: str) -> UnlogitError:
@@ -114,6 +137,8 @@ class Classifier(nn.Module):
     def fingerprint(self) -> str:
         """A digest of weights and preprocessing; part of every cache's key."""
         digest = hashlib.sha256(repr(self.preprocessing).encode())
+        if self.preprocessing.interpolation != "bicubic":
+            digest.update(self.preprocessing.interpolation.encode())
         for name, value in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
             # Flattened, since a channels-last tensor may be contiguous without a last stride of one.
@@ -127,18 +152,3 @@ def _keep(found: dict[str, Tensor], name: str, _module: nn.Module, _args: object
     if not isinstance(output, Tensor):
         raise UnlogitError(f"layer '{name}' gives a {type(output).__name__}, not a tensor: choose a module inside it")
     found[name] = output.clone()
-
-
-def parse_options(rest: str, spec: str, allowed: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """`name?key=value&key=value` as (name, options); raises `UnlogitError` for a key that is not allowed.
-
-    The option "size", where allowed, must be a side in pixels from 32 to 1024.
-    """
-    name, _, query = rest.partition("?")
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    for key, value in options.items():
-        if key not in allowed:
-            raise unknown(f"option of '{spec}'", key, allowed)
-        if key == "size" and not (value.isdecimal() and 32 <= int(value) <= 1024):
-            raise UnlogitError(f"option 'size={value}' of '{spec}': must be from size=32 to size=1024")
-    return name, options

@@ -1,4 +1,4 @@
-"""Readable names of ImageNet's 1,000 classes."""
+"""Readable names of ImageNet's classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from timm.data import ImageNetInfo
 
 
 @cache
-def imagenet_names() -> tuple[str, ...]:
-    """Descriptions such as "tench" in the order of the logits of ImageNet-1k classifiers."""
-    info = ImageNetInfo()
-    return tuple(info.index_to_description(index) for index in range(1000))
+def imagenet_names(subset: str = "imagenet-1k") -> tuple[str, ...]:
+    """Descriptions such as "tench" in the order of the logits of classifiers of a subset, in timm's words."""
+    info = ImageNetInfo(subset)
+    return tuple(info.index_to_description(index) for index in range(info.num_classes()))

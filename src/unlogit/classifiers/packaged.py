@@ -11,13 +11,18 @@ from importlib import resources
 import timm
 import torch
 
-from unlogit.classifiers._base import Classifier, Preprocessing, parse_options
+from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.classifiers._imagenet import imagenet_names
+from unlogit.classifiers._options import parse_options
 from unlogit.errors import UnlogitError, unknown
 
 NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 # 64 px pictures keep 0.43 of a top-1 that at 224 px would be 0.51, at a quarter of the cost.
 DEFAULT_SIZE = 128
+
+
+def names() -> list[str]:
+    return list(NAMES)
 
 
 def open_source(rest: str, spec: str) -> Classifier:

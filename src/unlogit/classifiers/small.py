@@ -120,7 +120,7 @@ def save_small(folder: Path, network: SmallResNet, class_names: Sequence[str], r
 
 def open_source(rest: str, spec: str) -> Classifier:
     """Open a folder that `save_small` wrote; raises `UnlogitError` where it is missing, damaged or another's."""
-    folder = Path(rest)
+    folder = Path(rest).expanduser().resolve()
     if not rest or not (folder / CONFIG).is_file():
         raise UnlogitError(
             f"classifier '{spec}': no {CONFIG} in '{rest}': give the folder that `unlogit classify` made"
@@ -131,7 +131,7 @@ def open_source(rest: str, spec: str) -> Classifier:
         network = SmallResNet(SmallConfig(**{**shape, "widths": tuple(shape["widths"])}))
         network.load_state_dict(load_file(folder / WEIGHTS))
         preprocessing = Preprocessing(shape["size"], tuple(config["mean"]), tuple(config["std"]))
-        return Classifier(network, preprocessing, config["class_names"], "head", spec)
+        return Classifier(network, preprocessing, config["class_names"], "head", f"small:{folder}")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise UnlogitError(

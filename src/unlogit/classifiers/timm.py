@@ -1,116 +1,122 @@
 """`timm:NAME`: any classifier of timm (pytorch-image-models), with the preprocessing that belongs to its weights.
 
-`timm:resnetv2_50` takes the weights from timm's hub; `timm:resnetv2_50?checkpoint=weights.safetensors` from a file, for
-any number of classes; `timm:resnetv2_50?pretrained=false` leaves them random. `?size=128` feeds it smaller pictures
-than it was trained on, which costs accuracy and saves time. Options are joined by `&`.
+`timm:resnetv2_50` takes the weights from timm's hub, `timm:hf-hub:owner/name` from anyone's there;
+`timm:resnetv2_50?checkpoint=weights.safetensors` from a file, for any number of classes;
+`timm:resnetv2_50?pretrained=false` leaves them random. `?size=128` feeds it smaller pictures than it was trained on,
+which costs accuracy and saves time. Options are joined by `&`.
 """
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub as hub
 import timm
 import torch
-from timm.data import resolve_data_config
-from timm.models import load_state_dict
-from torch import Tensor
+from timm.data import infer_imagenet_subset, resolve_data_config
 
-from unlogit.classifiers._base import Classifier, Preprocessing, parse_options
+from unlogit.classifiers._assembling import assemble
+from unlogit.classifiers._base import Classifier, Preprocessing
+from unlogit.classifiers._hub import reach
 from unlogit.classifiers._imagenet import imagenet_names
-from unlogit.errors import UnlogitError
+from unlogit.classifiers._options import canonical, parse_options
+from unlogit.classifiers._weights import read_weights, with_weights
+from unlogit.errors import UnlogitError, first_line
 
+HUB = "hf-hub:"
 FILES = ("model.safetensors", "pytorch_model.bin")
 """What weights are called on the hub."""
+
+
+def names() -> list[str]:
+    """Every name with weights on timm's hub."""
+    return timm.list_models(pretrained=True)
 
 
 def open_source(rest: str, spec: str) -> Classifier:
     """Open by name; raises `UnlogitError` for an unknown name or option, or weights that cannot be had or read."""
     name, options = parse_options(rest, spec, ("checkpoint", "pretrained", "size"))
     network: Any
-    base, _, tag = name.partition(".")
-    if not timm.is_model(base) or (tag and name not in timm.list_models(f"{base}.*", pretrained=True)):
-        raise _unknown(base, tag)
     if "checkpoint" in options:
         if "pretrained" in options:
             raise UnlogitError(f"classifier '{spec}': give checkpoint or pretrained, not both")
-        network = _from_checkpoint(name, Path(options["checkpoint"]))
-    elif options.get("pretrained", "true") == "false":
-        torch.manual_seed(0)  # the same weights each time, since a spec names one classifier
-        network = timm.create_model(name, pretrained=False)
-    elif options.get("pretrained", "true") == "true":
-        network = _from_hub(name)
+        file = Path(options["checkpoint"])
+        network, preprocessing = with_weights(f"timm:{name}", read_weights(file), file, spec)
+    elif options.get("pretrained") == "false":
+        network, preprocessing = build(name, spec)
     else:
-        raise UnlogitError(f"option 'pretrained={options['pretrained']}' of '{spec}': must be true or false")
-    data = resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
-    channels, own_size, _ = data["input_size"]
+        _check(name)
+        network = _from_hub(name, pretrained=True)
+        preprocessing = _preprocessing(network, spec)
+    size = int(options["size"]) if "size" in options else preprocessing.size
+    if size != preprocessing.size and network.pretrained_cfg.get("fixed_input_size"):
+        raise UnlogitError(f"classifier '{spec}' takes pictures of {preprocessing.size} only: leave out size={size}")
+    preprocessing = replace(preprocessing, size=size)
+    return assemble(network, preprocessing, canonical(spec, name, options), _class_names(network), _head(network))
+
+
+def build(name: str, spec: str, classes: int | None = None) -> tuple[Any, Preprocessing]:
+    """A network of random weights, the same each time, and its preprocessing; `classes` of None takes its own."""
+    _check(name)
+    torch.manual_seed(0)  # since a spec names one classifier
+    options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+    create = _from_hub if name.startswith(HUB) else timm.create_model
+    network = create(name, pretrained=False, **options)
+    return network, _preprocessing(network, spec)
+
+
+def _preprocessing(network: Any, spec: str) -> Preprocessing:
+    data = resolve_data_config({}, model=network)
+    channels, size, _ = data["input_size"]
     if channels != 3:
         raise UnlogitError(f"classifier '{spec}' takes {channels} channels: must be one for RGB pictures")
-    size = int(options.get("size", own_size))
-    if size != own_size and network.pretrained_cfg.get("fixed_input_size"):
-        raise UnlogitError(f"classifier '{spec}' takes pictures of {own_size} only: leave out size={size}")
-    classes = network.num_classes
-    names = imagenet_names() if classes == 1000 else tuple(f"class {index}" for index in range(classes))
-    return Classifier(network, Preprocessing(size, data["mean"], data["std"]), names, _head(network), spec)
+    return Preprocessing(size, data["mean"], data["std"], Preprocessing.resampling(data["interpolation"]))
 
 
-def _head(network: Any) -> str:
-    """Name of the last layer; of distilled networks, which have two, the first."""
-    head: str | tuple[str, ...] = network.pretrained_cfg["classifier"]
-    return head if isinstance(head, str) else head[0]
+def _head(network: Any) -> str | None:
+    """Name of the last layer, where timm tells; of distilled networks, which have two, the first."""
+    head = network.pretrained_cfg.get("classifier")
+    return head[0] if isinstance(head, tuple | list) else head
 
 
-def _unknown(base: str, tag: str) -> UnlogitError:
-    if timm.is_model(base):
-        tags = ", ".join(timm.list_models(f"{base}.*", pretrained=True)) or "none"
-        return UnlogitError(f"unknown weights '{tag}' of timm classifier '{base}': there are {tags}")
-    close = difflib.get_close_matches(base, timm.list_models(), n=5)
-    hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() lists all"
-    return UnlogitError(f"unknown timm classifier '{base}': {hint}")
+def _class_names(network: Any) -> Sequence[str] | None:
+    """What the weights' own configuration on the hub says, or the names of the subset of ImageNet of this size."""
+    labels = network.pretrained_cfg.get("label_names")
+    if labels and len(labels) == network.num_classes:
+        return list(map(str, labels))
+    subset = infer_imagenet_subset(network)
+    return imagenet_names(subset) if subset else None
 
 
-def _from_hub(name: str) -> Any:
+def _check(name: str) -> None:
+    """Raise `UnlogitError` unless timm knows the name, with its tag; of the hub's, only the hub can tell."""
+    if name.startswith(HUB):
+        return
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        close = difflib.get_close_matches(base, timm.list_models(), n=5)
+        hint = f"did you mean {', '.join(close)}?" if close else "`unlogit list classifiers 'timm:*'` lists all"
+        raise UnlogitError(f"unknown timm classifier '{base}': {hint}")
+    tagged = timm.list_models(f"{base}.*", pretrained=True)
+    if tag and name not in tagged:
+        raise UnlogitError(
+            f"unknown weights '{tag}' of timm classifier '{base}': there are {', '.join(tagged) or 'none'}"
+        )
+
+
+def _from_hub(name: str, **options: Any) -> Any:
     try:
-        _reach(name)
-        return timm.create_model(name, pretrained=True)
+        config = None if name.startswith(HUB) else timm.get_pretrained_cfg(name)
+        repo = config.hf_hub_id if config else name.removeprefix(HUB)
+        if repo:
+            reach(repo, FILES)
+        return timm.create_model(name, **options)
     # Whatever went wrong on the way (no network, no such weights, a full disk), the remedy is the same.
     except Exception as error:
         raise UnlogitError(
-            f"weights of 'timm:{name}' could not be downloaded ({_first_line(error)}): "
-            f"with a file of them, write 'timm:{name}?checkpoint=FILE'"
+            f"weights of 'timm:{name}' could not be downloaded ({first_line(error)}): "
+            f"with a file of them, write 'timm:{'NAME' if name.startswith(HUB) else name}?checkpoint=FILE'"
         ) from error
-
-
-def _reach(name: str) -> None:
-    """Fail at once where the hub is needed and cannot be reached; timm itself would try for most of a minute."""
-    config = timm.get_pretrained_cfg(name)
-    repo = config and config.hf_hub_id
-    if repo and not any(isinstance(hub.try_to_load_from_cache(repo, file), str) for file in FILES):
-        hub.HfApi().model_info(repo, timeout=10)
-
-
-def _from_checkpoint(name: str, path: Path) -> Any:
-    if not path.is_file():
-        raise UnlogitError(f"checkpoint '{path}' of 'timm:{name}': no such file")
-    try:
-        weights: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
-        head = _head(timm.create_model(name, pretrained=False, num_classes=1))
-        network = timm.create_model(name, pretrained=False, num_classes=len(weights[f"{head}.weight"]))
-        network.load_state_dict(weights)
-    except KeyError as error:
-        raise UnlogitError(f"checkpoint '{path}' is not one of timm's '{name}': it has no tensor {error}") from error
-    # torch and safetensors have many errors for a file that is something else, a picture or a pickle of objects.
-    except Exception as error:
-        raise UnlogitError(
-            f"checkpoint '{path}' is not one of timm's '{name}' ({_first_line(error)}): must be a state dict that "
-            "holds tensors alone, best as .safetensors"
-        ) from error
-    return network
-
-
-def _first_line(error: Exception) -> str:
-    """What an error says, in short; torch's advice on pickles goes on after the first sentence."""
-    lines = str(error).strip().splitlines()
-    return lines[0].split(". ")[0] if lines else type(error).__name__

@@ -1,0 +1,121 @@
+"""What the representation cache saves in a training step: `python benchmarks/cache.py`.
+
+Discriminator and generator steps of the same training, on the same pictures, with the representations read from the
+cache and computed anew, by turns; medians, and the median of the rounds' ratios. Only this ratio is to be compared.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+import tyro
+from _machine import interleaved, machine, ratio
+
+from unlogit.classifiers import FitConfig, fit
+from unlogit.device import pick_device
+from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.representation import RepresentationCache
+from unlogit.training import TrainConfig
+from unlogit.training.loop import Training
+
+IMAGES, HELD_OUT = "scenes:count=1024,size={}", "scenes:test,count=64,size={}"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How long to measure."""
+
+    rounds: int = 8
+    """Steps of either kind; one more at the beginning is not counted."""
+    batch: int = 16
+    """Pictures a step."""
+
+
+def small(folder: Path, bench: Bench) -> TrainConfig:
+    """As in recipes/demo.py: 32 px, a small classifier that also judges."""
+    made = FitConfig(
+        folder / "classifier",
+        IMAGES.format(32),
+        HELD_OUT.format(32),
+        pictures=320,
+        test_pictures=64,
+        attacked_pictures=1,
+    )
+    fit(made)
+    maps, widths = ("pixels", "stages.0", "stages.1", "stages.2", "penultimate"), (32, 32, 64, 64)
+    return TrainConfig(
+        images=IMAGES.format(32),
+        held_out=HELD_OUT.format(32),
+        classifier=made.spec,
+        out=folder / "run",
+        generator=GeneratorConfig(size=32, channels=12, noise=32, attention=None, spectral_norm=False),
+        discriminator=DiscriminatorConfig(kind="projected", network=made.spec, maps=maps, widths=widths),
+        batch=bench.batch,
+        d_steps=1,
+        flip=False,
+        shared_fakes=True,
+        cache=folder / "cache",
+    )
+
+
+def lite0(folder: Path, bench: Bench) -> TrainConfig:
+    """As in recipes/tiny_imagenet_lite0.py: 64 px, an ImageNet classifier at 128 px, judged on its features at 96."""
+    judge = "packaged:efficientnet_lite0?size=96"
+    maps, widths = ("blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate"), (64, 64, 128, 128)
+    return TrainConfig(
+        images=IMAGES.format(64),
+        held_out=HELD_OUT.format(64),
+        classifier="packaged:efficientnet_lite0?size=128",
+        out=folder / "run",
+        generator=GeneratorConfig(size=64, channels=16, noise=60, attention=None, spectral_norm=False),
+        discriminator=DiscriminatorConfig(kind="projected", network=judge, maps=maps, widths=widths),
+        batch=bench.batch,
+        d_steps=1,
+        flip=False,
+        shared_fakes=True,
+        cache=folder / "cache",
+    )
+
+
+def row(name: str, config: TrainConfig, bench: Bench) -> str:
+    """One line of the table."""
+    training = Training(config, pick_device())
+    feed, method = training.feed, training.method
+    cached = feed.cache
+    live = RepresentationCache(None, feed.representation, feed.loader.source, feed.loader.view)
+
+    def step(cache: RepresentationCache) -> None:
+        # The same pictures each time: their rows are there, as they are in every epoch but the first.
+        method.images, feed.cache = 0, cache
+        method.step()
+
+    times = interleaved(
+        {
+            "cached": partial(step, cached),
+            "live": partial(step, live),
+            "classifier": partial(live, feed.loader.batch(0)),
+        },
+        bench.rounds,
+    )
+    milliseconds = " | ".join(f"{1000 * median(spent) / bench.batch:.2f}" for spent in times.values())
+    return f"| {name} | {milliseconds} | {ratio(times['cached'], times['live']):.2f} |"
+
+
+def main(bench: Bench) -> None:
+    """Print the table."""
+    torch.set_num_threads(1)
+    print(f"{machine()}, batch {bench.batch}; milliseconds a picture\n")
+    print("| training | step, cached | step, live | the classifier alone | live / cached |")
+    print("|---|---|---|---|---|")
+    for name, made in (("scenes, small classifier, 32 px", small), ("scenes, EfficientNet-Lite0, 64 px", lite0)):
+        with tempfile.TemporaryDirectory() as folder:
+            print(row(name, made(Path(folder), bench), bench), flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Bench, description=__doc__))

@@ -1,0 +1,66 @@
+"""Checkpoints of a run: named state objects in one file, replaced atomically, the last two kept."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unlogit.errors import UnlogitError, one_line
+from unlogit.files import replacing
+
+KEPT = 2
+
+
+class Checkpoints:
+    """The checkpoints of one run, `folder`/NNNNNNNNN.pt by pictures seen."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def paths(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self.folder.glob("[0-9]*.pt"))
+
+    def save(self, images: int, state: dict[str, Any]) -> Path:
+        """Write `state` (tensors, numbers, strings and containers of them); returns the path.
+
+        Raises `UnlogitError` where it cannot be written; the earlier ones are then as they were.
+        """
+        path = self.folder / f"{images:09d}.pt"
+        try:
+            with replacing(path) as fresh:
+                torch.save(state, fresh)
+        except (OSError, RuntimeError) as error:  # torch's writer tells a full disk as RuntimeError.
+            raise UnlogitError(
+                f"checkpoint '{path}' cannot be written ({_free(self.folder)}; {one_line(error)}): "
+                "make room; the earlier ones are intact, and the same command goes on from the newest"
+            ) from error
+        for old in self.paths()[:-KEPT]:
+            old.unlink()
+        return path
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest state on the CPU, or None where the run has none; raises `UnlogitError` for a damaged file."""
+        paths = self.paths()
+        if not paths:
+            return None
+        try:
+            state = torch.load(paths[-1], map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            older = f"to go on from {paths[-2].name}, delete it" if len(paths) > 1 else "delete it to start anew"
+            raise UnlogitError(f"checkpoint '{paths[-1]}' cannot be read ({reason}): {older}") from error
+        assert isinstance(state, dict)
+        return state
+
+    def remove(self) -> None:
+        """All of them, when they are needed no more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _free(folder: Path) -> str:
+    return f"{shutil.disk_usage(folder).free / 1e6:,.0f} MB free" if folder.exists() else "no such folder"

@@ -1,0 +1,117 @@
+"""What a fitting begins with, and how what came of it is written: a network, its head, and which class a label is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from unlogit import classifiers
+from unlogit.classifiers._base import Classifier
+from unlogit.classifiers.small import CONFIG, WEIGHTS, SmallConfig, SmallResNet, as_classifier
+from unlogit.errors import UnlogitError
+from unlogit.files import replacing
+
+LABEL, INDEX = "label", "imagenet1k"
+
+
+def new_small(shape: SmallConfig, class_names: Sequence[str], spec: str, seed: int) -> Classifier:
+    """The built-in network with random weights, to be trained."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = SmallResNet(shape)
+    return _trainable(as_classifier(network, class_names, spec))
+
+
+def opened(start: str, class_names: Sequence[str], labels: Tensor | None, seed: int) -> Classifier:
+    """Another classifier, to be trained on; with a new head where the logits are to be those of other classes.
+
+    Args:
+        start: its spec.
+        class_names: of the pictures.
+        labels: which of the start's own logits each class is, whose head then stays.
+        seed: of a new head.
+    """
+    classifier = classifiers.open_classifier(start)
+    if labels is None and classifier.class_names != tuple(class_names):
+        classifier = _with_classes(classifier, class_names, seed)
+    elif labels is not None and int(labels.max()) >= len(classifier.class_names):
+        raise UnlogitError(f"labels: class {int(labels.max())}, but {start} has {len(classifier.class_names)} logits")
+    classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _trainable(classifier)
+
+
+def with_head(network: nn.Module, name: str, classes: int, spec: str) -> None:
+    """Put a new last linear layer of that many outputs into a network."""
+    head = network.get_submodule(name)
+    if not isinstance(head, nn.Linear):
+        raise UnlogitError(f"the last layer of {spec}, '{name}', is a {type(head).__name__}: must be linear")
+    network.set_submodule(name, nn.Linear(head.in_features, classes))
+
+
+def read_labels(path: Path, classes: int) -> Tensor:
+    """Which logit each label is, int64, one a class: of a JSON list of {"label": 0, "imagenet1k": 1, ...}.
+
+    Raises `UnlogitError` where the file is something else, or does not name each of the labels once.
+    """
+    try:
+        rows = json.loads(path.read_text())
+        found = {int(row[LABEL]): int(row[INDEX]) for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnlogitError(f"labels '{path}': must be a JSON list of objects with {LABEL} and {INDEX}") from error
+    if sorted(found) != list(range(classes)) or len(rows) != classes or min(found.values()) < 0:
+        raise UnlogitError(f"labels '{path}': must name each label from 0 to {classes - 1} once")
+    return torch.tensor([found[label] for label in range(classes)])
+
+
+def save(folder: Path, classifier: Classifier, start: str, record: dict[str, Any]) -> None:
+    """Write what `fitted:FOLDER` opens, or `small:FOLDER` for the built-in network; `config.json` comes last.
+
+    Args:
+        folder: where; other files in it stay.
+        classifier: what was fitted.
+        start: the spec that it began as.
+        record: what else `config.json` shall tell; JSON values only.
+    """
+    network, preprocessing = classifier.network, classifier.preprocessing
+    if isinstance(network, SmallResNet):
+        what: dict[str, Any] = {"network": asdict(network.config)}
+    else:
+        what = {"architecture": architecture(start, network), "size": preprocessing.size}
+        what |= {"interpolation": preprocessing.interpolation, "penultimate": classifier.penultimate}
+    what |= {"mean": preprocessing.mean, "std": preprocessing.std, "class_names": classifier.class_names}
+    with replacing(folder / WEIGHTS) as fresh:
+        save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, fresh)
+    with replacing(folder / CONFIG) as fresh:
+        fresh.write_text(json.dumps(what | record, indent=2) + "\n")
+
+
+def architecture(start: str, network: nn.Module) -> str:
+    """A spec that opens a network of the same shape, where possible without weights that would be overwritten."""
+    prefix, _, rest = start.partition(":")
+    if prefix == "fitted":
+        return str(json.loads((Path(rest) / CONFIG).read_text())["architecture"])
+    known = getattr(network, "pretrained_cfg", None)
+    if known and known.get("architecture"):
+        return f"timm:{known['architecture']}?pretrained=false"
+    return f"torchvision:{rest.partition('?')[0]}?pretrained=false" if prefix == "torchvision" else start
+
+
+def _with_classes(classifier: Classifier, class_names: Sequence[str], seed: int) -> Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        with_head(classifier.network, classifier.penultimate, len(class_names), classifier.spec)
+    return Classifier(
+        classifier.network, classifier.preprocessing, class_names, classifier.penultimate, classifier.spec
+    )
+
+
+def _trainable(classifier: Classifier) -> Classifier:
+    classifier.network.requires_grad_(True).train()
+    return classifier

@@ -1,0 +1,86 @@
+"""Weights from a file, put into an architecture of timm or torchvision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+from unlogit import registry
+from unlogit.classifiers._assembling import find_head
+from unlogit.classifiers._base import TRIAL_SIZE, Preprocessing
+from unlogit.errors import UnlogitError, first_line, unknown
+
+LIBRARIES = ("timm", "torchvision")
+"""Sources whose modules have `build(name, spec, classes)`."""
+
+AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
+"""Heads that are used in training alone, left out here."""
+
+
+def build(arch: str, spec: str, classes: int | None = None) -> tuple[nn.Module, Preprocessing]:
+    """A network of random weights, and its library's preprocessing for it.
+
+    Args:
+        arch: such as timm:resnet50 or torchvision:resnet50.
+        spec: for whom, told in errors.
+        classes: number of logits; None for the architecture's own.
+    """
+    library, colon, name = arch.partition(":")
+    if not colon:
+        raise UnlogitError(f"architecture '{arch}' of '{spec}': write it as timm:{arch} or torchvision:{arch}")
+    if library not in LIBRARIES:
+        raise unknown(f"library of '{spec}'", library, LIBRARIES)
+    network, preprocessing = registry.module("unlogit.classifiers", library, "library").build(name, spec, classes)
+    return network, preprocessing
+
+
+def read_weights(
+    path: Path, advice: str = "must be a state dict of tensors alone, best as .safetensors"
+) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or of a torch checkpoint, whose pickle may hold nothing that runs.
+
+    The usual wrappings ("state_dict", "model", an average, "module.") are taken off. Raises `UnlogitError`, with
+    `advice`, for anything else.
+    """
+    try:
+        weights: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
+    # torch and safetensors have many errors for a file that is something else, a picture or a pickle of objects.
+    except Exception as error:
+        raise UnlogitError(f"checkpoint '{path}' cannot be read ({first_line(error)}): {advice}") from error
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise UnlogitError(f"checkpoint '{path}' holds other things than named tensors: {advice}")
+    return weights
+
+
+def with_weights(arch: str, weights: dict[str, Tensor], path: Path, spec: str) -> tuple[nn.Module, Preprocessing]:
+    """The architecture with these weights; the number of classes is that of the weights of its last layer.
+
+    Raises `UnlogitError` that names the first tensor which is missing, left over or of another shape.
+    """
+    network, preprocessing = build(arch, spec)
+    head = find_head(network, preprocessing.size or TRIAL_SIZE, spec)
+    rows = weights.get(f"{head.name}.weight")
+    if rows is not None and len(rows) != head.logits:
+        network, preprocessing = build(arch, spec, len(rows))
+    own = network.state_dict()
+    unused = tuple(part for part in AUXILIARY if not any(key.startswith(part) for key in own))
+    weights = {key: value for key, value in weights.items() if not key.startswith(unused)}
+    # Counters of batches came to torch later than some weights, and evaluation does not read them.
+    weights = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")} | weights
+    problem = _misfit(own, weights)
+    if problem:
+        raise UnlogitError(f"checkpoint '{path}' is not one of '{arch}': {problem}")
+    network.load_state_dict(weights)
+    return network, preprocessing
+
+
+def _misfit(own: dict[str, Tensor], weights: dict[str, Tensor]) -> str | None:
+    for key, value in own.items():
+        if key not in weights:
+            return f"it has no tensor '{key}'"
+        if weights[key].shape != value.shape:
+            return f"tensor '{key}' has shape {tuple(weights[key].shape)}, must be {tuple(value.shape)}"
+    left = next((key for key in weights if key not in own), None)
+    return left and f"nothing there takes its tensor '{left}'"

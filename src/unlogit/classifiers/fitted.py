@@ -1,0 +1,46 @@
+"""`fitted:FOLDER`: what `unlogit classify` made of another classifier, from scratch or fine-tuned.
+
+The folder holds `config.json` (architecture, preprocessing, class names, how it was fitted and the accuracies it
+reached) beside `model.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from unlogit import classifiers
+from unlogit.classifiers._base import Classifier, Preprocessing
+from unlogit.classifiers._starts import with_head
+from unlogit.classifiers.small import CONFIG, WEIGHTS
+from unlogit.errors import UnlogitError
+
+
+def open_source(rest: str, spec: str) -> Classifier:
+    """Open a folder that was fitted; raises `UnlogitError` where it is missing, damaged or another's."""
+    folder = Path(rest).expanduser().resolve()
+    if not rest or not (folder / CONFIG).is_file():
+        raise UnlogitError(
+            f"classifier '{spec}': no {CONFIG} in '{rest}': give the folder that `unlogit classify` made"
+        )
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        if "architecture" not in config and "network" in config:
+            raise UnlogitError(f"classifier '{spec}' is a built-in one: open it as small:{rest}")
+        bare = classifiers.open_classifier(config["architecture"])
+        names, head = config["class_names"], config["penultimate"]
+        if len(names) != len(bare.class_names):
+            with_head(bare.network, head, len(names), spec)
+        bare.network.load_state_dict(load_file(folder / WEIGHTS))
+        preprocessing = Preprocessing(
+            config["size"], tuple(config["mean"]), tuple(config["std"]), config["interpolation"]
+        )
+        return Classifier(bare.network, preprocessing, names, head, f"fitted:{folder}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise UnlogitError(
+            f"classifier '{spec}' cannot be read ({reason}): fit it again with `unlogit classify`"
+        ) from error

@@ -1,0 +1,134 @@
+"""`open_clip:NAME.TAG?classes=names.txt`: CLIP's zero-shot logits; without classes, its image embedding.
+
+`open_clip:ViT-B-32.laion2b_s34b_b79k` takes open_clip's weights of that tag, `open_clip:hf-hub:owner/name` anyone's on
+the hub, `open_clip:ViT-B-32?checkpoint=FILE` those of a file, `?pretrained=false` random ones. `classes` is a text
+file, a name a line, of which `template=a photo of a {}.` (the usual one) makes the sentences. A logit is the cosine of
+picture and sentence, times the learnt scale (Radford et al. 2021, figure 3). The embedding has length 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlogit.classifiers._assembling import assemble
+from unlogit.classifiers._base import Classifier, Preprocessing
+from unlogit.classifiers._hub import reach
+from unlogit.classifiers._options import canonical, parse_options, read_class_names, triple
+from unlogit.errors import UnlogitError, first_line
+
+HUB = "hf-hub:"
+FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""What weights are called on the hub."""
+TEMPLATE = "a photo of a {}."
+
+
+class Clip(nn.Module):
+    """The picture's side of CLIP: the normalised embedding, N x D, and a linear layer that compares it with text."""
+
+    def __init__(self, visual: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.visual = visual
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.normalize(self.visual(x), dim=-1))
+
+
+def names() -> list[str]:
+    """Every network and tag of weights."""
+    return [f"{name}.{tag}" for name, tag in _library("open_clip").list_pretrained()]
+
+
+def open_source(rest: str, spec: str) -> Classifier:
+    """Open by name; raises `UnlogitError` for an unknown name or option, or weights that cannot be had or read."""
+    library = _library(spec)
+    name, options = parse_options(rest, spec, ("checkpoint", "classes", "pretrained", "template"))
+    template = options.get("template", TEMPLATE)
+    if "{}" not in template:
+        raise UnlogitError(f"option 'template={template}' of '{spec}': must have {{}} where the class name goes")
+    model = _model(library, name, options, spec)
+    class_names = read_class_names(options)
+    data = library.get_model_preprocess_cfg(model)
+    size = data["size"] if isinstance(data["size"], int) else data["size"][0]
+    mean, std = (triple(data[key], f"{key} of '{spec}'") for key in ("mean", "std"))
+    preprocessing = Preprocessing(size, mean, std, Preprocessing.resampling(data.get("interpolation", "bicubic")))
+    spec = canonical(spec, name, options)
+    if class_names is None:
+        network = Clip(model.visual, nn.Identity())
+        width = network.eval()(torch.zeros(1, 3, size, size)).shape[1]
+        return Classifier(network, preprocessing, [f"dimension {i}" for i in range(width)], "head", spec)
+    tokens = library.get_tokenizer(name.partition(".")[0] if not name.startswith(HUB) else name)
+    head = _text_head(model.eval(), tokens([template.format(c.replace("_", " ")) for c in class_names]))
+    return assemble(Clip(model.visual, head), preprocessing, spec, class_names, "head")
+
+
+@torch.no_grad()
+def _text_head(model: Any, tokens: Tensor) -> nn.Linear:
+    """The linear layer from a normalised embedding to logits, of sentences as tokens, K x T."""
+    text = torch.cat([model.encode_text(part, normalize=True) for part in tokens.split(64)])
+    bias = getattr(model, "logit_bias", None)
+    head = nn.Linear(text.shape[1], len(text), bias=bias is not None)
+    head.weight.copy_(model.logit_scale.exp() * text)
+    if bias is not None:
+        head.bias.fill_(float(bias))
+    return head
+
+
+def _model(library: Any, name: str, options: dict[str, str], spec: str) -> Any:
+    base, _, tag = (name, "", "") if name.startswith(HUB) else name.partition(".")
+    if len({"checkpoint", "pretrained"} & options.keys()) + bool(tag) > 1:
+        raise UnlogitError(f"classifier '{spec}': give only one of a tag, checkpoint or pretrained")
+    _check(library, base, tag, spec)
+    random = options.get("pretrained") == "false"
+    weights = None if random else options.get("checkpoint", tag or None)
+    if not (random or weights or base.startswith(HUB)):
+        tags = ", ".join(library.list_pretrained_tags_by_model(base)) or "none"
+        raise UnlogitError(f"classifier '{spec}': which weights? write 'open_clip:{base}.TAG', with a tag of {tags}")
+    torch.manual_seed(0)  # since a spec names one classifier
+    try:
+        repo = base.removeprefix(HUB) if base.startswith(HUB) else _repo(library, base, tag)
+        if repo:
+            reach(repo, FILES)
+        return library.create_model(base, weights, load_weights=not random, weights_only=True)
+    # Whatever went wrong on the way (no network, a full disk, a file of something else).
+    except Exception as error:
+        way = (
+            "must be a state dict that holds tensors alone"
+            if "checkpoint" in options
+            else f"with a file of the weights, write 'open_clip:{base}?checkpoint=FILE'"
+        )
+        raise UnlogitError(f"weights of '{spec}' cannot be had ({first_line(error)}): {way}") from error
+
+
+def _repo(library: Any, base: str, tag: str) -> str | None:
+    """Where on the hub the weights of a tag are; None for those that are elsewhere."""
+    return library.get_pretrained_cfg(base, tag).get("hf_hub") if tag else None
+
+
+def _check(library: Any, base: str, tag: str, spec: str) -> None:
+    if base.startswith(HUB):
+        return
+    known: Sequence[str] = library.list_models()
+    if base not in known:
+        close = difflib.get_close_matches(base, known, n=5)
+        hint = f"did you mean {', '.join(close)}?" if close else "`unlogit list classifiers 'open_clip:*'` lists all"
+        raise UnlogitError(f"unknown open_clip network '{base}': {hint}")
+    tags = library.list_pretrained_tags_by_model(base)
+    if tag and tag not in tags:
+        raise UnlogitError(
+            f"unknown weights '{tag}' of open_clip network '{base}': there are {', '.join(tags) or 'none'}"
+        )
+
+
+def _library(spec: str) -> Any:
+    try:
+        import open_clip  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise UnlogitError(f"classifier '{spec}' needs open_clip: pip install 'unlogit[classifiers]'") from error
+    return open_clip

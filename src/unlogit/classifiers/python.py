@@ -1,0 +1,80 @@
+"""`python:package.module:factory`: any network of your own; `factory()` returns a module over N x 3 x H x W.
+
+`python:path/to/net.py:factory` takes a file that is not installed. The network's attributes `input_size` (side in
+pixels), `mean`, `std` and `class_names`, where it has them, tell its preprocessing and names; so do the options
+`?size=64&mean=0.5,0.5,0.5&std=0.25,0.25,0.25&classes=names.txt`. Without any, pictures go in as they are, in [0, 1].
+This runs the code that it names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from unlogit.classifiers._assembling import adjusted, assemble
+from unlogit.classifiers._base import Classifier, Preprocessing
+from unlogit.classifiers._options import canonical, existing_file, parse_options, read_class_names, triple
+from unlogit.errors import UnlogitError, first_line, unknown
+
+
+def open_source(rest: str, spec: str) -> Classifier:
+    """Call the factory; raises `UnlogitError` where it cannot be found, fails, or makes no network."""
+    name, options = parse_options(rest, spec, ("classes", "mean", "size", "std"))
+    where, _, factory = name.rpartition(":")
+    if not where or not factory:
+        raise UnlogitError(f"classifier '{spec}': write python:package.module:factory or python:file.py:factory")
+    file = existing_file(where, f"'{where}' of '{spec}'") if where.endswith(".py") else None
+    network = _make(_module(file or where, spec), factory, spec)
+    own_size = getattr(network, "input_size", None)
+    if not (own_size is None or isinstance(own_size, int)):
+        raise UnlogitError(f"input_size of '{spec}' is {own_size!r}: must be the side of its pictures in pixels")
+    mean, std = (
+        triple(getattr(network, key, neutral), f"{key} of '{spec}'") for key, neutral in (("mean", "0"), ("std", "1"))
+    )
+    preprocessing = adjusted(Preprocessing(own_size, mean, std), options)
+    class_names = read_class_names(options) or getattr(network, "class_names", None)
+    return assemble(network, preprocessing, canonical(spec, f"{file or where}:{factory}", options), class_names)
+
+
+def _module(where: str | Path, spec: str) -> ModuleType:
+    try:
+        if isinstance(where, str):
+            return importlib.import_module(where)
+        # Under a name of its own, so that no installed module is hidden; known by it, as dataclasses want.
+        name = f"unlogit_classifier_{where.stem}"
+        found = importlib.util.spec_from_file_location(name, where)
+        assert found is not None and found.loader is not None, where
+        module = sys.modules[name] = importlib.util.module_from_spec(found)
+        found.loader.exec_module(module)
+        return module
+    except ModuleNotFoundError as error:
+        raise UnlogitError(
+            f"classifier '{spec}': {error}: install it, or give the path of its file, python:path/to/file.py:factory"
+        ) from error
+    # Whatever else another's code may raise.
+    except Exception as error:
+        raise UnlogitError(
+            f"classifier '{spec}': '{where}' cannot be imported ({type(error).__name__}: {first_line(error)})"
+        ) from error
+
+
+def _make(module: ModuleType, factory: str, spec: str) -> nn.Module:
+    if not callable(getattr(module, factory, None)):
+        callables = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise unknown(f"factory of '{spec}'", factory, callables)
+    torch.manual_seed(0)  # Where it draws weights, the same each time, since a spec names one classifier.
+    try:
+        network = getattr(module, factory)()
+    except Exception as error:
+        raise UnlogitError(
+            f"classifier '{spec}': {factory}() failed ({type(error).__name__}: {first_line(error)})"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise UnlogitError(f"classifier '{spec}': {factory}() gives a {type(network).__name__}, not a torch module")
+    return network

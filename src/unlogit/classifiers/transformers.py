@@ -1,0 +1,102 @@
+"""`transformers:NAME`: image classifiers of Hugging Face transformers, by their name on the hub or a local folder.
+
+`transformers:google/vit-base-patch16-224`, or `transformers:FOLDER` as `save_pretrained` writes it. Size, normalisation
+and class names come with it. Weights are read from .safetensors alone; `?pretrained=false` leaves them random.
+`?size=128` feeds it smaller pictures, where it can take them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unlogit.classifiers._assembling import assemble
+from unlogit.classifiers._base import Classifier, Preprocessing
+from unlogit.classifiers._hub import reach
+from unlogit.classifiers._options import canonical, parse_options, triple
+from unlogit.errors import UnlogitError, first_line
+
+BILINEAR = 2
+"""Pillow's number for it, which image processors use."""
+
+
+class Logits(nn.Module):
+    """The logits alone of what a model of transformers gives."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(pixel_values=x).logits
+
+
+def open_source(rest: str, spec: str) -> Classifier:
+    """Open by name; raises `UnlogitError` where it cannot be had, has no safetensors, or is no image classifier."""
+    try:
+        import transformers
+    except ModuleNotFoundError as error:
+        raise UnlogitError(f"classifier '{spec}' needs transformers: pip install 'unlogit[classifiers]'") from error
+    given, options = parse_options(rest, spec, ("pretrained", "size"))
+    folder = Path(given).expanduser().resolve()
+    if not given or (given.startswith((".", "/", "~")) and not folder.is_dir()):
+        raise UnlogitError(f"classifier '{spec}': no folder '{given}': give one, or a name on the hub, owner/name")
+    name = str(folder) if folder.is_dir() else given
+    try:
+        if not folder.is_dir():
+            reach(name, ("config.json",))
+        config = transformers.AutoConfig.from_pretrained(name)
+        processor = transformers.AutoImageProcessor.from_pretrained(name)
+        if options.get("pretrained") == "false":
+            torch.manual_seed(0)  # since a spec names one classifier
+            model = transformers.AutoModelForImageClassification.from_config(config)
+            missing = []
+        else:
+            model, info = transformers.AutoModelForImageClassification.from_pretrained(
+                name, use_safetensors=True, output_loading_info=True
+            )
+            missing = sorted(info["missing_keys"])
+    # Whatever went wrong on the way (no network, no such name, pickles alone, a broken file).
+    except Exception as error:
+        raise UnlogitError(
+            f"classifier '{spec}' cannot be had from transformers ({first_line(error)}): must be an image classifier's "
+            "name on the hub, or a folder with config.json, preprocessor_config.json and model.safetensors"
+        ) from error
+    if missing:
+        raise UnlogitError(f"classifier '{spec}' was not trained as a classifier: its weights lack {missing[0]}")
+    preprocessing = _preprocessing(processor, spec)
+    if "size" in options:
+        preprocessing = replace(preprocessing, size=int(options["size"]))
+    names = [config.id2label[index] for index in range(config.num_labels)]
+    return assemble(Logits(model), preprocessing, canonical(spec, name, options), names)
+
+
+def _preprocessing(processor: Any, spec: str) -> Preprocessing:
+    """What an image processor does, less the resizing before the crop, for pixels in [0, 1] instead of [0, 255]."""
+    values = processor.to_dict()
+    side = (values.get("crop_size") if values.get("do_center_crop") else None) or values.get("size")
+    size = side if isinstance(side, int) else _side(dict(side or {}))
+    if size is None:
+        raise UnlogitError(f"classifier '{spec}': its image processor tells no size of square pictures ({side})")
+    mean, std = torch.zeros(3), torch.ones(3)
+    if values.get("do_normalize"):
+        mean, std = torch.tensor(values["image_mean"]), torch.tensor(values["image_std"])
+    if values.get("do_rescale", True):
+        # (255 f x - offset - mean) / std, of which f = 1 / 255 without an offset is the usual.
+        full = 255 * values.get("rescale_factor", 1 / 255)
+        mean, std = (mean + float(bool(values.get("rescale_offset")))) / full, std / full
+    else:
+        mean, std = mean / 255, std / 255
+    mean3, std3 = (triple([round(v, 6) for v in t.tolist()], f"normalisation of '{spec}'") for t in (mean, std))
+    return Preprocessing(size, mean3, std3, "bilinear" if values.get("resample") == BILINEAR else "bicubic")
+
+
+def _side(size: dict[str, int]) -> int | None:
+    """The side of a square, from height and width or the shortest edge."""
+    if "shortest_edge" in size:
+        return size["shortest_edge"]
+    return size.get("height") if size.get("height") == size.get("width") else None

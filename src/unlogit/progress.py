@@ -1,0 +1,88 @@
+"""What a long run needs beside its steps: when something is due, how it is stopped, and its figures as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from unlogit.files import replacing
+
+
+class Due:
+    """Says yes once whenever a count passes a multiple of `every`."""
+
+    def __init__(self, every: int, start: int) -> None:
+        self.every, self.passed = every, start // every
+
+    def __call__(self, count: int) -> bool:
+        passed, self.passed = self.passed, count // self.every
+        return self.passed > passed
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """SIGINT and SIGTERM ask the loop to stop after its step; the second one stops at once."""
+    asked: list[int] = []
+    former: dict[int, object] = {}
+
+    def ask(number: int, _frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            former[number] = signal.signal(number, ask)
+    except ValueError:  # Not in the main thread: whoever runs us there stops us by other means.
+        pass
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for caught, handler in former.items():
+            signal.signal(caught, handler)  # type: ignore[arg-type]
+
+
+class Metrics:
+    """A file of JSON lines, each with the pictures seen, the seconds taken over all resumptions, and figures."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._started = time.monotonic()
+        self._seconds_before = 0.0
+
+    def begin(self, images: int) -> None:
+        """Forget what was logged after `images`, where the run resumes, and start the clock."""
+        kept = [line for line in self.lines() if line["images"] <= images]
+        self._seconds_before = max((line["seconds"] for line in kept), default=0.0)
+        self._started = time.monotonic()
+        with replacing(self.path) as fresh:
+            fresh.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every complete line."""
+        if not self.path.exists():
+            return []
+        found = []
+        for text in self.path.read_text().splitlines():
+            try:
+                found.append(json.loads(text))
+            except json.JSONDecodeError:  # A line that a kill cut short.
+                continue
+        return found
+
+    def log(self, images: int, values: dict[str, float]) -> None:
+        """Append one line."""
+        line = {"images": images, "seconds": round(self.seconds(), 2)} | {
+            k: float(f"{v:.6g}") for k, v in values.items()
+        }
+        with self.path.open("a") as handle:
+            handle.write(json.dumps(line) + "\n")
+
+    def seconds(self) -> float:
+        """Of training so far, over all resumptions."""
+        return self._seconds_before + time.monotonic() - self._started

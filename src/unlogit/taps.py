@@ -1,0 +1,158 @@
+"""Taps: where in a classifier a representation is read, and how a map or a row of tokens becomes a vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlogit.classifiers import Classifier
+from unlogit.errors import UnlogitError, unknown
+
+LIMIT = 65_536
+"""Longest representation: the first layer of a generator grows with it, and so does a cache of representations."""
+
+OF_LOGITS = ("logits", "label", "softmax")
+
+Reduction = Literal["mean", "max", "first", "flatten"]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A place in a classifier, and the way from what is there to a vector a picture.
+
+    Attributes:
+        text: what it is called in configurations, such as "logits" or "layer3?reduce=flatten".
+        module: name of the classifier's output that it is computed from.
+        reduction: what becomes of positions: their "mean", the "max" of each channel, the "first" token (the one for
+            the class in Vision Transformers), or "flatten", which keeps every value.
+    """
+
+    text: str
+    module: str
+    reduction: Reduction
+
+    @classmethod
+    def parse(cls, text: str) -> Tap:
+        """From "NAME" or "NAME?reduce=WAY"; raises `UnlogitError` for another option or way."""
+        name, question, option = text.partition("?")
+        key, _, way = option.partition("=")
+        if question and key != "reduce":
+            raise unknown(f"option of tap '{text}'", key, ["reduce"])
+        if question and way not in get_args(Reduction):
+            raise unknown(f"way to reduce tap '{text}'", way, get_args(Reduction))
+        if question and name in OF_LOGITS:
+            raise UnlogitError(f"tap '{text}' is a vector already: leave out '?{option}'")
+        return cls(text, "logits" if name in OF_LOGITS else name, way if question else "mean")  # type: ignore[arg-type]
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """N x K, float32, of what the module gave: N x K, tokens N x T x C, or a map N x C x H x W or N x H x W x C."""
+        value = output.float()
+        if self.text == "label":
+            return F.one_hot(value.argmax(1), value.shape[1]).float()
+        if self.text == "softmax":
+            return value.softmax(1)
+        if value.ndim == 2 or self.reduction == "flatten":
+            return value.flatten(1)
+        if self.reduction == "first":
+            return value[:, 0]
+        positions = (1,) if value.ndim == 3 else (1, 2) if _channels_last(value) else (2, 3)
+        return value.amax(positions) if self.reduction == "max" else value.mean(positions)
+
+    @torch.no_grad()
+    def length(self, classifier: Classifier) -> int:
+        """K, known only by running the classifier; raises `UnlogitError` where the tap makes no vector of it."""
+        output = classifier.features(classifier.grey(2), [self.module])[self.module]
+        shape = tuple(output.shape)
+        where = f"tap '{self.text}' of {classifier.spec}"
+        if len(shape) < 2 or shape[0] != 2:
+            raise UnlogitError(f"{where} gives {shape} for 2 pictures, must be rows by picture: choose another module")
+        if len(shape) > 4 and self.reduction != "flatten":
+            raise UnlogitError(f"{where} has shape N x {_by(shape)}: write '{self.module}?reduce=flatten'")
+        if self.reduction == "first" and len(shape) != 3:
+            raise UnlogitError(f"{where} has shape N x {_by(shape)}: the first token is only one of N x T x C")
+        length = self(output).shape[1]
+        if length > LIMIT:
+            raise UnlogitError(
+                f"{where} has {length:,} values a picture (N x {_by(shape)}), must be at most {LIMIT:,}: choose a "
+                f"later module, or average over positions with '{self.module}'"
+            )
+        return length
+
+
+def _channels_last(value: Tensor) -> bool:
+    """Whether a map is N x H x W x C, as in Swin: pictures are square, so the two equal sides are the positions."""
+    _, a, b, c = value.shape
+    return a == b != c
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape[1:]))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A module that can be tapped.
+
+    Attributes:
+        name: to be given as a tap.
+        shape: of its output for one picture of the classifier's own size.
+        kind: class of the module.
+        pooled, flat: lengths of the representation by default and with "?reduce=flatten".
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    pooled: int
+    flat: int
+
+
+@torch.no_grad()
+def places(classifier: Classifier) -> list[Place]:
+    """Every tap of a classifier, the named ones first, then modules as they are defined."""
+    outputs = classifier.features(classifier.grey(2), ["penultimate"])
+    named = [_place("logits", "logits", outputs["logits"]), _place("softmax", "their softmax", outputs["logits"])]
+    named += [_place("label", "one-hot of the predicted class", outputs["logits"])]
+    named += [_place("penultimate", f"input of {classifier.penultimate}", outputs["penultimate"])]
+    found: dict[str, Place] = {}
+    hooks = []
+
+    def note(name: str, module: nn.Module, _args: object, output: object) -> None:
+        # Not what gives a row a window instead of one a picture, or several tensors.
+        if isinstance(output, Tensor) and output.is_floating_point() and 2 <= output.ndim <= 4 and len(output) == 2:
+            found[name] = _place(name, type(module).__name__, output)
+
+    modules = [(name, module) for name, module in classifier.network.named_modules() if name]
+    for name, module in modules:
+        hooks.append(module.register_forward_hook(partial(note, name)))
+    try:
+        classifier(classifier.grey(2))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return named + [found[name] for name, _ in modules if name in found]
+
+
+def _place(name: str, kind: str, output: Tensor) -> Place:
+    shape = tuple(output.shape[1:])
+    return Place(name, kind, shape, Tap.parse(name)(output).shape[1], prod(shape))
+
+
+def table(classifier: Classifier) -> str:
+    """The taps of a classifier as lines of text: name, shape, lengths."""
+    rows = [("tap", "module", "shape", "pooled", "flat")]
+    for place in places(classifier):
+        flat = "" if len(place.shape) == 1 else f"{place.flat:,}" if place.flat <= LIMIT else f"over {LIMIT:,}"
+        rows.append((place.name, place.kind, " x ".join(map(str, place.shape)), f"{place.pooled:,}", flat))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = ("<", "<", "<", ">", ">")
+    return "\n".join(
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True)).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,123 @@
+"""Fitting any classifier: heads, label maps, and the folder that opens as fitted:."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from unlogit.classifiers import FitConfig, fit, open_classifier
+from unlogit.errors import UnlogitError
+
+START = "timm:test_resnet?pretrained=false&size=32"
+
+
+@pytest.fixture(scope="module")
+def config() -> FitConfig:
+    return FitConfig(
+        Path("unused"),
+        "scenes:count=64",
+        "scenes:test,count=16",
+        start=START,
+        pictures=64,
+        objective="fgsm",
+        test_pictures=16,
+        attacked_pictures=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(config: FitConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a classifier with a new head."""
+    out = tmp_path_factory.mktemp("fitted") / "c"
+    fit(replace(config, out=out))
+    return out
+
+
+def mapping(path: Path, rows: list[dict[str, Any]] | Any) -> Path:
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def test_it_opens_as_it_was_evaluated(folder: Path, config: FitConfig) -> None:
+    c = open_classifier(f"fitted:{folder}")
+    start = open_classifier(START)
+    assert len(c.class_names) == 10 != len(start.class_names)
+    assert c.preprocessing == start.preprocessing and c.spec == f"fitted:{folder}"
+    assert c(torch.rand(2, 3, 48, 48)).shape == (2, 10)
+    saved = json.loads((folder / "config.json").read_text())
+    assert saved["fit"]["start"] == START and saved["reached"]["clean"]["n"] == 16
+    assert saved["architecture"] == "timm:test_resnet?pretrained=false"
+    changed = c.network.state_dict()["conv1.0.weight"] - start.network.state_dict()["conv1.0.weight"]
+    assert changed.abs().max() > 0
+    assert fit(replace(config, out=folder)) == saved["reached"]
+
+
+def test_a_head_whose_classes_are_the_pictures_own_stays(folder: Path, config: FitConfig, tmp_path: Path) -> None:
+    again = replace(config, out=tmp_path / "c", start=f"fitted:{folder}", learning_rate_rest=0.0, objective="standard")
+    fit(again)
+    first, second = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "c"))
+    for name, value in first.items():
+        if "running" not in name and "num_batches" not in name:  # What a batch-norm sees, it counts.
+            assert torch.equal(value, second[name]), name
+    # The second folder needs the first no more.
+    saved = json.loads((tmp_path / "c" / "config.json").read_text())
+    assert saved["architecture"] == "timm:test_resnet?pretrained=false"
+
+
+def test_labels_keep_the_thousand_logits(config: FitConfig, tmp_path: Path) -> None:
+    indices = [7, 3, 999, 0, 12, 500, 2, 1, 77, 600]
+    rows = [{"label": label, "name": "x", "imagenet1k": index} for label, index in enumerate(indices)]
+    out = tmp_path / "c"
+    given = replace(
+        config, out=out, labels=mapping(tmp_path / "map.json", rows), pictures=960, objective="standard", batch=16
+    )
+    fit(given)
+    c = open_classifier(f"fitted:{out}")
+    assert c.class_names == open_classifier(START).class_names and len(c.class_names) == 1000
+    # It has learnt which of the thousand are there at all.
+    assert set(c(torch.rand(8, 3, 32, 32)).argmax(1).tolist()) <= set(indices)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"a": 1}, "must be a JSON list"),
+        ([{"label": 0}], "must be a JSON list"),
+        ([{"label": 0, "imagenet1k": 5}], "must name each label from 0 to 9 once"),
+        ([{"label": i % 9, "imagenet1k": 5} for i in range(10)], "must name each label from 0 to 9 once"),
+        ([{"label": i, "imagenet1k": 1000} for i in range(10)], "class 1000, but .* has 1000 logits"),
+    ],
+)
+def test_wrong_maps_are_refused(config: FitConfig, tmp_path: Path, rows: Any, message: str) -> None:
+    with pytest.raises(UnlogitError, match=message):
+        fit(replace(config, out=tmp_path / "c", labels=mapping(tmp_path / "map.json", rows)))
+    assert not (tmp_path / "c").exists()
+
+
+def test_labels_without_a_start_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnlogitError, match="--start"):
+        FitConfig(tmp_path / "c", labels=tmp_path / "map.json")
+
+
+def test_folders_that_are_missing_damaged_or_another_s_are_one_clear_line(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnlogitError, match=r"no config\.json in 'nowhere'"):
+        open_classifier("fitted:nowhere")
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "config.json").write_bytes((folder / "config.json").read_bytes())
+    with pytest.raises(UnlogitError, match="cannot be read"):
+        open_classifier(f"fitted:{damaged}")
+    save_file({"other": torch.zeros(1)}, damaged / "model.safetensors")
+    with pytest.raises(UnlogitError, match="cannot be read"):
+        open_classifier(f"fitted:{damaged}")
+
+
+def test_a_built_in_one_is_opened_as_small(tiny_classifier_spec: str) -> None:
+    with pytest.raises(UnlogitError, match="open it as small:"):
+        open_classifier(tiny_classifier_spec.replace("small:", "fitted:"))
