@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import torch
 import tyro
@@ -20,6 +21,8 @@ from unlogit.inverters import Inverter, open_inverter
 
 DEFAULT_INVERTER = "efficientnet_lite0"
 GRID = "grid"
+CHUNK = 64
+"""Photos inverted at a time."""
 SHOWN = View(256)
 """How originals stand in the grid; the inverter is given them at its own size."""
 PAIRS_IN_A_ROW = 3
@@ -36,6 +39,12 @@ class ReconstructConfig:
     """Folder for NAME.png, the reconstruction alone, of each photo, and grid.png."""
     inverter: str = DEFAULT_INVERTER
     """One that comes with unlogit (see: unlogit list inverters), or a folder such as RUN/inverter."""
+    method: str | None = None
+    """Instead of an inverter, a method that needs no training (see: unlogit list methods), with --classifier."""
+    classifier: str | None = None
+    """Whose representation that method inverts, as source:name."""
+    options: str = ""
+    """More of the method's options, such as 'tap=penultimate&steps=200&size=32'."""
     seed: int = 0
     """Of the noise, which is the same for every photo."""
 
@@ -49,6 +58,17 @@ class ReconstructConfig:
                 raise UnlogitError(f"photo '{photo}': no such file")
         if self.seed < 0:
             raise UnlogitError(f"seed {self.seed}: must not be negative")
+        if (self.method is None) != (self.classifier is None):
+            raise UnlogitError("--method and --classifier belong together: give both, or an --inverter alone")
+        if self.options and self.method is None:
+            raise UnlogitError("--options are a method's: give --method and --classifier too")
+
+    @property
+    def opened(self) -> str:
+        """What `open_inverter` is asked for."""
+        if self.method is None or self.classifier is None:
+            return self.inverter
+        return f"{self.method}:?classifier={quote(self.classifier, safe='/:?=,')}&{self.options}"
 
 
 @dataclass(frozen=True)
@@ -79,21 +99,26 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
             written then.
     """
     targets = _targets(config.photos, config.out)
-    inverter = open_inverter(config.inverter)
+    inverter = open_inverter(config.opened)
     noise = inverter.sample_noise(1, torch.Generator().manual_seed(config.seed))
-    made, broken = [], []
+    found, broken = [], []
     for photo, target in zip(config.photos, targets, strict=True):
         try:
-            picture = decode(photo.read_bytes(), str(photo))
+            found.append((photo, target, decode(photo.read_bytes(), str(photo))))
         except BrokenImage as error:
             broken.append(error)
-            continue
-        seen = View(inverter.size).apply([picture])
-        result = inverter.reconstruct(seen, noise)
-        before, after = _classes(inverter, torch.cat([seen, result]))
-        made.append(Reconstruction(photo, target, before, after, (SHOWN.apply([picture])[0], result[0])))
-    if not made:
+    if not found:
         raise UnlogitError(f"none of the {len(broken)} photos can be decoded ({broken[0]})")
+    made = []
+    for start in range(0, len(found), CHUNK):
+        chunk = found[start : start + CHUNK]
+        seen = View(inverter.size).apply([picture for _, _, picture in chunk])
+        results = inverter.reconstruct(seen, None if noise is None else noise.expand(len(seen), *noise.shape[1:]))
+        before, after = _classes(inverter, seen), _classes(inverter, results)
+        made += [
+            Reconstruction(photo, target, before[i], after[i], (SHOWN.apply([picture])[0], results[i]))
+            for i, (photo, target, picture) in enumerate(chunk)
+        ]
     for one in made:
         with replacing(one.file) as fresh:
             to_pil_image(one.pictures[1]).save(fresh, "PNG")

@@ -33,6 +33,7 @@ def test_saving_and_opening_gives_the_same_pictures(inverter: GeneratorInverter,
     again = open_inverter(str(tmp_path / "inverter"))
     pictures, noise = torch.rand(3, 3, 32, 32), inverter.sample_noise(3)
     assert torch.equal(inverter.reconstruct(pictures, noise), again.reconstruct(pictures, noise))
+    assert isinstance(again, GeneratorInverter)
     assert (again.name, again.aids, again.size, again.facts) == ("tiny", ("warm start",), 32, inverter.facts)
     card = (tmp_path / "inverter" / "README.md").read_text()
     assert "warm start" in card and "pictures seen: 7" in card and "| agreement | 0.5 |" in card

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
 import pytest
 from torch import multiprocessing
 
+from unlogit.checkpoint import Checkpoints
 from unlogit.errors import UnlogitError
 from unlogit.training import launch as module
 from unlogit.training.config import TrainConfig
@@ -31,15 +33,23 @@ def test_a_mistake_comes_back_as_itself(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_ends_them_all_with_advice(config: TrainConfig) -> None:
+    killed: list[float] = []
+
     def kill_one() -> None:
         while not list((config.out / "checkpoints").glob("*.pt")):
             time.sleep(0.1)
+        killed.append(time.monotonic())
         multiprocessing.active_children()[0].kill()
 
     Thread(target=kill_one, daemon=True).start()
-    with pytest.raises(UnlogitError, match="the same command goes on from the last checkpoint"):
+    with pytest.raises(UnlogitError, match=r"process \d of 2 was killed .*: the same command goes on from the last"):
         launch(config, processes=2)
+    assert time.monotonic() - killed[0] < 15
     assert not multiprocessing.active_children()
+    state = Checkpoints(config.out / "checkpoints").load()
+    assert state is not None
+    figures = launch(replace(config, pictures=state["images"] + 16), processes=1)
+    assert "agreement" in figures
 
 
 def test_under_torchrun_nothing_is_launched(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from unlogit.checkpoint import Checkpoints
 from unlogit.errors import UnlogitError
 from unlogit.images import View, open_images
 from unlogit.inverters import open_inverter
 from unlogit.networks import DiscriminatorConfig, GeneratorConfig
 from unlogit.training import TrainConfig
-from unlogit.training.checkpoint import Checkpoints
 from unlogit.training.launch import launch
 from unlogit.training.loop import train
+from unlogit.training.methods.paper import Learning
 
 Tiny = Callable[..., TrainConfig]
 
@@ -161,8 +164,9 @@ def test_sigterm_saves_and_the_same_command_goes_on(tiny: Tiny, tmp_path: Path) 
 
 
 def test_two_processes_train_what_one_does(tiny: Tiny, tmp_path: Path) -> None:
-    """Global batches, batch statistics and gradients over both; the rest is rounding."""
-    one, two = tiny(out=tmp_path / "one", pictures=32), tiny(out=tmp_path / "two", pictures=32)
+    """Global batches, shifts, batch statistics and gradients over both, in parts; the rest is rounding."""
+    one = tiny(out=tmp_path / "one", pictures=32, translation=True)
+    two = replace(one, out=tmp_path / "two", micro_batch=2)
     launch(one, processes=1)
     launch(two, processes=2)
     first, second = weights(one), weights(two)
@@ -182,6 +186,86 @@ def test_another_configuration_in_the_folder_is_refused(tiny: Tiny) -> None:
 def test_a_loss_that_is_not_finite_stops_with_advice(tiny: Tiny) -> None:
     with pytest.raises(UnlogitError, match=r"not finite at \d+ pictures; .* lower learning rates"):
         train(tiny(learning_rate_g=1e30, learning_rate_d=1e30, pictures=480))
+
+
+@pytest.fixture
+def broken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator that is NaN once, after 32 pictures."""
+    step, times = Learning.step, iter([True])
+
+    def broken(self: Learning) -> dict[str, torch.Tensor]:
+        if self.images == 32 and next(times, False):
+            with torch.no_grad():
+                self.generator.last_bias.fill_(torch.nan)
+        return step(self)
+
+    monkeypatch.setattr(Learning, "step", broken)
+
+
+@pytest.mark.usefixtures("broken_once")
+def test_a_run_that_breaks_goes_back_where_that_is_asked_for(tiny: Tiny, capfd: pytest.CaptureFixture[str]) -> None:
+    config = tiny(rollback=1)
+    train(config)
+    told = [line for line in capfd.readouterr().err.splitlines() if "rollback" in line]
+    assert len(told) == 1 and "not finite at 48 pictures: back to 32, learning rates times 0.5" in told[0]
+    state = Checkpoints(config.out / "checkpoints").load()
+    assert state is not None and state["images"] == 48 and state["rollbacks"] == 1
+    assert state["optimiser_g"]["param_groups"][0]["lr"] == config.learning_rate_g / 2
+    lines = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in lines if "loss_d" in line] == [16, 32, 48]
+    assert [line["rollbacks"] for line in lines if "rollbacks" in line] == [1]
+
+
+@pytest.mark.usefixtures("broken_once")
+def test_weights_that_are_not_finite_are_never_saved(tiny: Tiny) -> None:
+    config = tiny(log_every=1_000_000, validate_every=1_000_000, pictures=64)
+    with pytest.raises(UnlogitError, match=r"weights not finite at 48 .* 000000032.pt: the same command .*--rollback"):
+        train(config)
+    train(replace(config, rollback=1))
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_bit_for_bit(tiny: Tiny, tmp_path: Path) -> None:
+    """The system's own limit on the size of a file stands for the disk's."""
+    whole, parts = tiny(out=tmp_path / "whole"), tiny(out=tmp_path / "parts")
+    train(whole)
+    train(replace(parts, pictures=16))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for validate_every, told in ((32, "no room to write in .*run"), (1_000, "checkpoint .* cannot be written")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        try:
+            with pytest.raises(UnlogitError, match=f"{told.replace('run', 'parts')}.*make room"):
+                train(replace(parts, pictures=64, validate_every=validate_every))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert [p.name for p in (parts.out / "checkpoints").iterdir()] == ["000000016.pt"]
+        assert not list(parts.out.rglob("*.partial"))
+    train(parts)
+    assert_same(whole, parts)
+
+
+def test_pictures_that_vanish_are_told(tiny: Tiny, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(48):
+        Image.new("RGB", (32, 32), (5 * i, 0, 0)).save(folder / f"{i}.png")
+    config = tiny(images=f"folder:{folder}")
+    train(replace(config, pictures=16))
+    for picture in sorted(folder.iterdir())[:40]:
+        picture.unlink()
+    with pytest.raises(UnlogitError, match="pictures"):
+        train(config)
+    shutil.rmtree(folder)
+    with pytest.raises(UnlogitError, match="pictures"):
+        train(config)
+
+
+def test_the_best_inverter_is_kept(tiny: Tiny) -> None:
+    config = tiny(pictures=64, validate_every=16)
+    train(config)
+    lines = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
+    best = min((line["val/logit_error"], line["images"]) for line in lines if "val/logit_error" in line)
+    assert open_inverter(str(config.out / "best")).facts["pictures_seen"] == best[1]
+    assert open_inverter(str(config.out / "inverter")).facts["pictures_seen"] == 64
 
 
 def test_the_warm_start_learns_the_layout(tiny: Tiny) -> None:

@@ -43,3 +43,29 @@ def test_warm_start_loss_adds_the_half_size_error() -> None:
     a, b = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
     half = (2 * F.avg_pool2d(a, 2) - 2 * F.avg_pool2d(b, 2)).abs().mean()
     torch.testing.assert_close(objective.warm_start_loss(a, b), objective.layout_loss(a, b) + 0.3 * half)
+
+
+def test_the_relativistic_loss_pairs_what_shares_a_representation() -> None:
+    real, fake = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 3.0])
+    wanted = (math.log1p(math.exp(-0.5)) + math.log1p(math.exp(5.0))) / 2
+    assert math.isclose(float(objective.relativistic_loss([real], [fake])), wanted, rel_tol=1e-6)
+    both = objective.relativistic_loss([real, fake], [fake, real])
+    alone = [objective.relativistic_loss([real], [fake]), objective.relativistic_loss([fake], [real])]
+    torch.testing.assert_close(both, torch.stack(alone).mean())
+
+
+def test_the_gradient_penalty_of_a_known_score() -> None:
+    """A score of a . x in pixels of [-1, 1] has the slope a everywhere; of |x|^2 the slope 2x."""
+    a = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    real, fake = torch.rand(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    condition = torch.zeros(2, 1)
+
+    def flat(pixels: torch.Tensor, _condition: torch.Tensor) -> list[torch.Tensor]:
+        return [((2 * pixels - 1) * a).sum((1, 2, 3))]
+
+    def round_(pixels: torch.Tensor, _condition: torch.Tensor) -> list[torch.Tensor]:
+        return [(2 * pixels - 1).square().sum((1, 2, 3))]
+
+    torch.testing.assert_close(objective.gradient_penalty(flat, real, fake, condition), a.square().sum())
+    wanted = sum((4 * (2 * x - 1).square()).sum((1, 2, 3)).mean() for x in (real, fake)) / 2
+    torch.testing.assert_close(objective.gradient_penalty(round_, real, fake, condition), wanted)

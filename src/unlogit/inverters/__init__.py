@@ -1,14 +1,32 @@
-"""Inverters: one API, one file a method, saved to and opened from folders."""
+"""Inverters: one API, one file a method; trained ones are folders, the others are opened by `method:?option=value`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
+from unlogit import registry
 from unlogit.errors import UnlogitError
 from unlogit.inverters._base import Inverter
+from unlogit.inverters._cost import Cost, cost
+from unlogit.inverters._learned import LearnedInverter, kind, read_config
+from unlogit.inverters.decoder import DecoderInverter
+from unlogit.inverters.flow import FlowInverter
 from unlogit.inverters.generator import GeneratorInverter
 
-__all__ = ["GeneratorInverter", "Inverter", "known", "open_inverter"]
+__all__ = [
+    "Cost",
+    "DecoderInverter",
+    "FlowInverter",
+    "GeneratorInverter",
+    "Inverter",
+    "LearnedInverter",
+    "called",
+    "cost",
+    "known",
+    "open_inverter",
+    "untrained",
+]
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
@@ -18,12 +36,42 @@ def known() -> list[str]:
     return sorted(p.parent.name for p in WEIGHTS.glob("*/config.json"))
 
 
-def open_inverter(name: str) -> GeneratorInverter:
-    """Open a trained inverter: the name of one that comes with the package, or a folder."""
-    if name in known():
-        return GeneratorInverter.load(WEIGHTS / name)
-    if Path(name).is_dir():
-        return GeneratorInverter.load(name)
+def untrained() -> list[str]:
+    """The methods that need no training, and are opened as METHOD:?option=value."""
+    return [name for name in registry.names(__name__) if hasattr(_module(name), "open_source")]
+
+
+def open_inverter(name: str) -> Inverter:
+    """Open an inverter: the name of one that comes with the package, a folder, or a method with its options.
+
+    A method that needs no training is written as `engstrom:?classifier=small:runs/c&tap=penultimate&steps=200`.
+    Raises `UnlogitError` where it is none of these, or something it names cannot be opened.
+    """
+    folder = WEIGHTS / name if name in known() else Path(name)
+    if folder.is_dir():
+        saved: type[LearnedInverter] = _module(kind(read_config(folder))).Saved
+        return saved.load(folder)
+    method, colon, rest = name.partition(":")
+    if colon and method in untrained():
+        inverter: Inverter = _module(method).open_source(rest, name)
+        return inverter
     raise UnlogitError(
-        f"inverter '{name}': neither a folder nor one of those that come with unlogit ({', '.join(known()) or 'none'})"
+        f"inverter '{name}': neither a folder nor one of those that come with unlogit ({', '.join(known()) or 'none'}) "
+        f"nor a method with its options ({', '.join(f'{method}:?...' for method in untrained())})"
     )
+
+
+def _module(name: str) -> ModuleType:
+    return registry.module(__name__, name, "kind of inverter")
+
+
+def called(given: str) -> tuple[str, str]:
+    """(name, inverter) of NAME=INVERTER or INVERTER, which a method names itself, and its run a folder "inverter"."""
+    name, equals, inverter = given.partition("=")
+    if equals and name and ":" not in name:
+        return name, inverter
+    method, colon, _ = given.partition(":")
+    if colon and method in untrained():
+        return method, given
+    path = Path(given).resolve()
+    return (path.parent.name if path.name == "inverter" else path.name), given

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
+from dataclasses import is_dataclass
 
 import torch
 from torch import Tensor, nn
 
-from unlogit.images import check_pixels
+from unlogit.errors import UnlogitError
+from unlogit.images import ImageSource, check_pixels
 from unlogit.representation import Representation
+
+PLAIN = (str, int, float, tuple)
+"""Of an inverter's attributes, those whose text says what they are."""
 
 
 class Inverter(nn.Module):
@@ -32,6 +38,31 @@ class Inverter(nn.Module):
 
         `noise` is what `sample_noise` returns; None draws it from torch's global generator.
         """
+
+    def check(self, raw: Tensor) -> None:
+        """Raise `UnlogitError` unless `raw` is N x K."""
+        if raw.ndim != 2 or raw.shape[1] != self.representation.dim:
+            raise UnlogitError(
+                f"representation of shape {tuple(raw.shape)}: this inverter reads N x {self.representation.dim} "
+                f"({self.representation.tap} of {self.representation.classifier.spec})"
+            )
+
+    def fingerprint(self) -> str:
+        """A digest of all that decides its answers: weights, its classifier's, options, and pictures it looks up."""
+        plain = {
+            name: value
+            for name, value in sorted(vars(self).items())
+            if name != "name" and not name.startswith("_") and (isinstance(value, PLAIN) or is_dataclass(value))
+        }
+        classifier = self.representation.classifier.fingerprint()
+        digest = hashlib.sha256(f"{type(self).__name__} {self.representation.tap} {classifier} {plain}".encode())
+        for value in vars(self).values():
+            if isinstance(value, ImageSource):
+                digest.update(value.fingerprint().encode())
+        for name, tensor in (*self.named_parameters(), *self.named_buffers()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def sample_noise(self, n: int, generator: torch.Generator | None = None) -> Tensor | None:
         """Noise for n pictures, or None where the method has none."""

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from unlogit.classifiers import open_classifier
 from unlogit.errors import BrokenImage, UnlogitError
-from unlogit.images import ImageSource, Loader, View
+from unlogit.images import ImageSource, Loader, View, open_images
 from unlogit.inverters._base import Inverter
+from unlogit.inverters._options import read_options
 from unlogit.representation import Representation, RepresentationCache
 
 CHUNK = 64
 """Pictures encoded at a time."""
+CALIBRATION_PICTURES = 2_048
 ROWS = 8_192
 """Representations compared at a time: 33 MB for a thousand logits."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a nearest neighbour is made of where it is opened by its name."""
+
+    classifier: str
+    """Whose representation is compared, as source:name."""
+    images: str
+    """The pictures to answer with, as source:name."""
+    tap: str = "logits"
+    size: int = 64
+    """Side of the pictures in pixels."""
+    limit: int | None = None
+    """So many pictures, spread at random over the source."""
+    cache: str = "runs/cache"
+    """Folder where the classifier's outputs are kept."""
 
 
 class NearestNeighbour(Inverter):
@@ -69,11 +90,7 @@ class NearestNeighbour(Inverter):
     @torch.no_grad()
     def nearest(self, raw: Tensor) -> Tensor:
         """Places in the source, int64, shape (N,), of the nearest pictures to raw representations N x K."""
-        if raw.ndim != 2 or raw.shape[1] != self.representation.dim:
-            raise UnlogitError(
-                f"representation of shape {tuple(raw.shape)}: this inverter reads N x {self.representation.dim} "
-                f"({self.representation.tap} of {self.representation.classifier.spec})"
-            )
+        self.check(raw)
         asked = self.representation.standardise(raw.to(self.rows.device))
         best = torch.full((len(asked),), torch.inf, device=asked.device)
         place = torch.zeros(len(asked), dtype=torch.int64, device=asked.device)
@@ -92,3 +109,12 @@ class NearestNeighbour(Inverter):
                 raise picture  # It could be decoded when this was built: the file changed since.
             pictures.append(picture)
         return View(self.size).apply(pictures).to(raw.device)
+
+
+def open_source(rest: str, spec: str) -> NearestNeighbour:
+    """Open `nearest:?classifier=SPEC&images=SPEC&option=value`, standardised on some of its pictures."""
+    options = read_options(Options, rest, spec)
+    source, view = open_images(options.images), View(options.size)
+    few = Loader(source, view, CHUNK, seed=0).once(CALIBRATION_PICTURES)
+    representation = Representation(open_classifier(options.classifier), options.tap).fit(b.images for b in few)
+    return NearestNeighbour(representation, source, view, options.limit, Path(options.cache))

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlogit.errors import UnlogitError
-from unlogit.networks.layers import Attention, ConditionalBatchNorm, Normalise, conv, linear, upsampled_conv
+from unlogit.networks.layers import (
+    Attention,
+    ConditionalBatchNorm,
+    Normalise,
+    conv,
+    linear,
+    recomputed,
+    upsampled_conv,
+)
 
 # Widths of the feature maps from 4x4 up, in units of `channels`. 128: compare_gan; 64: BigGAN's plan at that size.
 WIDTHS = {32: (8, 8, 4, 2), 64: (16, 16, 8, 4, 2), 128: (16, 16, 8, 4, 2, 1)}
@@ -88,6 +96,7 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.representation = representation
+        self.recompute = False  # Blocks in the backward pass, to hold less.
         widths = config.widths
         self.chunk = config.noise // len(widths)
         embedded = config.embedding or representation
@@ -117,7 +126,8 @@ class Generator(nn.Module):
         entering = torch.cat([embedded, chunks[0]], dim=1) if self.config.condition_first else chunks[0]
         x = self.first(entering).view(len(noise), -1, 4, 4).contiguous(memory_format=torch.channels_last)
         for i, (block, chunk) in enumerate(zip(self.blocks, chunks[1:], strict=True)):
-            x = block(x, torch.cat([embedded, chunk], dim=1))
+            condition = torch.cat([embedded, chunk], dim=1)
+            x = recomputed(block, x, condition) if self.recompute and x.requires_grad else block(x, condition)
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
         x = self.last_norm(x) * self.last_gain.view(1, -1, 1, 1) + self.last_bias.view(1, -1, 1, 1)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrizations import spectral_norm as apply_spectral_norm
+from torch.utils.checkpoint import checkpoint
 
 from unlogit import distributed
 
@@ -31,6 +36,31 @@ def linear(inputs: int, outputs: int, *, spectral_norm: bool, bias: bool = True)
     return build(nn.Linear(inputs, outputs, bias=bias), spectral_norm)
 
 
+@contextmanager
+def still(module: nn.Module) -> Iterator[None]:
+    """Spectral norms as their last training pass left them: no power iteration."""
+    norms = [m for m in module.modules() if isinstance(m, _SpectralNorm) and m.training]
+    for norm in norms:
+        norm.training = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.training = True
+
+
+def recomputed(module: nn.Module, *inputs: Tensor) -> Tensor:
+    """`module(*inputs)`, computed once more in the backward pass instead of being kept for it; no more else changes."""
+    output: Tensor = checkpoint(
+        module,
+        *inputs,
+        use_reentrant=False,
+        preserve_rng_state=False,
+        context_fn=lambda: (nullcontext(), still(module)),
+    )
+    return output
+
+
 def _shifted_sum(weight: Tensor) -> Tensor:
     """Sum of a 3x3 kernel's four shifts on a 4x4 support: the 3x3 kernel applied to 2x2 boxes."""
     w = F.pad(weight, (1, 1, 1, 1))
@@ -45,7 +75,8 @@ def upsampled_conv(x: Tensor, layer: nn.Module) -> Tensor:
     assert isinstance(layer, nn.Conv2d)
     if x.shape[-1] < 8:  # Too small to be worth the kernel's folding.
         return layer(F.interpolate(x, scale_factor=2))
-    weight = _shifted_sum(layer.weight).flip(2, 3).transpose(0, 1)
+    # The box is symmetric, so that the smaller kernel may be flipped instead.
+    weight = _shifted_sum(layer.weight.flip(2, 3)).transpose(0, 1)
     return F.conv_transpose2d(x, weight, layer.bias, stride=2, padding=1)
 
 
@@ -138,10 +169,12 @@ class Attention(nn.Module):
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        n, _, h, w = x.shape
         query = self.query(x).flatten(2).transpose(1, 2)
         key = F.max_pool2d(self.key(x), 2).flatten(2).transpose(1, 2)
         value = F.max_pool2d(self.value(x), 2).flatten(2).transpose(1, 2)
+        # Zeros up to the values' length change no score, and fused kernels want one length and a dimension for heads.
+        padding = (0, value.shape[2] - query.shape[2])
+        query, key, value = F.pad(query, padding)[:, None], F.pad(key, padding)[:, None], value[:, None]
         # Unscaled scores, as in SAGAN.
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        return x + self.gate * self.out(attended.transpose(1, 2).reshape(n, -1, h, w))
+        return x + self.gate * self.out(attended[:, 0].transpose(1, 2).unflatten(2, x.shape[2:]))

@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from unlogit.errors import UnlogitError
+from unlogit import registry
+from unlogit.errors import UnlogitError, unknown
 from unlogit.networks.discriminator import DiscriminatorConfig
+from unlogit.networks.dosovitskiy import DecoderConfig
 from unlogit.networks.generator import GeneratorConfig
+from unlogit.networks.velocity import VelocityConfig
+from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig, FlowConfig
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class TrainConfig:
     """The run's folder: config, metrics, samples, checkpoints and the inverter."""
     tap: str = "logits"
     """Which representation is inverted; "label" (one-hot of the predicted class) gives the label-only floor."""
+    method: str = "paper"
+    """How it is learned, see: unlogit list methods. Options that name no method are the paper's or everyone's."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     pictures: int = 1_000_000
@@ -51,12 +57,35 @@ class TrainConfig:
     shared_fakes: bool = False
     """The G step judges the D step's own fakes again instead of drawing new noise: saves a pass through the generator
     and the frozen network. Needs d_steps = 1."""
+    translation: bool = False
+    """Shift every picture that the discriminator sees, real or fake, by up to an eighth of its side (DiffAugment)."""
     warm_start: int = 0
     """Pictures for which the generator alone is first fitted to the coarse layout; not in the paper."""
     layout_weight: float = 0.0
     """Weight of a layout term beside the adversarial loss; not in the paper, which has one loss alone."""
+    reencoding_weight: float = 0.0
+    """Weight of the squared error of the reconstruction's own standardised representation; not in the paper."""
+    adversarial: Literal["hinge", "relativistic"] = "hinge"
+    """The paper's loss, or R3GAN's of pairs of a real and a fake picture."""
+    gradient_penalty: float = 0.0
+    """Gamma of R1 and R2, the discriminator's squared slope at real and at fake pictures; R3GAN needs them."""
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    """Shape of the networks of the methods dosovitskiy2016a and dosovitskiy2016b; their size is the generator's."""
+    dosovitskiy2016a: AdversarialComparisonConfig = field(default_factory=AdversarialComparisonConfig)
+    dosovitskiy2016b: ComparisonConfig = field(default_factory=ComparisonConfig)
+    velocity: VelocityConfig = field(default_factory=VelocityConfig)
+    """Shape of the network of the method flow; its size is the generator's."""
+    flow: FlowConfig = field(default_factory=FlowConfig)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """"auto" is bf16 autocast where the device computes in it."""
+    micro_batch: int = 0
+    """Pictures that the discriminator holds at once, a process; the gradients are those of the whole batch, and the
+    generator keeps less for its backward pass. For less memory and more time; 0 is the whole batch."""
+    compile: bool = False
+    """Compile the networks with torch.compile: minutes at the beginning, faster steps after."""
+    rollback: int = 0
+    """How many times a run whose losses or weights are no longer finite goes back to its last checkpoint by itself and
+    on with half the learning rates."""
     seed: int = 0
     log_every: int = 2_000
     """Pictures between two lines of metrics."""
@@ -67,21 +96,46 @@ class TrainConfig:
     validation_pictures: int = 512
     cache: Path = Path("runs/cache")
     """Where classifier outputs are kept between runs."""
+    strict: bool = False
+    """Stop at the first broken picture, instead of skipping up to 1 %."""
 
     def __post_init__(self) -> None:
+        if self.method not in (known := registry.names("unlogit.training.methods")):
+            raise unknown("method", self.method, known)
+        for name in ("layout_weight", "reencoding_weight", "gradient_penalty"):
+            if getattr(self, name) < 0:
+                raise UnlogitError(f"{name} {getattr(self, name)}: must not be negative")
+        if self.reencoding_weight and self.tap == "label":
+            raise UnlogitError("re-encoding weight with tap 'label': a predicted class has no gradient; set it to 0")
         if self.shared_fakes and self.d_steps != 1:
             raise UnlogitError(f"shared fakes with d_steps {self.d_steps}: must be 1; set --d-steps 1")
         for name in ("pictures", "batch", "d_steps", "log_every", "checkpoint_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise UnlogitError(f"{name} {getattr(self, name)}: must be at least 1")
+        for name in ("micro_batch", "rollback"):
+            if getattr(self, name) < 0:
+                raise UnlogitError(f"{name} {getattr(self, name)}: must not be negative")
+        if self.micro_batch and self.method != "paper":
+            raise UnlogitError(f"micro_batch {self.micro_batch} with method {self.method}: only 'paper' has it; set 0")
+
+    @property
+    def size(self) -> int:
+        """Side of the reconstructions in pixels, whatever the method."""
+        return self.generator.size
 
     @property
     def aids(self) -> tuple[str, ...]:
         """What beside the paper's single loss and its discriminator is used; told in every figure."""
+        if self.method != "paper":
+            return (f"method {self.method}",)
         used = {
             "projected discriminator": self.discriminator.kind == "projected",
             "warm start": self.warm_start > 0,
             "layout term": self.layout_weight > 0,
+            "translation": self.translation,
             "representation in the first layer": self.generator.condition_first,
+            "re-encoding term": self.reencoding_weight > 0,
+            "relativistic loss": self.adversarial == "relativistic",
+            "gradient penalty": self.gradient_penalty > 0,
         }
         return tuple(name for name, on in used.items() if on)

@@ -1,32 +1,71 @@
-"""Signs that an adversarial training is going wrong, told in one line each."""
+"""Signs that an adversarial training is going wrong, told in one line each when they begin."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from unlogit.errors import UnlogitError
-from unlogit.training.checkpoint import Checkpoints
+from unlogit.training.config import TrainConfig
 
-SATURATED = -1.98
-UNIFORM = 0.01
+LONG = 5
+"""Lines of metrics in a row that make a discriminator's saturation."""
+SATURATED = 0.05
+"""Share of the way from the loss of a discriminator that knows nothing to its minimum that is left."""
+UNIFORM = 0.1
+"""Deviation over reconstructions, as a share of that over originals, below which they are called alike."""
+FALLEN = 4.0
+"""Standard errors by which agreement must lie below its best."""
 
 
-def check_finite(losses: Mapping[str, float], images: int, checkpoints: Checkpoints) -> None:
-    """Raise `UnlogitError` where a loss is NaN or infinite, saying where one can go on from."""
+class NotFinite(UnlogitError):
+    """A loss or a weight is NaN or infinite."""
+
+
+def check_finite(losses: Mapping[str, float], images: int) -> None:
+    """Raise `NotFinite` that names the losses which are NaN or infinite."""
     bad = [name for name, value in losses.items() if not math.isfinite(value)]
     if bad:
-        paths = checkpoints.paths()
-        advice = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
-        raise UnlogitError(
-            f"{', '.join(bad)} not finite at {images:,} pictures; {advice}: "
-            "run again with lower learning rates in a new --out, or --precision fp32"
+        raise NotFinite(f"{', '.join(bad)} not finite at {images:,} pictures")
+
+
+class Health:
+    """What is seen of one run as it goes on."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.validation_pictures = config.validation_pictures
+        hinge = config.method == "paper" and config.adversarial == "hinge"
+        # The hinge goes from 0 to -2. The others begin at ln 2 or twice that, and end at 0.
+        self.saturated = -2 * (1 - SATURATED) if hinge else SATURATED * math.log(2)
+        self.in_a_row = 0
+        self.told: set[str] = set()
+
+    def losses(self, losses: Mapping[str, float]) -> Iterator[str]:
+        """What a line of metrics gives cause to say."""
+        low = "loss_d" in losses and losses["loss_d"] < self.saturated
+        self.in_a_row = self.in_a_row + 1 if low else 0
+        yield from self._once(
+            self.in_a_row >= LONG,
+            f"the discriminator has told nearly every fake for {LONG} lines: the generator learns little from it; "
+            "a lower --learning-rate-d or --translation may help",
         )
 
+    def figures(self, figures: Mapping[str, float], earlier: Sequence[Mapping[str, float]]) -> Iterator[str]:
+        """What a validation gives cause to say after the earlier ones."""
+        yield from self._once(
+            figures.get("variety", 1.0) < UNIFORM,
+            "reconstructions of different pictures hardly differ: the generator may have collapsed",
+        )
+        best = max((line.get("agreement", 0.0) for line in earlier), default=0.0)
+        error = math.sqrt(best * (1 - best) / self.validation_pictures)
+        fallen = figures.get("agreement", 1.0) < best - FALLEN * error
+        yield from self._once(
+            fallen and error > 0,
+            "agreement has fallen far below its best: the training may have come apart; best/ has the best inverter",
+        )
 
-def warnings(losses: Mapping[str, float], figures: Mapping[str, float]) -> Iterator[str]:
-    """What the training losses and the last validation figures give cause to say."""
-    if losses.get("loss_d", 0.0) < SATURATED:
-        yield "the discriminator tells every fake (hinge at its minimum): the generator learns little from it"
-    if figures.get("diversity", 1.0) < UNIFORM and figures.get("agreement", 1.0) < UNIFORM:
-        yield "reconstructions hardly differ and match no class: the generator may have collapsed"
+    def _once(self, sign: bool, told: str) -> Iterator[str]:
+        """The line where a sign begins, and nothing while it lasts."""
+        if sign and told not in self.told:
+            yield told
+        (self.told.add if sign else self.told.discard)(told)

@@ -1,15 +1,16 @@
-"""The whole objective: the D loss, the G loss, and the coarse-layout loss of the two aids.
+"""The whole objective: the D loss, the G loss, the coarse-layout loss of the two aids, and the ablations' losses.
 
 Scores are lists, one tensor a head; the paper's discriminator has one head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
@@ -40,3 +41,31 @@ def layout_loss(fake: Tensor, real: Tensor) -> Tensor:
 def warm_start_loss(fake: Tensor, real: Tensor) -> Tensor:
     """Layout loss + 0.3 x absolute error of the half-size picture, pixels in the range [-1, 1]."""
     return layout_loss(fake, real) + 0.3 * F.l1_loss(2 * F.avg_pool2d(fake, 2), 2 * F.avg_pool2d(real, 2))
+
+
+def relativistic_loss(winner: Sequence[Tensor], loser: Sequence[Tensor]) -> Tensor:
+    """E softplus(loser - winner): the relativistic pairing loss (Jolicoeur-Martineau 2019; R3GAN, equation 2).
+
+    The discriminator's with (real, fake), the generator's with (fake, real), of the same representations in the same
+    order; a mean over heads.
+    """
+    heads = [F.softplus(b - a).mean() for a, b in zip(winner, loser, strict=True)]
+    return torch.stack(heads).mean()
+
+
+def gradient_penalty(
+    discriminator: Callable[[Tensor, Tensor], Sequence[Tensor]], real: Tensor, fake: Tensor, representation: Tensor
+) -> Tensor:
+    """(R1 + R2) / 2: half the squared slope of the score, in pixels of [-1, 1], at real and at fake pictures.
+
+    Mescheder, Geiger and Nowozin 2018, equation 9, at both, as in R3GAN; a mean over pictures, the score of several
+    heads and places being their mean.
+    """
+    both = (2 * torch.cat([real, fake.detach()]) - 1).requires_grad_()
+    # Fused attention has no second derivative.
+    with sdpa_kernel(SDPBackend.MATH):
+        heads = discriminator((both + 1) / 2, representation.repeat(2, 1))
+        score = torch.stack([s.float().flatten(1).mean(1) if s.ndim > 1 else s.float() for s in heads]).mean(0)
+        (slope,) = torch.autograd.grad(score.sum(), both, create_graph=True)
+    squares = slope.square().sum((1, 2, 3))
+    return squares.view(2, -1).mean(1).sum() / 2

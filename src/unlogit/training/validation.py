@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
 
 import torch
 from PIL import Image
@@ -11,11 +11,10 @@ from torchvision.utils import make_grid
 
 from unlogit.files import replacing
 from unlogit.images import ImageSource, Loader, View
-from unlogit.inverters import GeneratorInverter
+from unlogit.inverters import LearnedInverter
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
-from unlogit.networks import Generator, folded, standing_statistics
 from unlogit.representation import Representation
 from unlogit.training.config import TrainConfig
 from unlogit.training.records import RunFolder
@@ -23,27 +22,17 @@ from unlogit.training.records import RunFolder
 CHUNK = 64
 SHOWN = 64
 NOISES, NOISE_PICTURES = 4, 32
-STANDING_PICTURES = 1_024
+BEST = "logit_error"
+"""The figure whose lowest value marks the inverter that is kept as best/: one that varies less than agreement."""
 
 
 class Validator:
-    """Evaluates an averaged generator.
+    """Evaluates what a training has made so far."""
 
-    Args:
-        conditions: gives (representation, noise) batches of training pictures, for the standing statistics.
-    """
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        representation: Representation,
-        held_out: ImageSource,
-        conditions: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
-    ) -> None:
+    def __init__(self, config: TrainConfig, representation: Representation, held_out: ImageSource) -> None:
         self.config = config
         self.representation = representation
-        self.conditions = conditions
-        self.loader = Loader(held_out, View(config.generator.size), CHUNK, seed=0)
+        self.loader = Loader(held_out, View(config.size), CHUNK, seed=0)
         self.pictures = min(config.validation_pictures, len(held_out))
         self._originals: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -64,22 +53,14 @@ class Validator:
     def device(self) -> torch.device:
         return self.representation.shift.device
 
-    def noise(self, n: int, draw: int) -> Tensor:
-        """The same noise at every validation, so that grids can be compared."""
-        return torch.randn(n, self.config.generator.noise, generator=torch.Generator().manual_seed(draw))
-
-    def __call__(self, average: Generator, images_seen: int, folder: RunFolder) -> dict[str, float]:
-        """Figures (means over the held-out pictures); writes samples/NNNNNNNNN.png and inverter/."""
-        generator = folded(average)
-        standing_statistics(generator, self.conditions(max(1, STANDING_PICTURES // self.config.batch)))
-        inverter = GeneratorInverter(self.representation, generator, {"aids": self.config.aids}, self.config.out.name)
+    def __call__(self, inverter: LearnedInverter, images_seen: int, folder: RunFolder) -> dict[str, float]:
+        """Figures (means over the held-out pictures); writes samples/NNNNNNNNN.png, inverter/, and best/ if it is."""
         originals, raw, logits = self.originals()
-        noise = self.noise(len(raw), 0)
-        parts = zip(raw.split(CHUNK), noise.split(CHUNK), strict=True)
+        noise = drawn(inverter, len(raw), 0)
+        noises = [None] * len(raw) if noise is None else noise.split(CHUNK)
+        parts = zip(raw.split(CHUNK), noises, strict=False)
         images = torch.cat([inverter.invert(r.to(self.device), n).cpu() for r, n in parts])
         reencoded = torch.cat([self._encode(part)[1] for part in images.split(CHUNK)])
-        few = raw[:NOISE_PICTURES].to(self.device)
-        draws = torch.stack([inverter.invert(few, self.noise(len(few), 1 + d)).cpu() for d in range(NOISES)])
         spread = logits.std(0)
         figures = {
             "agreement": agreement(logits, reencoded),
@@ -88,11 +69,19 @@ class Validator:
             "logit_cosine": logit_cosine(logits - logits.mean(0), reencoded - logits.mean(0)),
             "pixel_error": pixel_error(originals, images),
             "layout_cosine": layout_cosine(originals, images, layout(originals).mean(0)),
-            "diversity": diversity(draws),
         }
+        if len(images) > 1:
+            variety = images.std(0).mean() / originals.std(0).mean()
+            figures["variety"] = variety
+        if noise is not None:
+            few = raw[:NOISE_PICTURES].to(self.device)
+            draws = [inverter.invert(few, drawn(inverter, len(few), 1 + d)).cpu() for d in range(NOISES)]
+            figures["diversity"] = diversity(torch.stack(draws))
         means = {name: float(values.float().mean()) for name, values in figures.items()}
         inverter.facts |= self.facts(images_seen, folder, means)
         inverter.save(folder.folder / "inverter")
+        if all(means[BEST] < earlier.get(BEST, math.inf) for earlier in folder.validations()):
+            inverter.save(folder.folder / "best")
         write_grid(originals[:SHOWN], images[:SHOWN], folder.samples / f"{images_seen:09d}.png")
         return means
 
@@ -104,13 +93,15 @@ class Validator:
             "pictures_seen": images_seen,
             "hours": round(folder.seconds() / 3600, 2),
             "batch": config.batch,
-            "warm_start_pictures": config.warm_start,
-            "layout_weight": config.layout_weight,
-            "discriminator": config.discriminator.kind,
             "seed": config.seed,
             "validation_pictures": f"{self.pictures} of {config.held_out}",
             "validation": means,
         }
+
+
+def drawn(inverter: LearnedInverter, n: int, draw: int) -> Tensor | None:
+    """The same noise at every validation, so that grids can be compared; None where the method has none."""
+    return inverter.sample_noise(n, torch.Generator().manual_seed(draw))
 
 
 def write_grid(originals: Tensor, reconstructions: Tensor, path: object, columns: int = 8) -> None:

@@ -1,0 +1,204 @@
+"""Every way to invert, side by side on scenes: one classifier, equal training pictures, one table and one figure.
+
+Run (the same command resumes; about 20 minutes a learned method on one idle core at the default length):
+
+    python recipes/scenes_methods.py
+
+Fits the demo's robust classifier (or takes `--classifier`), trains each learned method on the same number of the same
+pictures, and asks all of them, the optimisation methods and the nearest neighbour about held-out scenes. Writes
+methods.csv and methods.png into runs/methods: how often the class is kept, how near logits, layout and pixels are, how
+much samples differ, and what a picture costs. Expected: not settled yet.
+
+Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: the classifier that is asked is the comparator
+that it was trained with, as for the re-encoding ablation.
+
+"paper" is the demo's inverter, whose aids (the projected discriminator and the layout term) the table tells; the three
+ablations of it differ in what their name says alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import tyro
+from demo import HELD_OUT, IMAGES, Demo, classifier_config, classifier_folder, inverter_config
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from unlogit.analyses import Evidence
+from unlogit.classifiers import fit
+from unlogit.cli import guarded
+from unlogit.files import replacing
+from unlogit.images import open_images
+from unlogit.intervals import Estimate, bootstrap, wilson
+from unlogit.inverters import Inverter, cost, open_inverter
+from unlogit.metrics.diversity import diversity
+from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
+from unlogit.metrics.reencoding import agreement, logit_cosine
+from unlogit.networks import DecoderConfig
+from unlogit.training import TrainConfig, train
+from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig
+
+SEED = 0
+DRAWS, DRAW_PICTURES = 4, 32
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Where, how long, and which."""
+
+    out: Path = Path("runs/methods")
+    classifier: str | None = None
+    """Of scenes, as source:name; None fits the demo's robust one."""
+    pictures: int = 28_000
+    """Training pictures for each learned method."""
+    fit_pictures: int = 64_000
+    held_out: int = 1_000
+    """Held-out pictures that learned methods and the nearest neighbour are measured on."""
+    optimised: int = 64
+    """How many of those the optimisation methods are measured on."""
+    steps: int = 500
+    """Gradient steps of the optimisation methods."""
+    shown: int = 8
+    """Pictures in the figure."""
+    learned: tuple[str, ...] = (
+        "paper",
+        "paper, loss alone",
+        "paper + re-encoding",
+        "paper, R3GAN's loss",
+        "Dosovitskiy & Brox 2016a",
+        "Dosovitskiy & Brox 2016b",
+        "flow",
+        "label only",
+    )
+    untrained: tuple[str, ...] = ("mahendran", "engstrom", "nearest")
+
+
+def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
+    """The learned methods, by the name shown."""
+    demo = Demo(out=m.out, pictures=m.pictures)
+    base = replace(inverter_config(demo, "robust", "logits"), classifier=classifier)
+    base = replace(base, discriminator=replace(base.discriminator, network=classifier))
+    # A decoder of about the generator's cost.
+    base = replace(base, decoder=DecoderConfig(channels=12, hidden=256))
+    found = {
+        "paper": base,
+        "paper, loss alone": replace(base, layout_weight=0.0),
+        "paper + re-encoding": replace(base, reencoding_weight=1.0),
+        "paper, R3GAN's loss": replace(base, adversarial="relativistic", gradient_penalty=1.0),
+        "Dosovitskiy & Brox 2016a": replace(
+            base, method="dosovitskiy2016a", dosovitskiy2016a=AdversarialComparisonConfig(module="stages.2")
+        ),
+        "Dosovitskiy & Brox 2016b": replace(base, method="dosovitskiy2016b", dosovitskiy2016b=ComparisonConfig()),
+        "flow": replace(base, method="flow"),
+        "label only": replace(base, tap="label"),
+    }
+    return {name: replace(config, out=m.out / "learned" / _folder(name)) for name, config in found.items()}
+
+
+def _folder(name: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in name).split())
+
+
+def spec(m: Methods, method: str, classifier: str, size: int) -> str:
+    """The name that opens a method that needs no training."""
+    ways = f"classifier={classifier}&size={size}"
+    if method == "nearest":
+        return f"nearest:?{ways}&images={IMAGES}&limit={m.pictures}&cache={m.out / 'cache'}"
+    return f"{method}:?{ways}&steps={m.steps}"
+
+
+Row = dict[str, Estimate | str | float | int | None]
+
+
+def measure(name: str, evidence: Evidence, training: Mapping[str, str | int]) -> Row:
+    """One line of the table."""
+    inverter, made = evidence.inverters[name], evidence.reconstructed(name)
+    centre = torch.cat([layout(images) for images in evidence.originals.chunks()]).mean(0)
+    pairs = list(zip(evidence.originals.chunks(), made.pictures.chunks(), strict=True))
+    kept = agreement(made.logits, made.reencoded)
+    mean = made.logits.mean(0)
+    draws = evidence.draws(name, torch.arange(min(DRAW_PICTURES, len(evidence))), DRAWS)
+    raw = evidence.encoded(name).raw[inverter.representation.tap]
+    spent = cost(inverter, raw[:16], repeats=1 if "steps" in " ".join(inverter.aids) else 3)
+    return {
+        "method": name,
+        "aids": "; ".join(inverter.aids),
+        **training,
+        "n": len(evidence),
+        "same class": wilson(int(kept.sum()), len(kept)),
+        "logit cosine": bootstrap(logit_cosine(made.logits - mean, made.reencoded - mean), SEED),
+        "layout cosine": bootstrap(torch.cat([layout_cosine(a, b, centre) for a, b in pairs]), SEED),
+        "pixel error": bootstrap(torch.cat([pixel_error(a, b) for a, b in pairs]), SEED),
+        "diversity": None if draws is None else bootstrap(diversity(draws), SEED),
+        "seconds a picture": float(f"{spent.seconds:.3g}"),
+        "GFLOPs a picture": float(f"{spent.flops / 1e9:.3g}"),
+        "measured on": f"{spent.device}, {spent.batch} at a time",
+    }
+
+
+def write(m: Methods, rows: list[Row], shown: dict[str, Tensor]) -> None:
+    """methods.csv, an interval's ends in columns of their own, and methods.png."""
+    flat = []
+    for row in rows:
+        cells: dict[str, object] = {}
+        for key, value in row.items():
+            cells[key] = f"{value.value:.4f}" if isinstance(value, Estimate) else value
+            if isinstance(value, Estimate):
+                cells |= {f"{key} low": f"{value.low:.4f}", f"{key} high": f"{value.high:.4f}"}
+        flat.append(cells)
+    columns = list(dict.fromkeys(key for cells in flat for key in cells))
+    with replacing(m.out / "methods.csv") as fresh, fresh.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, columns)
+        writer.writeheader()
+        writer.writerows(flat)
+    count = len(next(iter(shown.values())))
+    figure = Figure(figsize=(1.15 * len(shown), 1.1 * count + 0.8), dpi=130, facecolor="white", layout="constrained")
+    axes = figure.subplots(count, len(shown), squeeze=False)
+    for column, (name, pictures) in enumerate(shown.items()):
+        axes[0, column].set_title(name.replace(", ", ",\n").replace(" & ", " &\n").replace(" + ", "\n+ "), fontsize=7)
+        for ax, picture in zip(axes[:, column], pictures, strict=True):
+            ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="bicubic")
+            ax.set_axis_off()
+    with replacing(m.out / "methods.png") as fresh:
+        figure.savefig(fresh, format="png")
+
+
+def main(m: Methods) -> None:
+    """Fit, train, measure."""
+    classifier = m.classifier
+    if classifier is None:
+        demo = Demo(out=m.out, fit_pictures=m.fit_pictures)
+        fit(classifier_config(demo, "robust"))
+        classifier = f"small:{classifier_folder(demo, 'robust')}"
+    trained: dict[str, TrainConfig] = {name: configs(m, classifier)[name] for name in m.learned}
+    for config in trained.values():
+        train(config)
+    inverters: dict[str, Inverter] = {n: open_inverter(str(c.out / "inverter")) for n, c in trained.items()}
+    for method in m.untrained:
+        size = next(iter(configs(m, classifier).values())).size
+        inverters[method] = open_inverter(spec(m, method, classifier, size))
+    rows: list[Row] = []
+    shown: dict[str, Tensor] = {}
+    for name, inverter in inverters.items():
+        slow = name in m.untrained and name != "nearest"
+        evidence = Evidence(
+            open_images(HELD_OUT), {name: inverter}, limit=m.optimised if slow else m.held_out, seed=SEED
+        )
+        told = {"training pictures": trained[name].pictures} if name in trained else {}
+        rows.append(measure(name, evidence, told))
+        print(", ".join(f"{k} {v.value:.3f}" if isinstance(v, Estimate) else f"{k} {v}" for k, v in rows[-1].items()))
+        few = Evidence(open_images(HELD_OUT), {name: inverter}, limit=m.shown, seed=SEED)
+        shown.setdefault("original", few.originals[: m.shown])
+        shown[name] = few.reconstructed(name).pictures[: m.shown]
+    write(m, rows, shown)
+    print(m.out / "methods.csv")
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: main(tyro.cli(Methods, description=__doc__))))

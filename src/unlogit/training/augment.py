@@ -1,0 +1,27 @@
+"""Differentiable augmentation of what the discriminator sees, real and fake alike (DiffAugment, Zhao et al. 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TRANSLATION = 1 / 8
+"""Largest shift, as a share of the side (DiffAugment's value)."""
+
+
+def translated(images: Tensor, shifts: Tensor) -> Tensor:
+    """Each picture shifted on its own, by up to an eighth of its side either way, zeros moving in.
+
+    Args:
+        images: N x 3 x S x S.
+        shifts: N x 2, down and right, uniform in [0, 1): from the farthest one way to the farthest the other.
+    """
+    n, _, height, width = images.shape
+    reach = round(TRANSLATION * height)
+    down, right = (shifts * (2 * reach + 1)).long().T[:, :, None]
+    rows = (torch.arange(height, device=images.device) + down)[:, :, None]
+    columns = (torch.arange(width, device=images.device) + right)[:, None, :]
+    padded = F.pad(images, (reach,) * 4).permute(0, 2, 3, 1)
+    picture = torch.arange(n, device=images.device)[:, None, None]
+    return padded[picture, rows, columns].permute(0, 3, 1, 2)

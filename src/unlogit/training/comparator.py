@@ -1,0 +1,41 @@
+"""The comparator of Dosovitskiy and Brox: how far two pictures are apart for a frozen network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlogit.classifiers import Classifier
+
+
+class Comparator(nn.Module):
+    """Mean squared difference of one module's output, in units of its standard deviation over all of its values.
+
+    One constant for all values, so that strong channels keep their say, as in the plain sum of squares of the paper.
+    """
+
+    scale: Tensor
+
+    def __init__(self, classifier: Classifier, module: str) -> None:
+        super().__init__()
+        # Not a submodule: the frozen network's weights are not part of what is trained or saved.
+        self._classifier = [classifier]
+        self.module = module
+        self.register_buffer("scale", torch.ones((), device=classifier.mean.device))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        return self._classifier[0].features(pixels, [self.module])[self.module].float()
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Estimate the standard deviation around each value's mean on real pictures."""
+        found = torch.cat([self.features(pixels) for pixels in batches])
+        self.scale.copy_((found - found.mean(0)).square().mean().sqrt().clamp(min=1e-12))
+
+    def forward(self, pixels: Tensor, originals: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self.features(originals)
+        return F.mse_loss(self.features(pixels), wanted) / self.scale**2

@@ -1,0 +1,75 @@
+"""What one process's share of a run reads: pictures with their representation, and noise, by position alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlogit import distributed
+from unlogit.classifiers import open_classifier
+from unlogit.images import ImageSource, Loader, View
+from unlogit.representation import Representation, RepresentationCache
+from unlogit.training.config import TrainConfig
+
+CALIBRATION_PICTURES = 2_048
+NOISE_D, NOISE_G, TIME, SHIFT_REAL, SHIFT_FAKE_D, SHIFT_FAKE_G = range(6)
+"""Streams of chance at one position."""
+
+
+class Feed:
+    """The training pictures as a method sees them.
+
+    Args:
+        source: training pictures.
+        constants: "shift" and "scale" of the representation, from the checkpoint of a run that goes on; None estimates
+            them.
+    """
+
+    def __init__(
+        self, config: TrainConfig, source: ImageSource, device: torch.device, constants: Mapping[str, Tensor] | None
+    ) -> None:
+        self.config, self.device = config, device
+        classifier = open_classifier(config.classifier).to(device)
+        view = View(config.size, config.crop, config.flip)
+        rank, world = distributed.rank(), distributed.world_size()
+        self.loader = Loader(source, view, config.batch, seed=config.seed, rank=rank, world_size=world)
+        self._calibration = Loader(source, view, min(config.batch, 64), seed=config.seed)
+        if constants is None:
+            self.representation = Representation(classifier, config.tap).to(device)
+            self.representation.fit(self.first(CALIBRATION_PICTURES))
+        else:
+            found = Representation(classifier, config.tap, constants["shift"], constants["scale"])
+            self.representation = found.to(device)
+        self.cache = RepresentationCache(config.cache, self.representation, source, view)
+
+    def first(self, pictures: int) -> Iterator[Tensor]:
+        """About so many training pictures, the same for every process, to estimate constants on."""
+        size = self._calibration.batch_size
+        available = min(CALIBRATION_PICTURES, len(self.loader.source))
+        for position in range(0, available, size)[: max(1, pictures // size)]:
+            yield self._calibration.batch(position).images.to(self.device)
+
+    def pair(self, position: int) -> tuple[Tensor, Tensor]:
+        """Pictures and their standardised representation."""
+        batch = self.loader.batch(position)
+        raw = self.cache(batch).to(self.device)
+        return batch.images.to(self.device), self.representation.standardise(raw)
+
+    def noise(self, position: int, which: int, *shape: int) -> Tensor:
+        """N(0, 1): this process's rows, each of `shape`, of what belongs to the global batch at `position`."""
+        return self._rows(torch.randn(self.config.batch, *shape, generator=self._generator(position, which)))
+
+    def uniform(self, position: int, which: int, *shape: int) -> Tensor:
+        """The same, uniform in [0, 1)."""
+        return self._rows(torch.rand(self.config.batch, *shape, generator=self._generator(position, which)))
+
+    def _generator(self, position: int, which: int) -> torch.Generator:
+        # Mixed, since torch's generator on the CPU reads no more than 32 bits of a seed.
+        mixed = np.random.SeedSequence([self.config.seed, position, which]).generate_state(1)
+        return torch.Generator().manual_seed(int(mixed[0]))
+
+    def _rows(self, whole: Tensor) -> Tensor:
+        return whole.chunk(distributed.world_size())[distributed.rank()].to(self.device)

@@ -1,0 +1,158 @@
+"""What every method of training is: networks, their optimisers, one step, and the inverter that comes of them."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.swa_utils import AveragedModel
+
+from unlogit import distributed
+from unlogit.device import autocast
+from unlogit.errors import UnlogitError
+from unlogit.inverters import LearnedInverter
+from unlogit.training.config import TrainConfig
+from unlogit.training.feed import Feed
+
+EMA_RAMP = 0.1
+
+
+class Method(ABC):
+    """Everything that changes while a run goes on, and how.
+
+    A subclass makes its networks and optimisers in `setup`, in an order that stays the same, since they draw from one
+    stream of chance.
+
+    Attributes:
+        SOURCE: the paper, told on the model card.
+        images: training pictures seen.
+        network: the one that becomes the inverter.
+        average: its exponential moving average, which is evaluated and saved.
+    """
+
+    SOURCE: ClassVar[str]
+    network: nn.Module
+
+    def __init__(self, config: TrainConfig, feed: Feed, device: torch.device) -> None:
+        self.config, self.feed, self.device = config, feed, device
+        self.images = 0
+        torch.manual_seed(config.seed)
+        self.setup()
+        self.average = AveragedModel(self.network, multi_avg_fn=self._lerp)
+        self.rate = 1.0
+        self._rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in self._optimisers()]
+        if config.compile:
+            self.compile()
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Make `network`, and what else is trained."""
+
+    def begin(self) -> None:
+        """What is estimated once, where a run does not go on from a checkpoint."""
+        return
+
+    @abstractmethod
+    def parts(self) -> dict[str, Any]:
+        """What is kept in a checkpoint beside the average, by name: modules and optimisers."""
+
+    @abstractmethod
+    def step(self) -> dict[str, Tensor]:
+        """Learn from the next `step_pictures` pictures, and count them; figures to be logged."""
+
+    @abstractmethod
+    def inverter(self, facts: dict[str, Any]) -> LearnedInverter:
+        """What the average makes: an inverter to be evaluated and saved."""
+
+    # Shared
+
+    @property
+    def step_pictures(self) -> int:
+        """Pictures that a step consumes."""
+        return self.config.batch
+
+    @property
+    def precision(self) -> torch.autocast:
+        return autocast(self.device, self.config.precision)
+
+    def update(self, module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+        """One step of an optimiser, with gradients averaged over processes."""
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.apply(module, optimiser)
+
+    def apply(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        """One step of an optimiser by gradients that are there, averaged over processes."""
+        distributed.average_gradients(module)
+        optimiser.step()
+        if module is self.network:
+            self.average.update_parameters(module)
+
+    def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float]) -> Adam:
+        """Adam in one pass over memory, which gives the same within rounding."""
+        return Adam(parameters, learning_rate, betas, fused=True)
+
+    def at_rate(self, rate: float) -> None:
+        """Go on with the configuration's learning rates times `rate`."""
+        self.rate = rate
+        for optimiser, learning_rates in zip(self._optimisers(), self._rates, strict=True):
+            for group, learning_rate in zip(optimiser.param_groups, learning_rates, strict=True):
+                group["lr"] = rate * learning_rate
+
+    def finite(self) -> bool:
+        """Whether all weights are numbers."""
+        modules = [part for part in self.parts().values() if isinstance(part, nn.Module)]
+        return all(bool(p.isfinite().all()) for module in modules for p in module.parameters())
+
+    def compile(self) -> None:
+        """Compile what a step computes, under the same names."""
+        self.network.compile()
+
+    def _optimisers(self) -> list[torch.optim.Optimizer]:
+        return [part for part in self.parts().values() if isinstance(part, torch.optim.Optimizer)]
+
+    def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _count: Tensor | int) -> None:
+        """Exponential moving average by half-life in pictures, shorter at the beginning (Karras et al. 2024)."""
+        half_life = min(self.config.ema_half_life, EMA_RAMP * max(self.images, 1))
+        keep = 0.5 ** (self.step_pictures / half_life)
+        torch._foreach_lerp_(averages, current, 1 - keep)  # type: ignore[call-overload]
+
+    def _all(self) -> dict[str, Any]:
+        return self.parts() | {"average": self.average}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"images": self.images} | {name: part.state_dict() for name, part in self._all().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises `UnlogitError` where the networks have another shape."""
+        try:
+            for name, part in self._all().items():
+                if isinstance(part, torch.optim.Optimizer):
+                    # How it is computed is this code's choice, not the checkpoint's.
+                    for group, saved in zip(part.param_groups, state[name]["param_groups"], strict=False):
+                        saved["fused"], saved["foreach"] = group["fused"], group["foreach"]
+                part.load_state_dict(state[name])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise UnlogitError(
+                f"checkpoint does not fit this configuration ({str(error).splitlines()[-1].strip()}): "
+                "give the configuration that the run was started with, or another --out"
+            ) from error
+        self.images = state["images"]
+
+
+@contextlib.contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """No gradients for a module's parameters: the G step needs only those that pass through."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)

@@ -1,0 +1,237 @@
+"""The paper's method: a generator against a discriminator, one loss alone (Teterwak et al. 2021, section 3).
+
+Departs from it only by options, each told as an aid in every figure: a warm start, a layout term and the projected
+discriminator; and three ablations:
+
+- `reencoding_weight`: the squared error of the reconstruction's own representation, standardised, as a second loss: the
+  consistency that perceptual losses have (Dosovitskiy and Brox 2016a, equation 3), with the inverted classifier as the
+  comparator.
+- `adversarial` "relativistic": the loss of R3GAN (Huang, Gokaslan, Kuleshov and Tompkin, NeurIPS 2024, equation 2),
+  softplus of the difference between a fake and the real picture of the same representation.
+- `gradient_penalty`: R1 and R2 (Mescheder et al. 2018), both of which R3GAN needs, with that gamma.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlogit.inverters import GeneratorInverter
+from unlogit.networks import Discriminator, Generator, ProjectedDiscriminator, folded, standing_statistics
+from unlogit.networks.layers import still
+from unlogit.training import objective
+from unlogit.training.augment import translated
+from unlogit.training.feed import NOISE_D, NOISE_G, SHIFT_FAKE_D, SHIFT_FAKE_G, SHIFT_REAL
+from unlogit.training.methods._base import Method, frozen
+
+WARM_LEARNING_RATE = 1e-3
+MAPS_PICTURES = 256
+STANDING_PICTURES = 1_024
+
+
+class Learning(Method):
+    """Generator, discriminator, and an optimiser each; a third for the warm start."""
+
+    SOURCE: ClassVar[str] = "Teterwak et al., ICML 2021"
+
+    def setup(self) -> None:
+        config, size, dim = self.config, self.config.size, self.feed.representation.dim
+        place: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
+        self.generator = self.network = Generator(dim, config.generator).to(**place)
+        self.generator.recompute = config.micro_batch > 0
+        discriminator: Discriminator | ProjectedDiscriminator = (
+            ProjectedDiscriminator(dim, size, config.discriminator, config.seed)
+            if config.discriminator.kind == "projected"
+            else Discriminator(dim, size, config.discriminator)
+        )
+        self.discriminator = discriminator.to(**place)
+        self.optimiser_g = self.adam(self.generator.parameters(), config.learning_rate_g, config.betas)
+        trained = [p for p in self.discriminator.parameters() if p.requires_grad]
+        self.optimiser_d = self.adam(trained, config.learning_rate_d, config.betas)
+        self.optimiser_warm = self.adam(self.generator.parameters(), WARM_LEARNING_RATE, (0.9, 0.999))
+
+    def begin(self) -> None:
+        if isinstance(self.discriminator, ProjectedDiscriminator):
+            self.discriminator.calibrate(torch.cat(list(self.feed.first(MAPS_PICTURES))))
+
+    def parts(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "optimiser_g": self.optimiser_g,
+            "optimiser_d": self.optimiser_d,
+            "optimiser_warm": self.optimiser_warm,
+        }
+
+    @property
+    def step_pictures(self) -> int:
+        return self.config.batch * self.config.d_steps
+
+    @property
+    def relativistic(self) -> bool:
+        return self.config.adversarial == "relativistic"
+
+    def noise(self, position: int, which: int) -> Tensor:
+        return self.feed.noise(position, which, self.config.generator.noise)
+
+    def shifts(self, position: int, which: int) -> Tensor | None:
+        return self.feed.uniform(position, which, 2) if self.config.translation else None
+
+    def seen(self, images: Tensor, shifts: Tensor | None, part: slice) -> list[Tensor]:
+        """What the discriminator's trained part gets of some of the pictures, shifted where that is asked for."""
+        images = images[part] if shifts is None else translated(images[part], shifts[part])
+        return self.discriminator.frozen(images)
+
+    def parts_of(self, pictures: int) -> list[tuple[slice, float, AbstractContextManager[None]]]:
+        """The micro-batches: which pictures, their share, and the discriminator held still after the first.
+
+        Its spectral norms take their power iteration once, as in a pass of the whole batch.
+        """
+        size = self.config.micro_batch or pictures
+        cuts = [slice(i, min(i + size, pictures)) for i in range(0, pictures, size)]
+        return [
+            (
+                cut,
+                (cut.stop - cut.start) / pictures,
+                still(self.discriminator) if cut.start else contextlib.nullcontext(),
+            )
+            for cut in cuts
+        ]
+
+    def step(self) -> dict[str, Tensor]:
+        return self._warm_step() if self.images < self.config.warm_start else self._adversarial_step()
+
+    def _warm_step(self) -> dict[str, Tensor]:
+        """Fit the generator alone to the coarse layout."""
+        for group in self.optimiser_warm.param_groups:
+            group["lr"] = self.rate * WARM_LEARNING_RATE * (1 - 0.9 * self.images / self.config.warm_start)
+        images, representation = self.feed.pair(self.images)
+        with self.precision:
+            fake = self.generator(representation, self.noise(self.images, NOISE_G))
+        loss = objective.warm_start_loss(fake, images)
+        self.update(self.generator, self.optimiser_warm, loss)
+        self.images += self.config.batch
+        return {"loss_warm": loss.detach(), "layout": objective.layout_loss(fake, images).detach()}
+
+    def _adversarial_step(self) -> dict[str, Tensor]:
+        """`d_steps` discriminator steps and one generator step."""
+        config = self.config
+        for _ in range(config.d_steps):
+            position = self.images
+            images, representation = self.feed.pair(position)
+            noise = self.noise(position, NOISE_D)
+            with self.precision, torch.set_grad_enabled(config.shared_fakes):
+                fake = self.generator(representation, noise)
+            # Cut off from the generator, whose backward pass takes the whole batch at once.
+            leaf = fake.detach().requires_grad_(config.shared_fakes)
+            told, seen_fake = self._judge(images, leaf, representation, position)
+            self.images += config.batch
+        if not config.shared_fakes:
+            with self.precision:
+                fake = self.generator(representation, self.noise(position, NOISE_G))
+            leaf, seen_fake = fake.detach().requires_grad_(), []
+        told |= self._fool(images, leaf, seen_fake, representation, position)
+        self.optimiser_g.zero_grad(set_to_none=True)
+        fake.backward(leaf.grad)
+        self.apply(self.generator, self.optimiser_g)
+        return dict(told)
+
+    def _judge(
+        self, images: Tensor, fake: Tensor, representation: Tensor, position: int
+    ) -> tuple[_Sums, list[list[Tensor]]]:
+        """One step of the discriminator; figures, and what it saw of the fakes, with gradients if they are shared."""
+        config, told, kept = self.config, _Sums(), []
+        shifts_real, shifts_fake = self.shifts(position, SHIFT_REAL), self.shifts(position, SHIFT_FAKE_D)
+        judge = objective.relativistic_loss if self.relativistic else objective.discriminator_loss
+        self.optimiser_d.zero_grad(set_to_none=True)
+        for part, share, steady in self.parts_of(len(images)):
+            with self.precision, steady:
+                with torch.no_grad():
+                    seen_real = self.seen(images, shifts_real, part)
+                with torch.set_grad_enabled(config.shared_fakes):
+                    seen_fake = self.seen(fake, shifts_fake, part)
+                # One pass for real and fake: the discriminator has no batch statistics that could mix them.
+                both = [torch.cat([r, f.detach()]) for r, f in zip(seen_real, seen_fake, strict=True)]
+                scores = self.discriminator.judge(both, representation[part].repeat(2, 1))
+                real, fakes = zip(*(s.float().chunk(2) for s in scores), strict=True)
+                loss = judge(real, fakes)
+            (share * loss).backward()
+            told.add(share, loss_d=loss, score_real=_mean(real), score_fake=_mean(fakes))
+            kept.append(seen_fake)
+        if config.gradient_penalty:
+            for part, share, steady in self.parts_of(len(images)):
+                with steady:
+                    penalty = objective.gradient_penalty(
+                        self.discriminator, images[part], fake[part], representation[part]
+                    )
+                (share * config.gradient_penalty * penalty).backward()
+                told.add(share, penalty=penalty)
+        self.apply(self.discriminator, self.optimiser_d)
+        return told, kept if config.shared_fakes else []
+
+    def _fool(
+        self, images: Tensor, fake: Tensor, shared: list[list[Tensor]], representation: Tensor, position: int
+    ) -> _Sums:
+        """The generator's loss; its slope at the fakes is left in `fake.grad`, and figures are returned."""
+        config, told = self.config, _Sums()
+        shifts_real, shifts_fake = self.shifts(position, SHIFT_REAL), self.shifts(position, SHIFT_FAKE_G)
+        for at, (part, share, steady) in enumerate(self.parts_of(len(images))):
+            mine = representation[part]
+            with self.precision, steady, frozen(self.discriminator):
+                seen_fake = shared[at] if shared else self.seen(fake, shifts_fake, part)
+                scores = [s.float() for s in self.discriminator.judge(seen_fake, mine)]
+                if self.relativistic:
+                    with torch.no_grad(), still(self.discriminator):
+                        seen_real = self.seen(images, shifts_real, part)
+                        against = [s.float() for s in self.discriminator.judge(seen_real, mine)]
+                    loss = objective.relativistic_loss(scores, against)
+                else:
+                    loss = objective.generator_loss(scores)
+            layout = objective.layout_loss(fake[part], images[part])
+            told.add(share, loss_g=loss, layout=layout)
+            total = loss + config.layout_weight * layout if config.layout_weight else loss
+            if config.reencoding_weight:
+                reencoded = self.feed.representation.standardise(self.feed.representation.encode(fake[part]))
+                reencoding = F.mse_loss(reencoded, mine)
+                told.add(share, reencoding=reencoding)
+                total = total + config.reencoding_weight * reencoding
+            (share * total).backward()
+        return told
+
+    def compile(self) -> None:
+        for network in (self.generator, self.discriminator):
+            for block in network.blocks if hasattr(network, "blocks") else network.heads:
+                block.compile()
+
+    def inverter(self, facts: dict[str, Any]) -> GeneratorInverter:
+        config = self.config
+        average: nn.Module = self.average.module
+        assert isinstance(average, Generator)
+        generator = folded(average)
+        batches = range(max(1, STANDING_PICTURES // config.batch))
+        positions = [i * config.batch for i in batches]
+        standing_statistics(generator, ((self.feed.pair(p)[1], self.noise(p, NOISE_G)) for p in positions))
+        facts |= {
+            "warm_start_pictures": config.warm_start,
+            "layout_weight": config.layout_weight,
+            "discriminator": config.discriminator.kind,
+        }
+        return GeneratorInverter(self.feed.representation, generator, facts, config.out.name)
+
+
+class _Sums(dict[str, Tensor]):
+    """Means over a batch, from those over its parts."""
+
+    def add(self, share: float, **values: Tensor) -> None:
+        for name, value in values.items():
+            self[name] = self.get(name, 0) + share * value.detach()
+
+
+def _mean(heads: Sequence[Tensor]) -> Tensor:
+    return torch.stack([h.detach().mean() for h in heads]).mean()

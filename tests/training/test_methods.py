@@ -1,0 +1,230 @@
+"""Every method of training: it learns, resumes, and leaves an inverter; its losses against independent statements."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from unlogit import registry
+from unlogit.checkpoint import Checkpoints
+from unlogit.classifiers import open_classifier
+from unlogit.errors import UnlogitError
+from unlogit.images import Loader, View, open_images
+from unlogit.inverters import DecoderInverter, FlowInverter, GeneratorInverter, LearnedInverter, open_inverter
+from unlogit.networks import DecoderConfig, JointDiscriminator, VelocityConfig
+from unlogit.networks.velocity import Velocity
+from unlogit.training import TrainConfig
+from unlogit.training.comparator import Comparator
+from unlogit.training.loop import train
+from unlogit.training.methods.dosovitskiy2016a import Balance
+from unlogit.training.methods.flow import interpolate
+from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig, FlowConfig
+
+Tiny = Callable[..., TrainConfig]
+
+SHAPES: dict[str, Any] = {"decoder": DecoderConfig(4, 32), "velocity": VelocityConfig(8, 16)}
+MADE = {
+    "paper": GeneratorInverter,
+    "dosovitskiy2016a": DecoderInverter,
+    "dosovitskiy2016b": DecoderInverter,
+    "flow": FlowInverter,
+}
+ABLATIONS: dict[str, dict[str, object]] = {
+    "relativistic": {"adversarial": "relativistic", "gradient_penalty": 1.0},
+    "reencoding": {"reencoding_weight": 1.0},
+}
+
+
+@pytest.fixture(autouse=True)
+def few_standing_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the paper's generator accumulates its statistics on at every validation."""
+    monkeypatch.setattr("unlogit.training.methods.paper.STANDING_PICTURES", 16)
+
+
+def lines(config: TrainConfig) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_every_registered_one_is_tested() -> None:
+    assert sorted(MADE) == registry.names("unlogit.training.methods")
+
+
+@pytest.mark.parametrize("method", [m for m in MADE if m != "paper"])
+def test_it_learns_and_leaves_an_inverter(tiny: Tiny, method: str) -> None:
+    config = tiny(
+        method=method,
+        pictures=240,
+        log_every=24,
+        validate_every=240,
+        checkpoint_every=240,
+        validation_pictures=8,
+        **SHAPES,
+    )
+    config = replace(config, dosovitskiy2016a=AdversarialComparisonConfig(module="stages.1", learning_rate=1e-3))
+    figures = train(config)
+    losses = [line["loss"] for line in lines(config) if "loss" in line]
+    assert losses[-1] < 0.9 * losses[0]
+    inverter = open_inverter(str(config.out / "inverter"))
+    assert type(inverter) is MADE[method] and isinstance(inverter, LearnedInverter)
+    assert inverter.aids == (f"method {method}",)
+    assert ("diversity" in figures) == (inverter.sample_noise(1) is not None)
+    assert "2016" in str(inverter.facts["source"]) or "2023" in str(inverter.facts["source"])
+
+
+@pytest.mark.parametrize("method", [m for m in MADE if m != "paper"])
+def test_resuming_equals_not_stopping_bit_for_bit(tiny: Tiny, tmp_path: Path, method: str) -> None:
+    changes = {
+        "method": method,
+        "validate_every": 1_000,
+        "validation_pictures": 4,
+        "flow": FlowConfig(steps=1),
+        **SHAPES,
+    }
+    whole, parts = tiny(out=tmp_path / "whole", **changes), tiny(out=tmp_path / "parts", **changes)
+    train(whole)
+    for pictures in (16, 48):
+        train(replace(parts, pictures=pictures))
+    states = [Checkpoints(config.out / "checkpoints").load() for config in (whole, parts)]
+    first, second = (flat(state) for state in states)
+    assert first.keys() == second.keys() and len(first) > 20
+    for path, value in first.items():
+        assert torch.equal(second[path], value), path
+
+
+def flat(value: object, path: str = "") -> dict[str, Tensor]:
+    if isinstance(value, Tensor):
+        return {path: value}
+    items = value.items() if isinstance(value, dict) else ()
+    return {k: v for key, part in items for k, v in flat(part, f"{path}/{key}").items()}
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_ablations_of_the_paper_train_and_are_told(tiny: Tiny, ablation: str) -> None:
+    config = tiny(pictures=32, log_every=16, validate_every=1_000, validation_pictures=4, **ABLATIONS[ablation])
+    train(config)
+    told = {"relativistic": ("relativistic loss", "gradient penalty"), "reencoding": ("re-encoding term",)}
+    assert config.aids == told[ablation]
+    extra = {"relativistic": "penalty", "reencoding": "reencoding"}[ablation]
+    assert all(line[extra] > 0 for line in lines(config) if "loss_d" in line)
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(tiny: Tiny) -> None:
+    config = tiny(pictures=16, validate_every=1_000, validation_pictures=4)
+    train(config)
+    path = config.out / "config.json"
+    written = json.loads(path.read_text())
+    for name in ("method", "decoder", "flow", "reencoding_weight"):
+        del written[name]
+    del written["discriminator"]["widths"]
+    path.write_text(json.dumps(written))
+    train(replace(config, pictures=32))
+    with pytest.raises(UnlogitError, match="method: paper there, flow given"):
+        train(replace(config, method="flow"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "flows"}, "unknown method 'flows': must be one of .* Did you mean 'flow'"),
+        ({"reencoding_weight": 1.0, "tap": "label"}, "a predicted class has no gradient"),
+        ({"gradient_penalty": -1.0}, "gradient_penalty -1.0: must not be negative"),
+    ],
+)
+def test_settings_out_of_range_are_told(tiny: Tiny, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UnlogitError, match=message):
+        tiny(**changes)
+
+
+def test_weights_and_steps_out_of_range_are_told() -> None:
+    with pytest.raises(UnlogitError, match="pixel weight -1: must not be negative"):
+        ComparisonConfig(pixel=-1)
+    with pytest.raises(UnlogitError, match="flow steps 0: must be at least 1"):
+        FlowConfig(steps=0)
+
+
+def test_the_paper_s_pixel_weight_is_their_sum_restated() -> None:
+    """A Caffe Euclidean loss, in their range, weighted by 2e-6 against 100, and ours of the same pictures."""
+    generator = np.random.default_rng(0)
+    a, b = generator.random((2, 3, 227, 227))
+    caffe = 0.5 * ((255 * a - 255 * b) ** 2).sum()
+    ours = AdversarialComparisonConfig().pixel * ((a - b) ** 2).mean()
+    assert ours == pytest.approx(2e-6 * caffe / 100, rel=0.01)
+
+
+@pytest.mark.parametrize("module", ["logits", "penultimate", "stages.1"])
+def test_the_comparator_is_a_mean_square_in_standard_deviations(tiny_classifier_spec: str, module: str) -> None:
+    classifier = open_classifier(tiny_classifier_spec)
+    comparator = Comparator(classifier, module)
+    source = open_images("scenes:count=64")
+    images = torch.cat([batch.images for batch in Loader(source, View(32), 64, seed=0).once()])
+    comparator.calibrate(images.split(16))
+    found = classifier.features(images, [module])[module].double().flatten(1).numpy()
+    deviation = np.sqrt(((found - found.mean(0)) ** 2).mean())
+    wanted = ((found[:32] - found[32:]) ** 2).mean() / deviation**2
+    assert float(comparator(images[:32], images[32:])) == pytest.approx(wanted, rel=1e-3)
+    assert float(comparator(images[:32], images[:32])) == pytest.approx(0, abs=1e-6)
+    moved = images[:2].clone().requires_grad_()
+    comparator(moved, images[2:4]).backward()
+    assert moved.grad is not None and moved.grad.abs().sum() > 0
+
+
+def test_the_balance_pauses_who_is_far_ahead() -> None:
+    balance = Balance()
+
+    def after(loss_d: float, loss_g: float) -> tuple[bool, bool]:
+        balance.weigh(torch.tensor(loss_d), torch.tensor(loss_g))
+        return bool(balance.discriminator), bool(balance.generator)
+
+    assert after(1.0, 1.0) == (True, True)
+    assert after(0.09, 1.0) == (False, True)  # Far ahead: it pauses,
+    assert after(0.4, 1.0) == (False, True)  # and stays so
+    assert after(0.6, 1.0) == (True, True)  # until it is told half as well as before.
+    assert after(11.0, 1.0) == (True, False)
+    again = Balance()
+    again.load_state_dict(balance.state_dict())
+    assert not again.generator
+
+
+def test_the_discriminator_sees_the_representation() -> None:
+    torch.manual_seed(0)
+    judge = JointDiscriminator(10, 32, DecoderConfig(4, 32))
+    pictures = torch.rand(2, 3, 32, 32)
+    scores = [judge(pictures, torch.randn(2, 10)) for _ in range(2)]
+    assert scores[0].shape == (2,) and not torch.allclose(*scores)
+    assert not torch.allclose(judge(pictures, torch.ones(2, 10)), judge(1 - pictures, torch.ones(2, 10)))
+
+
+def test_paths_are_straight() -> None:
+    noise, pictures = torch.randn(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    start, velocity = interpolate(noise, pictures, torch.zeros(2))
+    torch.testing.assert_close(start, noise)
+    torch.testing.assert_close(interpolate(noise, pictures, torch.ones(2))[0], pictures)
+    time = torch.tensor([0.25, 0.75])
+    here, _ = interpolate(noise, pictures, time)
+    torch.testing.assert_close(here, noise + time.view(2, 1, 1, 1) * velocity)
+
+
+def test_the_flow_is_integrated(tiny_classifier_spec: str) -> None:
+    """A velocity that is known: dx/dt = -x leads to exp(-1) of the noise, with Heun's error at each step."""
+    from unlogit.representation import Representation
+
+    class Shrinking(Velocity):
+        def forward(self, x: Tensor, time: Tensor, representation: Tensor) -> Tensor:
+            return -x
+
+    representation = Representation(open_classifier(tiny_classifier_spec))
+    network = Shrinking(representation.dim, 32, SHAPES["velocity"])
+    inverter = FlowInverter(representation, network, {"aids": []}, steps=4)
+    noise = 0.5 * torch.rand(2, 3, 32, 32)
+    made = inverter.invert(torch.zeros(2, representation.dim), noise)
+    heun = (1 - 0.25 + 0.25**2 / 2) ** 4
+    torch.testing.assert_close(made, (1 + heun * noise) / 2)
+    assert heun == pytest.approx(np.exp(-1), rel=0.02)
