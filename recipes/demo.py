@@ -25,7 +25,7 @@ import torch
 import tyro
 
 from unlogit import photos
-from unlogit.analyses import Evidence
+from unlogit.analyses import Evidence, ruler
 from unlogit.classifiers import FitConfig, fit
 from unlogit.cli import guarded
 from unlogit.images import View, open_images
@@ -145,7 +145,8 @@ def report(demo: Demo) -> None:
     nearest = NearestNeighbour(robust, open_images(IMAGES), View(view.generator.size), cache=view.cache)
     inverters["nearest, robust"] = nearest
     runs: dict[str, Path] = {kind: demo.out / kind / "logits" for kind in KINDS}
-    evidences = {"Scenes": Evidence(open_images(HELD_OUT), inverters, limit=demo.held_out, runs=runs)}
+    scenes = Evidence(open_images(HELD_OUT), inverters, limit=demo.held_out, runs=runs, features=ruler(inverters))
+    evidences = {"Scenes": scenes}
     if "efficientnet_lite0" in known():
         real = {"efficientnet_lite0": open_inverter("efficientnet_lite0")}
         evidences["Photos"] = Evidence(open_images(f"folder:{photos.paths()[0].parent}"), real)

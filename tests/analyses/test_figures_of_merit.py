@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import Tensor
 
-from unlogit.analyses import Evidence, Finding, Number, Table, quality, reconstruct, training
+from unlogit.analyses import Evidence, Finding, Number, Result, Table, quality, reconstruct, training
 from unlogit.analyses._style import enlarge, shorten
+from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
-from unlogit.intervals import Estimate
 from unlogit.inverters import Inverter
+from unlogit.metrics import perceptual
+
+FEW = quality.Config(metrics=(), draws=2)
 
 
 class Perfect(Inverter):
@@ -35,8 +40,12 @@ def evidence(tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter]) -> E
     return Evidence(tiny_scenes, {"perfect": Perfect(tiny_inverters["standard"], originals), **tiny_inverters})
 
 
-def test_a_perfect_inverter_gets_perfect_figures_and_the_lead(evidence: Evidence) -> None:
-    results = list(quality.run(quality.Config(), evidence))
+@pytest.fixture(scope="module")
+def results(evidence: Evidence) -> list[Result]:
+    return list(quality.run(FEW, evidence))
+
+
+def test_a_perfect_inverter_gets_perfect_figures_and_the_lead(results: list[Result]) -> None:
     values = {r.name: r.estimate for r in results if isinstance(r, Number) and r.inverter == "perfect"}
     assert {name: e.value for name, e in values.items()} == pytest.approx(
         {
@@ -47,6 +56,9 @@ def test_a_perfect_inverter_gets_perfect_figures_and_the_lead(evidence: Evidence
             "pixel_error": 0,
             "layout_cosine": 1,
             "layout_top5": 1,
+            "ssim": 1,
+            "ssim_flip": 1,
+            "pixel_error_flip": 0,
         },
         abs=1e-4,
     )
@@ -63,28 +75,54 @@ def test_a_perfect_inverter_gets_perfect_figures_and_the_lead(evidence: Evidence
     assert [row[0] for row in table.rows] == ["standard", "label only", "robust", "nearest"]
 
 
-def test_features_add_fid_and_kid(evidence: Evidence, tiny_classifier_spec: str) -> None:
-    config = quality.Config(features=tiny_classifier_spec, kid_subsets=10)
-    found = {(r.name, r.inverter): r.estimate for r in quality.run(config, evidence) if isinstance(r, Number)}
+def test_features_add_distances_between_sets(evidence: Evidence, tiny_classifier_spec: str) -> None:
+    inverters = {name: evidence.inverters[name] for name in ("perfect", "standard", "nearest")}
+    seen = Evidence(evidence.source, inverters, features=open_classifier(tiny_classifier_spec))
+    results = list(quality.run(dataclasses.replace(FEW, kid_subsets=10), seen))
+    found = {(r.name, r.inverter): r.estimate for r in results if isinstance(r, Number)}
     assert found["fid", "perfect"].value == pytest.approx(0, abs=1e-3)
     assert found["fid", "standard"].low > found["fid", "nearest"].value
     assert found["kid", "standard"].low > found["kid", "perfect"].high
+    assert found["precision", "perfect"].value == found["recall", "perfect"].value == 1
+    assert found["recall", "standard"].high < found["recall", "nearest"].low
+
+
+def test_metrics_that_cannot_be_had_are_told_and_others_kept(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: "nowhere")
+    perceptual.lpips.cache_clear()
+    config = dataclasses.replace(FEW, metrics=("psnr", "lpips_alex"), metric_pictures=20)
+    few = Evidence(evidence.source, {"perfect": evidence.inverters["perfect"]})
+    table = next(r for r in quality.run(config, few) if isinstance(r, Table) and r.name == "perceptual")
+    assert [c.title for c in table.columns] == ["inverter", "PSNR"]
+    assert "Left out: LPIPS (alex) needs" in table.caption
+    with pytest.raises(UnlogitError, match="unknown metric 'pnsr'"):
+        list(quality.run(dataclasses.replace(FEW, metrics=("pnsr",)), few))
+
+
+def test_the_benefit_of_the_doubt_never_hurts(results: list[Result]) -> None:
+    found = {(r.name, r.inverter): r.estimate for r in results if isinstance(r, Number)}
+    assert found["pixel_error_flip", "standard"].value < found["pixel_error", "standard"].value
+    assert found["pixel_error_best", "standard"].value < found["pixel_error", "standard"].value
+    assert found["ssim_best", "standard"].value > found["ssim", "standard"].value
+    assert ("ssim_best", "nearest") not in found
+
+
+def test_every_pair_is_tested(results: list[Result]) -> None:
+    table = next(r for r in results if isinstance(r, Table) and r.name == "tests")
+    assert len(table.rows) == 10
+    p = {row[0]: dict(zip([c.title for c in table.columns], row, strict=True)) for row in table.rows}
+    assert p["perfect – standard"]["pixel error"] == "< 0.001" or float(p["perfect – standard"]["pixel error"]) < 0.02
+    with pytest.raises(UnlogitError, match="at least 2"):
+        quality.Config(draws=1)
 
 
 def test_without_enough_pictures_a_cell_is_empty(tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter]) -> None:
     few = Evidence(tiny_scenes, tiny_inverters, limit=10)
-    table = next(r for r in quality.run(quality.Config(), few) if isinstance(r, Table))
+    table = next(r for r in quality.run(FEW, few) if isinstance(r, Table))
     column = [c.title for c in table.columns].index("layout top 5")
     assert {row[column] for row in table.rows} == {None}
-
-
-def test_the_verdict_names_each_side() -> None:
-    merits = [m for m in quality.MERITS if m.name in ("agreement", "pixel_error", "layout_cosine")]
-    differences = [Estimate(0.2, 0.1, 0.3, 9), Estimate(0.2, 0.1, 0.3, 9), Estimate(0.0, -0.1, 0.1, 9)]
-    verdict = quality._verdict(merits, differences)
-    assert verdict == "better in same class, worse in pixel error, not told apart in layout cosine"
-    assert quality.listed(["a", "b", "c"]) == "a, b and c"
-    assert quality.listed(["a"]) == "a"
 
 
 def test_the_grid_shows_the_pictures_at_whole_multiples(evidence: Evidence) -> None:

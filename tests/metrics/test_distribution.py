@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import linalg
 
-from unlogit.metrics.distribution import fid, fid_interval, kid
+from unlogit.metrics.distribution import fid, fid_interval, kid, precision_recall
 
 
 def features(n: int, dim: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> torch.Tensor:
@@ -65,3 +65,32 @@ def test_kid_is_unbiased_where_the_sets_are_alike_and_positive_where_not() -> No
     estimate = apart.estimate(2000)
     assert estimate.low <= estimate.value <= estimate.high
     assert estimate.n == 2000
+
+
+def test_kid_and_precision_and_recall_agree_with_torch_fidelity() -> None:
+    metric_kid = pytest.importorskip("torch_fidelity.metric_kid")
+    metric_prc = pytest.importorskip("torch_fidelity.metric_prc")
+    real, made = features(120, 6, 0), features(90, 6, 1, shift=0.5, scale=0.8)
+    # One subset of everything: its order does not matter.
+    theirs = metric_kid.kid_features_to_metric(real[:90], made, kid_subsets=1, kid_subset_size=90, verbose=False)
+    ours = kid(real[:90], made, subsets=1, subset_size=90)
+    assert ours.mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
+    precision, recall = metric_prc.calculate_precision_recall_full(made, real, neighborhood=3)
+    found = precision_recall(real, made, 3)
+    assert found.precision.value == pytest.approx(precision, abs=1e-6)
+    assert found.recall.value == pytest.approx(recall, abs=1e-6)
+    assert 0 < precision < 1
+    assert 0 < recall < 1
+
+
+def test_precision_falls_with_strange_pictures_and_recall_with_missing_ones() -> None:
+    real = features(400, 4, 0)
+    narrow = precision_recall(real, features(400, 4, 1, scale=0.3))
+    assert narrow.precision.value > 0.9
+    assert narrow.recall.value < 0.5
+    wide = precision_recall(real, features(400, 4, 1, scale=3.0))
+    assert wide.precision.value < 0.5
+    assert wide.recall.value > 0.9
+    same = precision_recall(real, features(400, 4, 2))
+    assert same.precision.low > 0.8
+    assert same.recall.n == 400

@@ -1,10 +1,12 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from unlogit import cli
+from unlogit.analyses import Result, spread
 from unlogit.classifiers import open_classifier
 from unlogit.classifiers.small import SmallConfig, SmallResNet, save_small
 from unlogit.inverters import GeneratorInverter
@@ -28,23 +30,31 @@ def inverter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def told(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    """What `unlogit report` says when it must fail with one line."""
-    assert cli.main(["report", *map(str, args)]) == 2
+    """What `unlogit analyse` says when it must fail with one line."""
+    assert cli.main(["analyse", *map(str, args)]) == 2
     said = capsys.readouterr().err
     assert said.startswith("unlogit: error: ")
     assert said.count("\n") == 1
     return said
 
 
-def test_report_is_written_and_its_numbers_are_printed(
+def arguments(inverter: Path, out: Path, *more: object) -> list[str]:
+    """A small battery of two inverters."""
+    given = ["analyse", inverter, f"twin={inverter}", "--images", "scenes:test", "--out", out, "--features", "pixels"]
+    return [str(a) for a in (*given, "--pictures", 24, "--noise-path.steps", 2, *more)]
+
+
+def test_what_is_named_is_written_and_its_numbers_are_printed(
     inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    args = ["report", inverter, f"twin={inverter}", "--images", "scenes:test", "--pictures", 24, "--out", out]
-    assert cli.main([str(a) for a in args]) == 0
+    args = arguments(inverter, out, "--only", "training", "noise_path", "quality")
+    assert cli.main(args) == 0
     said = capsys.readouterr().out
     assert said.splitlines()[-1] == str(out / "report.html")
+    assert "nothing to say of scenes:test: training" in said
     numbers = json.loads((out / "metrics.json").read_text())
+    assert {n["analysis"] for n in numbers} == {"quality", "noise-path"}
     assert {n["inverter"] for n in numbers} == {"random", "twin"}
     assert {n["images"] for n in numbers} == {"scenes:test"}
     by_name = {(n["name"], n["inverter"]): n for n in numbers}
@@ -52,7 +62,46 @@ def test_report_is_written_and_its_numbers_are_printed(
     assert by_name["agreement", "random"]["value"] == by_name["agreement", "twin"]["value"]
     page = (out / "report.html").read_text()
     assert "twin" in said and "twin" in page
-    assert "unlogit report" in page, "a page without the command that makes it again"
+    assert "unlogit analyse" in page, "a page without the command that makes it again"
+    assert sorted(p.name for p in (out / "results" / "scenes-test-noise-path").iterdir()) == [
+        *("paths.csv", "pictures.png", "pictures.svg", "results.json", "steps.png", "steps.svg")
+    ]
+
+
+def test_what_was_found_is_not_asked_again(
+    inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def interrupt(_config: object, _evidence: object) -> Iterator[Result]:
+        raise KeyboardInterrupt
+
+    def run(*more: object) -> dict[str, int]:
+        """When the results of each analysis were written."""
+        args = arguments(inverter, out, "--only", "reconstruct", "spread", *more)
+        assert cli.main(args) == (130 if broken else 0)
+        return {p.parent.name: p.stat().st_mtime_ns for p in out.glob("results/*/results.json")}
+
+    broken = True
+    with monkeypatch.context() as patch:
+        patch.setattr(spread, "run", interrupt)
+        before = run()
+    assert list(before) == ["scenes-test-reconstruct"], "an interrupted analysis has left results"
+    assert not (out / "report.html").exists()
+    broken = False
+    whole = run()
+    assert whole["scenes-test-reconstruct"] == before["scenes-test-reconstruct"]
+    page = (out / "report.html").read_text()
+    assert run() == whole
+    assert len((out / "report.html").read_text()) == len(page)
+    other = run("--spread.classes", 3)
+    assert other["scenes-test-reconstruct"] == whole["scenes-test-reconstruct"]
+    assert other["scenes-test-spread"] != whole["scenes-test-spread"]
+    (out / "results" / "scenes-test-reconstruct" / "grid.png").unlink()
+    assert run("--spread.classes", 3)["scenes-test-reconstruct"] != whole["scenes-test-reconstruct"]
+    again = run("--spread.classes", 3, "--seed", 1)
+    assert not set(again.values()) & set(other.values())
+    capsys.readouterr()
 
 
 def test_mistakes_write_nothing(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,5 +111,7 @@ def test_mistakes_write_nothing(inverter: Path, tmp_path: Path, capsys: pytest.C
     assert "two inverters are called 'random'" in told(capsys, inverter, inverter, *common)
     assert "inverter 'nowhere'" in told(capsys, "a=nowhere", *common)
     assert "pictures 0: must be at least" in told(capsys, inverter, *common, "--pictures", 0)
+    assert "unknown analysis 'nois'" in told(capsys, inverter, *common, "--only", "nois")
+    assert "unknown packaged classifier 'x'" in told(capsys, inverter, *common, "--features", "packaged:x")
     assert "no source prefix" in told(capsys, inverter, "--images", "scenes", "--out", out)
     assert not out.exists()

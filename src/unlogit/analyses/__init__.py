@@ -1,7 +1,7 @@
 """Questions to inverters: one file each, with a frozen `Config` and `run(config, evidence)`."""
 
 from unlogit.analyses._base import Analysis, Cell, Column, Figure, Finding, Number, Result, Table, get, names
-from unlogit.analyses._evidence import Encoded, Evidence, Pictures, Reconstructed
+from unlogit.analyses._evidence import Encoded, Evidence, Pictures, Reconstructed, ruler
 
 __all__ = [
     "Analysis",
@@ -18,4 +18,5 @@ __all__ = [
     "Table",
     "get",
     "names",
+    "ruler",
 ]

@@ -62,13 +62,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Number:
-    """One figure of merit of one inverter."""
+    """One figure of merit of one inverter.
+
+    Attributes:
+        at: where on a curve it stands, if it does: such numbers are written to files, and not to the terminal.
+    """
 
     name: str
     inverter: str
     estimate: Estimate
     unit: str
     better: Better
+    at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,10 +105,12 @@ class Analysis(Protocol):
 
 
 def names() -> list[str]:
-    """The registered analyses, in the order of a report."""
-    return sorted(registry.names("unlogit.analyses"), key=lambda name: get(name).PLACE)
+    """The registered analyses with hyphens, as users write them, in the order of a report."""
+    return sorted(
+        (name.replace("_", "-") for name in registry.names("unlogit.analyses")), key=lambda name: get(name).PLACE
+    )
 
 
 def get(name: str) -> Analysis:
-    """The analysis of that name; raises `UnlogitError` that lists the known ones."""
-    return cast(Analysis, registry.module("unlogit.analyses", name, "analysis"))
+    """The analysis of that name, hyphens or underscores; raises `UnlogitError` that lists the known ones."""
+    return cast(Analysis, registry.module("unlogit.analyses", name.replace("-", "_"), "analysis"))

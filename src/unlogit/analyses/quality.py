@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Reconstructed, Result, Table
-from unlogit.analyses._base import Better
-from unlogit.analyses._evidence import CHUNK, Pictures
+from unlogit import metrics
+from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._fidelity import LOGITS, PIXELS, Merit, fidelity, over, verdict
 from unlogit.analyses._style import INK, colour, panels, style
-from unlogit.classifiers import Classifier, open_classifier
-from unlogit.intervals import Estimate, bootstrap, paired_bootstrap, wilson
-from unlogit.metrics.distribution import fid_interval, kid
+from unlogit.errors import UnlogitError
+from unlogit.intervals import Estimate, holm, paired_bootstrap, sign_flip_test
+from unlogit.metrics.distribution import fid_interval, kid, precision_recall
 from unlogit.metrics.diversity import diversity
-from unlogit.metrics.pixel import layout, layout_cosine, layout_top, pixel_error
-from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
+from unlogit.metrics.pixel import layout, layout_top
 
 TITLE = "Quality"
 PLACE = 20
@@ -28,126 +29,101 @@ AMONG = 48
 """Originals that the own one is told from by its layout."""
 GROUPS = 10
 """Of pictures left out in turn for FID's interval."""
+NEIGHBOURS = 3
+"""How far a picture's ball reaches for precision and recall, as in their paper."""
 
 
 @dataclass(frozen=True)
 class Config:
     """How much is measured."""
 
+    metrics: tuple[str, ...] = ("psnr", "st_lpips_alex", "lpips_alex", "lpips_vgg", "lpips_squeeze", "dists")
+    """Further distances to the original, by name; those whose weights are not on this machine are left out and said."""
+    metric_pictures: int = 128
+    """How many pictures those are measured on."""
     draws: int = 4
-    """Noises a picture for diversity."""
-    diversity_pictures: int = 256
-    features: str | None = None
-    """Classifier in whose penultimate layer FID and KID are taken, as source:name; one that training did not use,
-    such as packaged:efficientnet_lite2."""
+    """Noises a picture, for diversity and for the best of them."""
+    draw_pictures: int = 256
+    lenient: tuple[str, ...] = ("pixel_error", "ssim")
+    """What is also measured the other way round and at the best of the noises."""
     kid_subsets: int = 100
     kid_subset_size: int = 1_000
     """At most half of the pictures."""
 
-
-@dataclass(frozen=True)
-class Merit:
-    """One figure of merit."""
-
-    name: str
-    title: str
-    better: Better
-    explanation: str
-    proportion: bool = False
-    unit: str = ""
+    def __post_init__(self) -> None:
+        if self.draws < 2:
+            raise UnlogitError(f"draws {self.draws}: must be at least 2, for diversity")
+        if unknown := set(self.metrics + self.lenient) & {m.name for m in LOGITS}:
+            raise UnlogitError(f"metrics {', '.join(unknown)}: measured anyway, on all pictures")
 
 
-MERITS = (
+TOP = Merit(
+    "layout_top5",
+    "layout top 5",
+    "higher",
+    f"how often the own original is among the 5 of {AMONG} whose coarse colours are nearest; by chance {5 / AMONG:.2f}",
+    proportion=True,
+    unit="share",
+)
+DIVERSITY = Merit(
+    "diversity",
+    "diversity",
+    None,
+    "root mean squared pixel distance between reconstructions of one picture from different noise: what the generator "
+    "adds by itself",
+)
+MERITS = (*LOGITS, *PIXELS, TOP, DIVERSITY)
+SETS = (
     Merit(
-        "agreement",
-        "same class",
-        "higher",
-        "how often the classifier predicts for the reconstruction the class that it predicts for the original",
-        proportion=True,
-        unit="share",
-    ),
-    Merit(
-        "agreement_top5",
-        "class in top 5",
-        "higher",
-        "how often the original's predicted class is among the five likeliest of the reconstruction",
-        proportion=True,
-        unit="share",
-    ),
-    Merit(
-        "logit_cosine",
-        "logit cosine",
-        "higher",
-        "cosine between the logits of original and reconstruction, both less the originals' mean: 1 for the same "
-        "direction, 0 for two strangers",
-    ),
-    Merit(
-        "logit_error",
-        "re-encoding error",
+        "fid",
+        "FID",
         "lower",
-        "mean squared difference of the two logit vectors in units of each logit's variance over originals: 0 for "
-        "equal ones, 2 for two strangers",
+        "Fréchet distance between the features of all originals and all reconstructions: do they look like pictures, "
+        "be they the right ones or not; too high at few pictures, so compare only values of this table",
     ),
+    Merit("kid", "KID", "lower", "the same question by a kernel distance, which few pictures do not bias"),
     Merit(
-        "pixel_error",
-        "pixel error",
-        "lower",
-        "mean squared difference of pixels in [0, 1]",
-    ),
-    Merit(
-        "layout_cosine",
-        "layout cosine",
+        "precision",
+        "precision",
         "higher",
-        "cosine between the coarse colours (4 x 4 areas, blind to left and right) of original and reconstruction, less "
-        "the originals' mean",
-    ),
-    Merit(
-        "layout_top5",
-        "layout top 5",
-        "higher",
-        f"how often the own original is among the 5 of {AMONG} whose coarse colours are nearest; by chance "
-        f"{5 / AMONG:.2f}",
-        proportion=True,
+        f"how many reconstructions lie among originals, nearer to one than its {NEIGHBOURS}rd neighbour: look real",
         unit="share",
     ),
     Merit(
-        "diversity",
-        "diversity",
-        None,
-        "root mean squared pixel distance between reconstructions of one picture from different noise: what the "
-        "generator adds by itself",
+        "recall",
+        "recall",
+        "higher",
+        "how many originals lie among reconstructions in the same sense: nothing left out",
+        unit="share",
     ),
 )
-FID = Merit(
-    "fid",
-    "FID",
-    "lower",
-    "Fréchet distance between the features of all originals and all reconstructions: do they look like pictures, be "
-    "they the right ones or not; too high at few pictures, so compare only columns of this table",
-)
-KID = Merit("kid", "KID", "lower", "the same question by a kernel distance, which few pictures do not bias")
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields the table with its numbers, the same as a figure, and paired differences to the first inverter."""
+    """Yields tables with their numbers, the same as a figure, and paired differences between inverters."""
     values = {name: per_picture(config, evidence, name) for name in evidence.inverters}
-    merits = list(MERITS)
-    estimates = {name: _estimates(each, evidence.seed) for name, each in values.items()}
-    if config.features is not None:
-        merits += [FID, KID]
-        for name, found in _distances(config, evidence).items():
-            estimates[name] |= found
-    columns = tuple(Column(m.title, m.better, m.explanation) for m in merits)
-    rows = tuple((name, *(found.get(m.name) for m in merits)) for name, found in estimates.items())
-    yield Table("quality", "Figures of merit", _caption(config, evidence), (Column("inverter"), *columns), rows)
+    estimates = {
+        n: {m.name: m.estimate(v[m.name], evidence.seed) for m in MERITS if m.name in v} for n, v in values.items()
+    }
+    caption = (
+        f"{len(evidence):,} held-out pictures of {evidence.source.spec}; under each value its 95 % interval over "
+        "pictures (Wilson's for shares, else bootstrap). Each reconstruction is seen again by its own inverter's "
+        "classifier, and across classifiers each is held against its own classifier's answers."
+    )
+    yield _table("quality", "Figures of merit", caption, MERITS, estimates)
+    shown = list(MERITS)
+    for table, merits, found in (*_perceptual(config, evidence), *_lenient(config, evidence), *_sets(config, evidence)):
+        yield table
+        shown += merits
+        estimates = {name: estimates[name] | found[name] for name in estimates}
     with style():
-        drawn = _draw(evidence, merits, estimates)
-    caption = "Dots are the values of the table below, lines their intervals; an arrow says which way is better."
-    yield Figure("quality", "The same at a glance", caption, drawn)
-    for name, found in estimates.items():
-        for m in merits:
-            if m.name in found:
-                yield Number(m.name, name, found[m.name], m.unit, m.better)
+        drawn = _draw(shown, estimates)
+    text = "Dots are the values of the tables, lines their intervals; an arrow says which way is better."
+    yield Figure("quality", "The same at a glance", text, drawn)
+    for name, each in estimates.items():
+        for m in shown:
+            if m.name in each:
+                yield Number(m.name, name, each[m.name], m.unit, m.better)
     if len(values) > 1:
         yield from _differences(evidence, values)
 
@@ -160,92 +136,121 @@ def per_picture(config: Config, evidence: Evidence, name: str) -> dict[str, Tens
     """
     order = evidence.sample(len(evidence), evidence.seed)
     made = evidence.reconstructed(name)
-    centre = torch.cat([layout(images) for images in evidence.originals.chunks()]).mean(0)
-    values = _of_logits(made)
-    values["pixel_error"] = _by_chunk(pixel_error, evidence.originals, made.pictures, CHUNK)
-    values["layout_cosine"] = _by_chunk(
-        lambda a, b: layout_cosine(a, b, centre), evidence.originals, made.pictures, CHUNK
-    )
-    values = {key: value[order] for key, value in values.items()}
+    values = {key: value[order] for key, value in fidelity(evidence, name).items()}
     if len(order) >= AMONG:
+        centre = torch.cat([layout(images) for images in evidence.originals.chunks()]).mean(0)
         whole = order[: len(order) // AMONG * AMONG]
-        values["layout_top5"] = torch.cat(
-            [
-                layout_top(evidence.originals[group], made.pictures[group], centre, 5, AMONG)
-                for group in whole.split(AMONG)
-            ]
-        )
-    draws = evidence.draws(name, order[: config.diversity_pictures], config.draws)
+        pairs = [(evidence.originals[group], made.pictures[group]) for group in whole.split(AMONG)]
+        values["layout_top5"] = torch.cat([layout_top(a, b, centre, 5, AMONG) for a, b in pairs])
+    draws = evidence.draws(name, order[: config.draw_pictures], config.draws)
     if draws is not None:
         values["diversity"] = diversity(draws)
     return values
 
 
-def _of_logits(made: Reconstructed) -> dict[str, Tensor]:
-    mean, spread = made.logits.mean(0), made.logits.std(0).clamp(min=1e-6)
-    return {
-        "agreement": agreement(made.logits, made.reencoded),
-        "agreement_top5": agreement(made.logits, made.reencoded, k=min(5, made.logits.shape[1])),
-        "logit_cosine": logit_cosine(made.logits - mean, made.reencoded - mean),
-        "logit_error": logit_error(made.logits / spread, made.reencoded / spread),
-    }
+Found = tuple[Table, list[Merit], dict[str, dict[str, Estimate]]]
 
 
-def _by_chunk(function: Callable[[Tensor, Tensor], Tensor], a: Pictures, b: Pictures, size: int) -> Tensor:
-    return torch.cat([function(a[i : i + size], b[i : i + size]) for i in range(0, len(a), size)])
+def _perceptual(config: Config, evidence: Evidence) -> Iterator[Found]:
+    """The metrics that are asked for by name, where they can be had."""
+    available, missing = [], []
+    for name in config.metrics:
+        try:
+            available.append(metrics.get(name))
+        except metrics.Unavailable as error:
+            missing.append(str(error))
+    which = evidence.sample(config.metric_pictures, evidence.seed)
+    originals = Pictures(evidence.originals.bytes[which])
+    found: dict[str, dict[str, Estimate]] = {}
+    merits = [Merit(m.name, m.title, m.better, m.explanation) for m in available]
+    for name in evidence.inverters:
+        by_chunk = over(originals, Pictures(evidence.reconstructed(name).pictures.bytes[which]))
+        measured = [(m, by_chunk(metric)) for m, metric in zip(merits, available, strict=True)]
+        found[name] = {m.name: m.estimate(values, evidence.seed) for m, values in measured}
+    caption = f"{len(which):,} of the same pictures, drawn at random, with bootstrap intervals."
+    if missing:
+        caption += f" Left out: {'; '.join(missing)}."
+    if available:
+        yield _table("perceptual", "Distances tuned to people", caption, merits, found), merits, found
 
 
-def _estimates(values: dict[str, Tensor], seed: int) -> dict[str, Estimate]:
-    found = {}
-    for m in MERITS:
-        if m.name in values:
-            value = values[m.name]
-            found[m.name] = wilson(int(value.sum()), len(value)) if m.proportion else bootstrap(value, seed)
-    return found
+def _lenient(config: Config, evidence: Evidence) -> Iterator[Found]:
+    """What is nearer where the mirror image counts as well, and where the best of several noises does."""
+    which = evidence.sample(config.draw_pictures, evidence.seed)
+    originals = evidence.originals[which]
+    merits: list[Merit] = []
+    found: dict[str, dict[str, Estimate]] = {name: {} for name in evidence.inverters}
+    for chosen in config.lenient:
+        metric = metrics.get(chosen)
+        flip = metric.flip_aware()
+        best = Merit(
+            f"{chosen}_best",
+            f"{metric.title}, best of {config.draws}",
+            metric.better,
+            f"of {config.draws} reconstructions from different noise the nearest",
+        )
+        merits += [Merit(flip.name, flip.title, flip.better, flip.explanation), best]
+        for name in evidence.inverters:
+            values = flip(originals, evidence.reconstructed(name).pictures[which])
+            found[name][flip.name] = merits[-2].estimate(values, evidence.seed)
+            draws = evidence.draws(name, which, config.draws)
+            if draws is not None:
+                each = torch.stack([metric(originals, draw) for draw in draws])
+                values = each.amax(0) if metric.better == "higher" else each.amin(0)
+                found[name][best.name] = best.estimate(values, evidence.seed)
+    caption = (
+        f"The nearer of a reconstruction and its mirror image, and the nearest of {config.draws} noises, for "
+        f"{len(which):,} pictures: what an inverter that has to guess gets wrong, and could have got right."
+    )
+    if merits:
+        yield _table("lenient", "With the benefit of the doubt", caption, merits, found), merits, found
 
 
 @torch.no_grad()
-def _distances(config: Config, evidence: Evidence) -> dict[str, dict[str, Estimate]]:
-    """FID and KID of every inverter."""
-    assert config.features is not None
-    network = open_classifier(config.features)
-    originals = _features(network, evidence.originals)
+def _sets(config: Config, evidence: Evidence) -> Iterator[Found]:
+    """Distances between the set of originals and that of reconstructions, where a feature network is given."""
+    network = evidence.features
+    n = len(evidence)
+    if network is None or n < 2 * GROUPS:
+        return
+
+    def features(pictures: Pictures) -> Tensor:
+        parts = [network.features(x.to(network.mean.device), ["penultimate"])["penultimate"] for x in pictures.chunks()]
+        return torch.cat(parts).flatten(1).float().cpu()
+
+    size = min(config.kid_subset_size, n // 2)
+    originals = features(evidence.originals)
     found: dict[str, dict[str, Estimate]] = {}
     for name in evidence.inverters:
-        made = _features(network, evidence.reconstructed(name).pictures)
-        n = len(made)
-        found[name] = {}
-        if n >= 2 * GROUPS:
-            found[name]["fid"] = fid_interval(originals, made, GROUPS)
-        if n >= 4:
-            generator = torch.Generator().manual_seed(evidence.seed)
-            size = min(config.kid_subset_size, n // 2)
-            distance = kid(originals, made, subsets=config.kid_subsets, subset_size=size, generator=generator)
-            found[name]["kid"] = distance.estimate(n)
-    return found
-
-
-def _features(network: Classifier, pictures: Pictures) -> Tensor:
-    return torch.cat([network.features(images, ["penultimate"])["penultimate"] for images in pictures.chunks()])
-
-
-def _caption(config: Config, evidence: Evidence) -> str:
+        made = features(evidence.reconstructed(name).pictures)
+        generator = torch.Generator().manual_seed(evidence.seed)
+        distance = kid(originals, made, subsets=config.kid_subsets, subset_size=size, generator=generator)
+        shares = precision_recall(originals, made, NEIGHBOURS)
+        found[name] = {
+            "fid": fid_interval(originals, made, GROUPS),
+            "kid": distance.estimate(n),
+            "precision": shares.precision,
+            "recall": shares.recall,
+        }
     caption = (
-        f"{len(evidence):,} held-out pictures of {evidence.source.spec}; under each value its 95 % interval over "
-        "pictures (Wilson's for shares, else bootstrap). Each reconstruction is seen again by its own inverter's "
-        "classifier, and across classifiers each is held against its own classifier's answers."
+        f"Of {n:,} pictures in the penultimate layer of {network.spec}; FID's interval is a jackknife's, KID's the "
+        f"range of {config.kid_subsets} random subsets of {size}, those of precision and recall Wilson's."
     )
-    if config.features is not None:
-        size = min(config.kid_subset_size, len(evidence) // 2)
-        caption += (
-            f" FID and KID of {len(evidence):,} pictures in the penultimate layer of {config.features}; FID's "
-            "interval is a jackknife's, KID's the "
-            f"range of {config.kid_subsets} random subsets of {size}."
-        )
-    return caption
+    yield _table("sets", "As a set", caption, SETS, found), list(SETS), found
 
 
-def _draw(evidence: Evidence, merits: list[Merit], estimates: dict[str, dict[str, Estimate]]) -> Drawing:
+def _table(
+    name: str,
+    title: str,
+    caption: str,
+    merits: tuple[Merit, ...] | list[Merit],
+    estimates: dict[str, dict[str, Estimate]],
+) -> Table:
+    rows = tuple((inverter, *(found.get(m.name) for m in merits)) for inverter, found in estimates.items())
+    return Table(name, title, caption, (Column("inverter"), *(m.column for m in merits)), rows)
+
+
+def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]]) -> Drawing:
     shown = [m for m in merits if any(m.name in found for found in estimates.values())]
     across = 4
     down = -(-len(shown) // across)
@@ -274,15 +279,15 @@ def _draw(evidence: Evidence, merits: list[Merit], estimates: dict[str, dict[str
 
 
 def _differences(evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Result]:
-    """The first inverter less each other one, over the same pictures, and in how many figures they truly differ."""
+    """The first inverter less each other one over the same pictures, and a test of every pair."""
     first, *others = values
-    merits = [m for m in MERITS if m.better and m.name in values[first]]
+    merits = tuple(m for m in MERITS if m.better and m.name in values[first])
     rows: list[tuple[Cell, ...]] = []
     told = []
     for other in others:
         differences = [paired_bootstrap(values[first][m.name], values[other][m.name], evidence.seed) for m in merits]
         rows.append((other, *differences))
-        told.append(f"Against {other}, {first} is {_verdict(merits, differences)}")
+        told.append(f"Against {other}, {first} is {verdict(merits, differences)}")
     title = f"What {first} does differently"
     caption = (
         f"{first} less each other inverter, paired over the same pictures, with 95 % bootstrap intervals: the two "
@@ -290,20 +295,28 @@ def _differences(evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> It
     )
     columns = tuple(Column(m.title) for m in merits)
     yield Table("differences", title, caption, (Column(f"{first} less"), *columns), tuple(rows))
+    yield _tests(merits, values, evidence.seed)
     for text in told:
         yield Finding(f"{text} (by paired 95 % intervals).")
 
 
-def _verdict(merits: list[Merit], differences: list[Estimate]) -> str:
-    """Of which figures of merit an interval of differences excludes 0, and to which side."""
-    sides: dict[str, list[str]] = {"better in": [], "worse in": [], "not told apart in": []}
-    for m, d in zip(merits, differences, strict=True):
-        up = (d.low > 0) - (d.high < 0)
-        good = up if m.better == "higher" else -up
-        sides[("not told apart in", "better in", "worse in")[good]].append(m.title)
-    return ", ".join(f"{side} {listed(titles)}" for side, titles in sides.items() if titles)
-
-
-def listed(words: list[str]) -> str:
-    """Words as an English list."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+def _tests(merits: tuple[Merit, ...], values: dict[str, dict[str, Tensor]], seed: int) -> Table:
+    """How likely differences as large as seen are by chance, for every pair."""
+    pairs = list(combinations(values, 2))
+    columns = [
+        sign_flip_test(
+            torch.stack([values[a][m.name].double() - values[b][m.name].double() for a, b in pairs], 1), seed
+        )
+        for m in merits
+    ]
+    adjusted = holm(torch.stack(columns, 1))
+    rows = tuple(
+        (f"{a} – {b}", *("< 0.001" if p < 0.001 else f"{p:.3f}" for p in line))
+        for (a, b), line in zip(pairs, adjusted.tolist(), strict=True)
+    )
+    caption = (
+        "Two-sided p-values of a randomisation test over the same pictures, made larger for asking "
+        f"{adjusted.numel()} questions at once (Holm's method)."
+    )
+    heads = (Column("pair"), *(Column(m.title) for m in merits))
+    return Table("tests", "Could the differences be chance?", caption, heads, rows)

@@ -11,7 +11,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from unlogit.intervals import Estimate, enclosing
+from unlogit.intervals import Estimate, enclosing, wilson
 
 
 def fid(features_a: Tensor, features_b: Tensor) -> float:
@@ -76,6 +76,40 @@ def kid(
         x, y = (f[torch.randperm(len(f), generator=generator)[:size]].double() for f in (features_a, features_b))
         values.append(_mmd(x, y))
     return Kid(torch.stack(values))
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Of each made picture whether it lies among real ones, and of each real one whether made ones reach it; bool."""
+
+    inside: Tensor
+    reached: Tensor
+
+    @property
+    def precision(self) -> Estimate:
+        """The share of made pictures that look real, with Wilson's interval."""
+        return wilson(int(self.inside.sum()), len(self.inside))
+
+    @property
+    def recall(self) -> Estimate:
+        """The share of real pictures whose like is made, with Wilson's interval."""
+        return wilson(int(self.reached.sum()), len(self.reached))
+
+
+def precision_recall(real: Tensor, made: Tensor, neighbours: int = 3) -> PrecisionRecall:
+    """Improved precision and recall (Kynkäänniemi et al. 2019, eqs. 1 and 2).
+
+    A set's manifold is the union of balls around its members, each as wide as the distance to its k-th neighbour in
+    the set. Both grow with the number of pictures: compare only values of equal N and the same feature network.
+    """
+    assert min(len(real), len(made)) > neighbours, (len(real), len(made), neighbours)
+    across = torch.cdist(made.double(), real.double())
+    radius_real, radius_made = (
+        # The nearest is the member itself.
+        torch.cdist(x.double(), x.double()).kthvalue(neighbours + 1).values
+        for x in (real, made)
+    )
+    return PrecisionRecall((across <= radius_real).any(1), (across <= radius_made[:, None]).any(0))
 
 
 def _mmd(x: Tensor, y: Tensor) -> Tensor:

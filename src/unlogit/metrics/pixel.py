@@ -16,6 +16,15 @@ def pixel_error(originals: Tensor, reconstructions: Tensor) -> Tensor:
     return (originals - reconstructions).square().mean((1, 2, 3))
 
 
+FLOOR = (1 / 255) ** 2 / 12
+"""Mean squared error of rounding to 256 levels: below it, pictures are equal."""
+
+
+def psnr(originals: Tensor, reconstructions: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in decibels, N; at most 58.9, with the error floored at `FLOOR`."""
+    return -10 * pixel_error(originals, reconstructions).clamp(min=FLOOR).log10()
+
+
 def layout(images: Tensor, size: int = 4) -> Tensor:
     """Coarse colours, N x 3*size*size: area averages, averaged with their mirror image.
 
@@ -23,6 +32,11 @@ def layout(images: Tensor, size: int = 4) -> Tensor:
     """
     coarse = F.adaptive_avg_pool2d(check_pixels(images), size)
     return ((coarse + coarse.flip(3)) / 2).flatten(1)
+
+
+def layout_error(originals: Tensor, reconstructions: Tensor) -> Tensor:
+    """Mean squared difference of the layouts, N, in [0, 1]; lower is better."""
+    return (layout(originals) - layout(reconstructions)).square().mean(1)
 
 
 def layout_cosine(originals: Tensor, reconstructions: Tensor, centre: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`unlogit report`: asks given inverters about given pictures. The command line is made from `ReportConfig`."""
+"""`unlogit analyse`: asks given inverters about given pictures. The command line is made from `AnalyseConfig`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from pathlib import Path
 import tyro
 
 from unlogit import analyses
-from unlogit.analyses import Evidence
+from unlogit.analyses import Evidence, ruler
+from unlogit.classifiers import open_classifier
+from unlogit.device import pick_device
 from unlogit.errors import UnlogitError
 from unlogit.images import View, open_images
-from unlogit.inverters import Inverter, open_inverter
+from unlogit.inverters import Inverter, called, open_inverter
 from unlogit.inverters.nearest import NearestNeighbour
 from unlogit.report.page import write_report
 from unlogit.report.sections import Part
 
 
 @dataclass(frozen=True)
-class ReportConfig:
-    """Ask inverters everything there is an analysis for, and write one self-contained HTML page."""
+class AnalyseConfig:
+    """Ask inverters everything there is an analysis for, or what is named, and write one self-contained HTML page.
+
+    What was found before is not computed again where inverters, images, options and code are the same.
+    """
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
     """Each a folder such as RUN/inverter, or one that comes with unlogit; NAME=FOLDER says how it is called. Training
@@ -29,25 +34,36 @@ class ReportConfig:
     images: str
     """Pictures that none of them was trained on, as source:name, e.g. scenes:test or 'parquet:val.parquet'."""
     out: Path
-    """Folder for report.html, metrics.json and figures/."""
+    """Folder for report.html, metrics.json and results/."""
+    only: tuple[str, ...] = ()
+    """These analyses alone, e.g. noise noise-path; 'unlogit list analyses' names them all."""
+    other: tuple[str, ...] = ()
+    """Pictures of other kinds, as source:name, for what becomes of them; NAME=SOURCE:NAME says how they are called."""
     pictures: int = 1_000
     """How many of the images, spread at random over the source."""
+    features: str = "auto"
+    """Classifier, as source:name, in which perceptual distances are taken; auto: a packaged one that is not an
+    inverter's own, where extra 'imagenet' is installed, else pixels; pixels: none."""
     nearest: str | None = None
     """Training pictures as source:name, for the floor of a nearest neighbour in the first inverter's representation."""
     cache: Path = Path("runs/cache")
     """Where the classifier's outputs for those are kept for the next report."""
+    strict: bool = False
+    """Stop at the first broken picture, instead of skipping up to 1 %."""
     seed: int = 0
     """Of the noise and of every resampling."""
 
     def __post_init__(self) -> None:
         if not self.inverters:
-            raise UnlogitError("no inverter given: write unlogit report INVERTER... --images SOURCE:NAME --out FOLDER")
+            raise UnlogitError("no inverter given: write unlogit analyse INVERTER... --images SOURCE:NAME --out FOLDER")
         if self.pictures < 2:
             raise UnlogitError(f"pictures {self.pictures}: must be at least 2, for intervals")
+        for name in self.only:
+            analyses.get(name)
 
 
-def report(args: Sequence[str]) -> tuple[Path, list[Part]]:
-    """Write the report that the arguments of `unlogit report` ask for.
+def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
+    """Write the report that the arguments of `unlogit analyse` ask for.
 
     Each analysis has options under its own name, as its file declares them.
 
@@ -57,38 +73,53 @@ def report(args: Sequence[str]) -> tuple[Path, list[Part]]:
     Raises:
         UnlogitError: something given cannot be opened, or two inverters are of one name. Nothing is written then.
     """
-    settings = {name: analyses.get(name).Config for name in analyses.names()}
+    settings = {name.replace("-", "_"): analyses.get(name).Config for name in analyses.names()}
     fields = [(name, config, field(default_factory=config)) for name, config in settings.items()]
-    options = make_dataclass("ReportOptions", fields, bases=(ReportConfig,), frozen=True)
-    config: ReportConfig = tyro.cli(options, prog="unlogit report", description=ReportConfig.__doc__, args=args)
-    source = open_images(config.images)
+    options = make_dataclass("AnalyseOptions", fields, bases=(AnalyseConfig,), frozen=True)
+    config: AnalyseConfig = tyro.cli(options, prog="unlogit analyse", description=AnalyseConfig.__doc__, args=args)
+    device = pick_device()
+    source = open_images(config.images, strict=config.strict)
+    others = {name: open_images(spec, strict=config.strict) for name, spec in map(_other, config.other)}
     inverters: dict[str, Inverter] = {}
     runs: dict[str, Path] = {}
     for given in config.inverters:
-        name, folder = _called(given)
+        name, folder = called(given)
         if name in inverters:
             raise UnlogitError(f"two inverters are called '{name}': write NAME=FOLDER to tell them apart")
-        inverters[name] = open_inverter(folder)
+        inverters[name] = open_inverter(folder).to(device)
         run = Path(folder).parent
         if (run / "config.json").is_file() and (run / "metrics.jsonl").is_file():
             runs[name] = run
     title = f"What {', '.join(inverters)} kept"
     if config.nearest is not None:
         first = next(iter(inverters.values()))
-        known = open_images(config.nearest)
+        known = open_images(config.nearest, strict=config.strict)
         floor = NearestNeighbour(first.representation, known, View(first.size), cache=config.cache)
         inverters[floor.name] = floor
-    evidence = Evidence(source, inverters, limit=config.pictures, runs=runs, seed=config.seed)
-    chosen = {name: getattr(config, name) for name in settings}
-    command = shlex.join(["unlogit", "report", *args])
+        known.broken.tell()
+    if config.features == "pixels":
+        features = None
+    else:
+        features = ruler(inverters) if config.features == "auto" else open_classifier(config.features)
+    evidence = Evidence(
+        source,
+        inverters,
+        limit=config.pictures,
+        runs=runs,
+        others=others,
+        features=None if features is None else features.to(device),
+        seed=config.seed,
+    )
+    asked = {name.replace("_", "-") for name in config.only} or set(analyses.names())
+    chosen = {name: getattr(config, name.replace("-", "_")) for name in analyses.names() if name in asked}
+    command = shlex.join(["unlogit", "analyse", *args])
     parts = write_report(config.out, title, {source.spec: evidence}, configs=chosen, command=command)
+    for opened in (source, *others.values()):
+        opened.broken.tell()
     return config.out / "report.html", parts
 
 
-def _called(given: str) -> tuple[str, str]:
-    """(name, folder) of NAME=FOLDER or FOLDER; a folder "inverter" is called after its run."""
-    name, equals, folder = given.rpartition("=")
-    if equals and name:
-        return name, folder
-    path = Path(given).resolve()
-    return (path.parent.name if path.name == "inverter" else path.name), given
+def _other(given: str) -> tuple[str, str]:
+    """(name, spec) of NAME=SPEC or SPEC; a spec may hold an equals sign after its colon."""
+    name, equals, spec = given.partition("=")
+    return (name, spec) if equals and ":" not in name else (given, given)

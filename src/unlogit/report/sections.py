@@ -4,65 +4,68 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from unlogit import analyses
-from unlogit.analyses import Evidence, Figure, Finding, Number, Table
+from unlogit.analyses import Evidence
 from unlogit.intervals import Estimate
-
-
-@dataclass(frozen=True)
-class Section:
-    """What one analysis found in one evidence."""
-
-    analysis: str
-    title: str
-    question: str
-    config: Any
-    seconds: float
-    figures: list[Figure] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    numbers: list[Number] = field(default_factory=list)
-    findings: list[str] = field(default_factory=list)
+from unlogit.report.results import Section, ask
 
 
 @dataclass(frozen=True)
 class Part:
-    """One evidence under its name, with its sections; those that had nothing to say are left out.
+    """One evidence under its name, with its sections.
 
     Attributes:
         slug: the name as letters, digits and hyphens, unlike any other part's: for file names and anchors.
+        sections: those that had something to say.
+        silent: the analyses that had nothing to say of these inverters or pictures.
     """
 
     name: str
     slug: str
     evidence: Evidence
     sections: list[Section]
+    silent: list[str]
+
+    @property
+    def pictures(self) -> int:
+        """How many were looked at."""
+        return self.sections[0].pictures if self.sections else 0
 
 
-def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Any] | None = None) -> list[Part]:
-    """Run analyses over every evidence.
+def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Any] | None, folder: Path) -> list[Part]:
+    """Run analyses over every evidence, or read what they found before.
 
     Args:
         evidences: by the name of its part of the report, e.g. "Scenes".
         configs: the analyses that are run, each with its configuration; None runs all with their defaults.
+        folder: for what they find, a folder for each.
 
     Raises:
         UnlogitError: an unknown analysis, or evidence that cannot be read.
     """
     if configs is None:
         configs = {name: analyses.get(name).Config() for name in analyses.names()}
+    for name in configs:
+        analyses.get(name)  # An unknown one is told before the first is run.
     parts: list[Part] = []
-    for title, evidence in evidences.items():
-        sections = [_section(name, config, evidence) for name, config in configs.items()]
-        taken = [part.slug for part in parts]
-        parts.append(
-            Part(title, slug(title, taken), evidence, [s for s in sections if s.figures or s.tables or s.numbers])
-        )
+    with tqdm(total=len(evidences) * len(configs), unit="analysis", disable=None) as bar:
+        for title, evidence in evidences.items():
+            spot = slug(title, [part.slug for part in parts])
+            sections = []
+            for name, config in configs.items():
+                bar.set_description(name)
+                sections.append(ask(name, config, evidence, folder / f"{spot}-{name}"))
+                bar.update()
+            spoke = [s for s in sections if s.figures or s.tables or s.numbers or s.findings]
+            parts.append(Part(title, spot, evidence, spoke, [s.analysis for s in sections if s not in spoke]))
     return parts
 
 
@@ -72,46 +75,36 @@ def slug(text: str, taken: Collection[str] = ()) -> str:
     return next(s for n in count(1) if (s := plain if n == 1 else f"{plain}-{n}") not in taken)
 
 
-def _section(name: str, config: Any, evidence: Evidence) -> Section:
-    analysis = analyses.get(name)
-    started = time.monotonic()
-    results = list(analysis.run(config, evidence))
-    section = Section(name, analysis.TITLE, analysis.QUESTION, config, time.monotonic() - started)
-    for result in results:
-        match result:
-            case Figure():
-                section.figures.append(result)
-            case Table():
-                section.tables.append(result)
-            case Number():
-                section.numbers.append(result)
-            case Finding(text):
-                section.findings.append(text)
-    return section
-
-
 def told(estimate: Estimate) -> tuple[str, str]:
     """Value and interval as text, to two digits of the interval's width: more would say nothing."""
     width = estimate.high - estimate.low
-    places = 3 if width <= 0 else min(6, max(0, 1 - math.floor(math.log10(width))))
+    places = 3 if width < 1e-6 else min(6, max(0, 1 - math.floor(math.log10(width))))
     value, low, high = (f"{v:.{places}f}".replace("-", "−") for v in (estimate.value, estimate.low, estimate.high))
     return value, f"{low} to {high}" if estimate.low < 0 else f"{low}–{high}"
 
 
 def summary(parts: list[Part]) -> str:
-    """The numbers as a plain-text table for the terminal: a row a figure of merit, a column an inverter."""
+    """The numbers as a plain-text table for the terminal: a row a figure of merit, a column an inverter.
+
+    Points of curves are left to the files.
+    """
+    arrows = {"higher": " ↑", "lower": " ↓", None: ""}
     blocks = []
     for part in parts:
-        numbers = [number for section in part.sections for number in section.numbers]
-        if not numbers:
-            continue
-        inverters = list(dict.fromkeys(number.inverter for number in numbers))
-        cells = {(n.name, n.inverter): "{} ({})".format(*told(n.estimate)) for n in numbers}
-        arrows = {"higher": "↑", "lower": "↓", None: " "}
-        merits = {n.name: f"{n.name.replace('_', ' ')} {arrows[n.better]}" for n in numbers}
-        grid = [[f"{part.name} ({len(part.evidence):,} pictures)", *inverters]]
-        grid += [[title, *(cells.get((name, i), "–") for i in inverters)] for name, title in merits.items()]
+        told_of = {
+            s.title: numbers
+            for s in part.sections
+            if (numbers := [number for number in s.numbers if number.at is None])
+        }
+        inverters = list(dict.fromkeys(number.inverter for numbers in told_of.values() for number in numbers))
+        grid = [[f"{part.name} ({part.pictures:,} pictures)", *inverters]]
+        for title, numbers in told_of.items():
+            cells = {(n.name, n.inverter): "{} ({})".format(*told(n.estimate)) for n in numbers}
+            merits = {n.name: n.name.replace("_", " ") + arrows[n.better] for n in numbers}
+            grid.append([f"─ {title}", *("" for _ in inverters)])
+            grid += [[words, *(cells.get((name, i), "–") for i in inverters)] for name, words in merits.items()]
         widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
-        blocks.append("\n".join([lines[0], "─" * len(max(lines, key=len)), *lines[1:]]))
+        if told_of:
+            blocks.append("\n".join(lines))
     return "\n\n".join(blocks)

@@ -1,0 +1,143 @@
+"""Reconstructing the reconstruction, again and again: where it settles, and how far it drifts on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses._curves import draw_curves
+from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._fidelity import Ruler
+from unlogit.analyses._sheet import inverter_blocks, sheet
+from unlogit.analyses._style import style
+from unlogit.errors import UnlogitError
+from unlogit.intervals import Estimate, bootstrap, wilson
+
+TITLE = "Fixed points"
+PLACE = 75
+QUESTION = (
+    "If a reconstruction is reconstructed again and again, where does it settle, and what of the original is left?"
+)
+
+CURVES = {
+    "step": "step in pixels ↓",
+    "kept": "class of the original ↑",
+    "stayed": "class of the round before",
+    "layout": "layout cosine to the original ↑",
+}
+"""By measure, in the order drawn."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """How long and how many."""
+
+    rounds: int = 8
+    """Reconstructions in a row, each picture with its own noise throughout."""
+    pictures: int = 128
+    shown: int = 4
+    still: float = 0.02
+    """A picture counts as settled once a round moves it by less than this root mean squared difference of pixels."""
+
+    def __post_init__(self) -> None:
+        if self.rounds < 2 or self.pictures < 2 or self.shown < 1:
+            raise UnlogitError(
+                f"rounds {self.rounds}, pictures {self.pictures}, shown {self.shown}: must be at least 2, 2 and 1"
+            )
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One inverter's rounds: pictures by round, and by measure its values, rounds x n."""
+
+    pictures: list[Pictures]
+    values: dict[str, Tensor]
+    classes: Tensor
+
+
+def run(config: Config, evidence: Evidence) -> Iterator[Result]:
+    """Yields pictures by round, curves, and what is left at the end."""
+    which = evidence.sample(config.pictures, evidence.seed)
+    walks = {name: _walk(config, evidence, name, which) for name in evidence.inverters}
+    rounds = sorted({1, 2, 4, config.rounds} & set(range(1, config.rounds + 1)))
+    blocks = inverter_blocks(
+        evidence,
+        {"original": evidence.originals.bytes[which[: config.shown]]},
+        {
+            name: {f"round {r}": walk.pictures[r - 1].bytes[: config.shown] for r in rounds}
+            for name, walk in walks.items()
+        },
+    )
+    caption = "Each round reconstructs what the round before made, from the same noise throughout."
+    with style():
+        yield Figure("pictures", "Round after round", caption, sheet(blocks))
+        curves = {
+            title: {name: [_estimate(key, v, evidence.seed) for v in walk.values[key]] for name, walk in walks.items()}
+            for key, title in CURVES.items()
+        }
+        drawn = draw_curves(curves, list(range(1, config.rounds + 1)), "round", list(evidence.inverters))
+    caption = f"{len(which)} pictures; bands are 95 % intervals. The first round's step is from the original."
+    yield Figure("curves", "How it drifts", caption, drawn)
+    yield from _numbers(config, evidence, walks)
+
+
+@torch.no_grad()
+def _walk(config: Config, evidence: Evidence, name: str, which: Tensor) -> Walk:
+    noise = evidence.noise_at(name, which)
+    ruler = Ruler.of(evidence, name)
+    originals = before = Pictures(evidence.originals.bytes[which])
+    classes = previous = evidence.encoded(name).logits[which].argmax(1)
+    pictures: list[Pictures] = []
+    values: dict[str, list[Tensor]] = {key: [] for key in CURVES}
+    for _ in range(config.rounds):
+        made = evidence.ask(name, before, noise)
+        now = made.reencoded.argmax(1)
+        values["step"].append((made.pictures[:] - before[:]).square().mean((1, 2, 3)).sqrt())
+        values["kept"].append((now == classes).float())
+        values["stayed"].append((now == previous).float())
+        values["layout"].append(ruler(originals, made)["layout_cosine"])
+        pictures.append(made.pictures)
+        before, previous = made.pictures, now
+    return Walk(pictures, {key: torch.stack(each) for key, each in values.items()}, previous)
+
+
+def _estimate(key: str, values: Tensor, seed: int) -> Estimate:
+    return wilson(int(values.sum()), len(values)) if key in ("kept", "stayed") else bootstrap(values, seed)
+
+
+def _numbers(config: Config, evidence: Evidence, walks: dict[str, Walk]) -> Iterator[Result]:
+    columns = (
+        Column("inverter"),
+        Column("settled", None, f"share of pictures that the last round moves by less than {config.still}"),
+        Column("class kept", "higher", "share whose class is still the original's after the last round"),
+        Column("layout cosine", "higher", "between the last round and the original"),
+        Column("lost since round 1", "lower", "layout cosine of the first round less that of the last"),
+        Column("classes left", None, "how many classes the last round's pictures have between them"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, walk in walks.items():
+        last = {key: values[-1] for key, values in walk.values.items()}
+        n = len(last["step"])
+        settled = wilson(int((last["step"] < config.still).sum()), n)
+        kept = _estimate("kept", last["kept"], evidence.seed)
+        near = _estimate("layout", last["layout"], evidence.seed)
+        lost = bootstrap(walk.values["layout"][0] - last["layout"], evidence.seed)
+        left = len(walk.classes.unique())
+        rows.append((name, settled, kept, near, lost, left))
+        yield Number("settled", name, settled, "share", None)
+        yield Number("class_after_rounds", name, kept, "share", "higher")
+        yield Number("layout_after_rounds", name, near, "", "higher")
+        yield Number("layout_lost_in_rounds", name, lost, "", "lower")
+        first = walk.values["kept"][0].mean()
+        yield Finding(
+            f"{name}: after {config.rounds} rounds {settled.value:.0%} of pictures stand still, the class is still the "
+            f"original's in {kept.value:.0%} ({kept.low:.0%} to {kept.high:.0%}; {first:.0%} after one round), and the "
+            f"layout cosine to the original is {near.value:.2f}, {lost.value:.2f} less than after one round "
+            f"({lost.low:.2f} to {lost.high:.2f})."
+        )
+    caption = f"After {config.rounds} rounds, with 95 % intervals over pictures."
+    yield Table("fixed-point", "Where it ends", caption, columns, tuple(rows))

@@ -1,0 +1,121 @@
+"""Figure 9 of the paper: from one picture's logits to another's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses._curves import draw_curves
+from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._paths import check_steps, tell_paths
+from unlogit.analyses._sheet import inverter_blocks, sheet
+from unlogit.analyses._style import style
+from unlogit.analyses._sweep import check_counts
+from unlogit.intervals import Estimate, bootstrap
+from unlogit.manipulate import interpolate
+
+TITLE = "A path through the logits"
+PLACE = 48
+QUESTION = "Are there pictures between two pictures: what is seen on the straight line between their logits?"
+
+CLASSES = ("first picture's class", "second picture's class", "any other class")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Between how many, and how finely the line is walked."""
+
+    steps: int = 8
+    pairs: int = 64
+    """Measured on so many, no picture in two of them."""
+    shown: int = 4
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+        check_counts(self.pairs, self.shown)
+
+
+def run(config: Config, evidence: Evidence) -> Iterator[Result]:
+    """Yields pictures along the lines, the classes that they show, and the lines' length and evenness."""
+    names = evidence.measured()
+    pairs = _pairs(config, evidence, names)
+    if not names or len(pairs) < 2:
+        return
+    amounts = [step / config.steps for step in range(config.steps + 1)]
+    points = {name: _walk(evidence, name, pairs, amounts) for name in names}
+    first, second = (evidence.originals.bytes[pairs[: config.shown, end]] for end in (0, 1))
+    blocks = inverter_blocks(
+        evidence,
+        {"first": first},
+        {
+            name: {f"{a:.0%}": p.bytes[: config.shown] for a, p in zip(amounts, points[name], strict=True)}
+            for name in names
+        },
+        {"second": second},
+    )
+    caption = (
+        "A row a pair of pictures that every classifier takes for two classes; between the two, reconstructions of the "
+        "line from the logits of the first to those of the second, the noise the same."
+    )
+    with style():
+        yield Figure("pictures", "From picture to picture", caption, sheet(blocks))
+    yield from _classes(evidence, points, pairs, amounts)
+    yield from tell_paths(evidence, points, amounts, "interpolation", "way from logits to logits")
+
+
+def _pairs(config: Config, evidence: Evidence, names: list[str]) -> Tensor:
+    """Places of pictures, pairs x 2, that no classifier takes for one class."""
+    order = evidence.sample(len(evidence), evidence.seed)
+    pairs = order[: len(order) // 2 * 2].view(-1, 2)
+    for name in names:
+        predicted = evidence.encoded(name).logits.argmax(1)
+        pairs = pairs[predicted[pairs[:, 0]] != predicted[pairs[:, 1]]]
+    return pairs[: config.pairs]
+
+
+def _walk(evidence: Evidence, name: str, pairs: Tensor, amounts: list[float]) -> list[Pictures]:
+    raw = evidence.raw(name)
+    first, second = raw[pairs[:, 0]], raw[pairs[:, 1]]
+    noise = evidence.noise(evidence.inverters[name], len(pairs), 0)
+    return [evidence.invert(name, interpolate(first, amount, second), noise) for amount in amounts]
+
+
+def _classes(
+    evidence: Evidence, points: dict[str, list[Pictures]], pairs: Tensor, amounts: list[float]
+) -> Iterator[Result]:
+    """How likely the classifier holds both ends' classes and any other one along the way."""
+    curves: dict[str, dict[str, list[Estimate]]] = {title: {} for title in CLASSES}
+    for name, images in points.items():
+        ends = evidence.encoded(name).logits.argmax(1)[pairs]
+        seen = torch.stack([evidence.reencode(name, p).softmax(1) for p in images])
+        first, second = (seen.gather(2, ends[:, end].view(1, -1, 1).expand(len(seen), -1, 1))[..., 0] for end in (0, 1))
+        for title, shares in zip(CLASSES, (first, second, 1 - first - second), strict=True):
+            curves[title][name] = [bootstrap(share, evidence.seed) for share in shares]
+    measured = (
+        f"Mean probability over {len(pairs):,} pairs with 95 % bootstrap intervals, by each inverter's classifier."
+    )
+    with style():
+        drawn = draw_curves(curves, amounts, "way from logits to logits", list(evidence.inverters), across=3)
+    yield Figure("classes", "What the classifier sees on the way", measured, drawn)
+    middle = len(amounts) // 2
+    at = f"at {amounts[middle]:.0%} of the way"
+    rows: list[tuple[Cell, ...]] = [(name, *(curves[title][name][middle] for title in CLASSES)) for name in points]
+    columns = (Column("inverter"), *(Column(title) for title in CLASSES))
+    yield Table("classes", f"Class probabilities {at}", measured, columns, tuple(rows))
+    other = curves[CLASSES[2]]
+    for name in points:
+        for key, title in zip(("first", "second", "other"), CLASSES, strict=True):
+            for amount, estimate in zip(amounts, curves[title][name], strict=True):
+                yield Number(f"interpolation_{key}_class", name, estimate, "probability", None, at=amount)
+        yield Number("interpolation_other_class_midway", name, other[name][middle], "probability", None)
+    told = ", ".join(
+        f"{e.value:.0%} ({e.low:.0%} to {e.high:.0%}) for {name}"
+        for name, e in ((name, each[middle]) for name, each in other.items())
+    )
+    yield Finding(
+        f"{at[0].upper()}{at[1:]} the classifier sees neither of the two classes with a probability of {told}."
+    )

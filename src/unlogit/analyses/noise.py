@@ -1,0 +1,165 @@
+"""Figures 3 and 4 of the paper: the same logits with other noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from matplotlib.figure import Figure as Drawing
+from torch import Tensor
+
+from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._sheet import inverter_blocks, sheet
+from unlogit.analyses._style import colour, panels, style
+from unlogit.errors import UnlogitError
+from unlogit.intervals import Estimate, bootstrap, weighted_bootstrap
+from unlogit.metrics.embedding import Embedding, Pixels
+from unlogit.metrics.variance import TwoWay
+
+TITLE = "Resampled noise"
+PLACE = 40
+QUESTION = "What does the generator make up: how much of a reconstruction changes when only its noise does?"
+
+MEASURES = {
+    "diversity": ("diversity", "distance between two reconstructions of one picture from different noise"),
+    "share": ("moved by noise", "share of the variance over pictures and noises that a new noise moves"),
+    "common": ("in all alike", "share of the variance by which a noise changes every picture in the same way"),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """How much is drawn."""
+
+    draws: int = 4
+    """Noises, each tried on every picture."""
+    pictures: int = 128
+    """Measured on so many."""
+    shown: int = 4
+    shown_draws: int = 6
+
+    def __post_init__(self) -> None:
+        if self.draws < 2 or self.shown_draws < 1:
+            raise UnlogitError(f"draws {self.draws}, shown {self.shown_draws}: must be at least 2 and 1")
+        if self.pictures < 2 or self.shown < 1:
+            raise UnlogitError(f"pictures {self.pictures}, shown {self.shown}: must be at least 2 and 1")
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What moves an inverter's pictures in one space.
+
+    Attributes:
+        estimates: by `MEASURES`.
+        components: shares of the variance: of the logits, of the noise in all pictures alike, in each alone.
+    """
+
+    estimates: dict[str, Estimate]
+    components: tuple[float, ...]
+
+
+def run(config: Config, evidence: Evidence) -> Iterator[Result]:
+    """Yields pictures, what moves them, and diversities; nothing where no inverter has noise."""
+    names = evidence.noisy()
+    if not names:
+        return
+    which = evidence.sample(config.pictures, evidence.seed)
+    draws = {name: _draws(evidence, name, which, max(config.draws, config.shown_draws)) for name in names}
+    blocks = inverter_blocks(
+        evidence,
+        {"original": evidence.originals.bytes[which[: config.shown]]},
+        {
+            name: {f"noise {d + 1}": draws[name][d].bytes[: config.shown] for d in range(config.shown_draws)}
+            for name in names
+        },
+    )
+    caption = "A row a picture; a column a noise, the same in all rows."
+    with style():
+        yield Figure("pictures", "One picture, many noises", caption, sheet(blocks))
+    spaces: dict[str, Embedding] = {"pixels": Pixels()}
+    if evidence.features is not None:
+        spaces["perceptual"] = evidence.embedding
+    found = {
+        name: {
+            space: _moved(embedding, draws[name][: config.draws], evidence.seed) for space, embedding in spaces.items()
+        }
+        for name in names
+    }
+    measured = f"{len(which):,} pictures times {config.draws} noises, every noise with every picture; distance in " + (
+        " and perceptually, in ".join(embedding.name for embedding in spaces.values())
+    )
+    caption = (
+        f"A two-way decomposition of the variance (random effects) of {measured}. Full colour: what the logits move "
+        "whatever the noise; middle: what a noise moves in all pictures alike; light: what it moves in each alone."
+    )
+    with style():
+        yield Figure("variance", "What moves the pictures", caption, _draw(evidence, found))
+    rows: list[tuple[Cell, ...]] = [
+        (name, *(found[name][space].estimates[key] for space in spaces for key in MEASURES)) for name in names
+    ]
+    columns = [
+        Column(f"{title}, {space}", None, told if space == "pixels" else "")
+        for space in spaces
+        for title, told in MEASURES.values()
+    ]
+    caption = f"Of {measured}; 95 % bootstrap intervals over pictures."
+    yield Table("noise", "Diversity and shares", caption, (Column("inverter"), *columns), tuple(rows))
+    for name in names:
+        for space in spaces:
+            for key, estimate in found[name][space].estimates.items():
+                yield Number(f"noise_{key}_{space}", name, estimate, "" if key == "diversity" else "share", None)
+    yield from _findings(
+        {name: each[list(spaces)[-1]].estimates["share"] for name, each in found.items()}, list(spaces)[-1]
+    )
+
+
+def _draws(evidence: Evidence, name: str, which: Tensor, count: int) -> list[Pictures]:
+    """A noise for all pictures, again and again: crossed, so that what both do can be told apart."""
+    raw = evidence.raw(name)[which]
+    noises = evidence.noise(evidence.inverters[name], count, 0)
+    assert noises is not None
+    return [evidence.invert(name, raw, noise.expand(len(raw), *noise.shape)) for noise in noises]
+
+
+def _moved(embedding: Embedding, draws: list[Pictures], seed: int) -> Moved:
+    embedded = torch.stack([torch.cat([embedding(chunk) for chunk in images.chunks()]) for images in draws])
+    layout, n = TwoWay.of(embedded), embedded.shape[1]
+    pairs = torch.stack([(a - b).norm(dim=1) for a, b in combinations(embedded, 2)]).mean(0)
+    estimates = {
+        "diversity": bootstrap(pairs, seed),
+        "share": weighted_bootstrap(layout.noise_share, n, seed),
+        "common": weighted_bootstrap(layout.common_share, n, seed),
+    }
+    components = layout.components(torch.full((1, n), 1 / n, dtype=torch.double))[0]
+    return Moved(estimates, tuple((components / components.sum().clamp(min=1e-30)).tolist()))
+
+
+def _draw(evidence: Evidence, found: dict[str, dict[str, Moved]]) -> Drawing:
+    spaces = list(next(iter(found.values())))
+    figure, axes = panels(1, len(spaces), 0.7 + 0.28 * len(found), sharey=True)
+    places = list(evidence.inverters)
+    for panel, space in zip(axes, spaces, strict=True):
+        for row, name in enumerate(found):
+            ink, left = colour(places.index(name)), 0.0
+            for share, alpha in zip(found[name][space].components, (1.0, 0.55, 0.25), strict=True):
+                panel.barh(row, share, left=left, height=0.62, color=ink, alpha=alpha, linewidth=0)
+                left += share
+        panel.set_title(f"share of variance, {space}")
+        panel.set_yticks(range(len(found)), list(found), parse_math=False)
+        panel.set(xlim=(0, 1), ylim=(len(found) - 0.5, -0.5))
+        panel.grid(axis="y", visible=False)
+    return figure
+
+
+def _findings(shares: dict[str, Estimate], space: str) -> Iterator[Finding]:
+    told = ", ".join(f"{e.value:.0%} ({e.low:.0%} to {e.high:.0%}) for {name}" for name, e in shares.items())
+    yield Finding(
+        f"Of the variance ({space}), a new noise moves {told}; the rest follows from what the inverter is given."
+    )
+    if len(shares) > 1:
+        most, least = (pick(shares, key=lambda n: shares[n].value) for pick in (max, min))
+        apart = "their intervals overlap" if shares[most].overlaps(shares[least]) else "their intervals do not overlap"
+        yield Finding(f"The noise decides most for {most} and least for {least}; {apart}.")

@@ -1,0 +1,70 @@
+"""Figure 5 of the paper: from one noise to another, the logits the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from unlogit.analyses import Evidence, Figure, Result
+from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._paths import check_steps, tell_paths
+from unlogit.analyses._sheet import inverter_blocks, sheet
+from unlogit.analyses._style import style
+from unlogit.analyses._sweep import check_counts
+from unlogit.inverters import LearnedInverter
+from unlogit.manipulate import interpolate, resample
+
+TITLE = "A path through the noise"
+PLACE = 42
+QUESTION = "As one noise turns into another and the logits stay, how far does the picture travel, and how evenly?"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which path, and how finely it is walked."""
+
+    path: Literal["arc", "line"] = "arc"
+    """arc: every point as likely a noise as its ends; line: the paper's, whose middle is quieter than any noise of the
+    training."""
+    steps: int = 8
+    pictures: int = 96
+    """Measured on so many."""
+    shown: int = 3
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+        check_counts(self.pictures, self.shown)
+
+
+def run(config: Config, evidence: Evidence) -> Iterator[Result]:
+    """Yields pictures along the path, its steps, length and evenness; nothing where no inverter has noise."""
+    # What a trained inverter has is N(0, 1); a method that descends in pixels starts from pictures.
+    names = [name for name in evidence.noisy() if isinstance(evidence.inverters[name], LearnedInverter)]
+    which = evidence.sample(config.pictures, evidence.seed)
+    amounts = [step / config.steps for step in range(config.steps + 1)]
+    points = {name: _walk(config, evidence, name, which, amounts) for name in names}
+    if not points:
+        return
+    blocks = inverter_blocks(
+        evidence,
+        {"original": evidence.originals.bytes[which[: config.shown]]},
+        {
+            name: {f"{a:.0%}": p.bytes[: config.shown] for a, p in zip(amounts, points[name], strict=True)}
+            for name in points
+        },
+    )
+    caption = f"A row a picture: from its first noise to its second one, along the {config.path} between them."
+    with style():
+        yield Figure("pictures", "From noise to noise", caption, sheet(blocks))
+    yield from tell_paths(evidence, points, amounts, "noise_path", "way from noise to noise")
+
+
+def _walk(config: Config, evidence: Evidence, name: str, which: torch.Tensor, amounts: list[float]) -> list[Pictures]:
+    raw = evidence.raw(name)[which]
+    first, second = (evidence.noise(evidence.inverters[name], len(raw), 0, draw) for draw in (0, 1))
+    assert first is not None and second is not None
+    way = resample if config.path == "arc" else interpolate
+    return [evidence.invert(name, raw, way(first, amount, second)) for amount in amounts]

@@ -1,0 +1,59 @@
+"""Figure 8c of the paper: independent noise added to every logit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from unlogit.analyses import Evidence, Result
+from unlogit.analyses._sweep import Sweep, Units, check_amounts, check_counts, run_sweep, unit
+from unlogit.manipulate import perturb
+
+TITLE = "Perturbed logits"
+PLACE = 46
+QUESTION = "How far does a picture move when noise is added to its logits: are near logits near pictures?"
+
+
+@dataclass(frozen=True)
+class Config:
+    """By how much; the paper's own is `units="raw"` with a deviation of 0.742, a variance of 0.55."""
+
+    deviations: tuple[float, ...] = (0.0, 0.125, 0.25, 0.5, 1.0)
+    """Standard deviations of the noise, in growing order."""
+    units: Units = "sd"
+    """sd: of a logit over pictures, so that classifiers of unlike logits can be compared; raw: as they are."""
+    pictures: int = 256
+    """Measured on so many."""
+    shown: int = 4
+
+    def __post_init__(self) -> None:
+        check_amounts(self.deviations, "perturb deviations", least=0.0)
+        check_counts(self.pictures, self.shown)
+
+
+def run(config: Config, evidence: Evidence) -> Iterator[Result]:
+    """Yields pictures, curves and their table, and what changes from the least to the most noise."""
+    units = {name: unit(evidence, name, config.units) for name in evidence.measured()}
+
+    def apply(name: str, raw: torch.Tensor, amount: float) -> torch.Tensor:
+        # The same noise in every amount, and in all inverters of one length: a straight way out.
+        noise = torch.randn(raw.shape, generator=torch.Generator().manual_seed(evidence.seed))
+        return perturb(raw, amount * units[name], noise)
+
+    unit_word = " sd" if config.units == "sd" else ""
+    sweep = Sweep(
+        config.deviations,
+        0.0,
+        f"noise's deviation{' in sd' if unit_word else ''}",
+        lambda amount: f"{amount:g}{unit_word}",
+        apply,
+    )
+    note = "A picture's noise has one direction and grows along it. "
+    if unit_word:
+        sizes = ", ".join(f"{units[name]:.3g} for {name}" for name in evidence.representations())
+        note += f"One sd is a logit's standard deviation over pictures ({sizes}); the paper's noise is 0.742, unscaled."
+    else:
+        note += "Deviations are as they stand, in each classifier's own logits; the paper's is 0.742."
+    yield from run_sweep(sweep, evidence, config.pictures, config.shown, note)

@@ -1,0 +1,45 @@
+"""Figure 8b of the paper: every logit multiplied by a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from unlogit.analyses import Evidence, Result
+from unlogit.analyses._sweep import Sweep, check_amounts, check_counts, run_sweep
+from unlogit.manipulate import scale
+
+TITLE = "Scaled logits"
+PLACE = 45
+QUESTION = (
+    "Scaled logits name the same class with more or less confidence: does the picture change in its looks, or in what "
+    "it shows?"
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """By how much; the defaults are the paper's, and without a unit."""
+
+    exponents: tuple[float, ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
+    """Factors are 10 to the power of these, in growing order."""
+    pictures: int = 256
+    """Measured on so many."""
+    shown: int = 4
+
+    def __post_init__(self) -> None:
+        check_amounts(self.exponents, "scale exponents")
+        check_counts(self.pictures, self.shown)
+
+
+def run(config: Config, evidence: Evidence) -> Iterator[Result]:
+    """Yields pictures, curves and their table, and what changes from the lowest to the highest factor."""
+    sweep = Sweep(
+        tuple(10**exponent for exponent in config.exponents),
+        1.0,
+        "factor",
+        lambda amount: f"× {amount:.2g}",
+        lambda name, raw, amount: scale(raw, amount),
+    )
+    note = "Factors are the paper's." if config == Config(pictures=config.pictures, shown=config.shown) else ""
+    yield from run_sweep(sweep, evidence, config.pictures, config.shown, note)

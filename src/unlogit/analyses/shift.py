@@ -1,0 +1,59 @@
+"""Figure 8a of the paper: a constant added to every logit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from unlogit.analyses import Evidence, Result
+from unlogit.analyses._sweep import Sweep, Units, check_amounts, check_counts, run_sweep, unit
+from unlogit.manipulate import shift
+
+TITLE = "Shifted logits"
+PLACE = 44
+QUESTION = (
+    "A softmax never sees a constant that is added to all logits: does the picture change with it, and in its looks or "
+    "in what it shows?"
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """By how much.
+
+    The paper's own are `units="raw"` with ±0.15 and ±0.30 for its robust and ±0.05 and ±0.10 for its standard network.
+    """
+
+    constants: tuple[float, ...] = (-0.2, -0.1, 0.0, 0.1, 0.2)
+    """In growing order."""
+    units: Units = "sd"
+    """sd: of a logit over pictures, so that classifiers of unlike logits can be compared; raw: as they are."""
+    pictures: int = 256
+    """Measured on so many."""
+    shown: int = 4
+
+    def __post_init__(self) -> None:
+        check_amounts(self.constants, "shift constants")
+        check_counts(self.pictures, self.shown)
+
+
+def run(config: Config, evidence: Evidence) -> Iterator[Result]:
+    """Yields pictures, curves and their table, and what changes from the lowest to the highest constant."""
+    units = {name: unit(evidence, name, config.units) for name in evidence.measured()}
+    sweep = Sweep(
+        config.constants,
+        0.0,
+        "constant in sd" if config.units == "sd" else "constant",
+        lambda amount: f"{amount:+g}{' sd' if config.units == 'sd' else ''}".replace("-", "−").replace("+0 ", "0 "),
+        lambda name, raw, amount: shift(raw, amount * units[name]),
+    )
+    natural = ", ".join(
+        f"{float(evidence.raw(name).mean(1).std()) / units[name]:.2g} for {name}" for name in evidence.representations()
+    )
+    if config.units == "sd":
+        sizes = ", ".join(f"{units[name]:.3g} for {name}" for name in evidence.representations())
+        note = f"One sd is a logit's standard deviation over pictures ({sizes}). "
+    else:
+        note = "Constants are as they stand, in each classifier's own logits. "
+    note += f"From picture to picture the mean of all logits varies by a standard deviation of {natural}, same units."
+    yield from run_sweep(sweep, evidence, config.pictures, config.shown, note)

@@ -1,0 +1,130 @@
+"""Section 5.5 of the paper: how tightly the logits of one class lie together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from matplotlib.figure import Figure as Drawing
+from torch import Tensor
+
+from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses._style import colour, panels, style
+from unlogit.errors import UnlogitError
+from unlogit.intervals import bootstrap
+
+TITLE = "Spread of the logits"
+PLACE = 50
+QUESTION = "How far do pictures of one class lie apart in a classifier's logits, and against the distance of classes?"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Of which classes."""
+
+    classes: int | None = None
+    """So many, drawn at random of those with two pictures or more; None takes all. The paper took 10."""
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and self.classes < 2:
+            raise UnlogitError(f"classes {self.classes}: must be at least 2")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Distances of pictures, one value each, N.
+
+    Attributes:
+        within: to the mean of the others of its class.
+        between: to the means of the other classes, on average.
+    """
+
+    within: Tensor
+    between: Tensor
+
+    @property
+    def ratio(self) -> Tensor:
+        """0 where a class is one point, 1 where classes cannot be told apart."""
+        return self.within / self.between.clamp(min=1e-12)
+
+
+def run(config: Config, evidence: Evidence) -> Iterator[Result]:
+    """Yields distances within and between classes; nothing where there are no two classes of two pictures each."""
+    names = evidence.representations()
+    if not names:
+        return
+    labelled = bool((evidence.labels >= 0).all())
+    found: dict[str, Spread] = {}
+    for name in names:
+        classes = evidence.labels if labelled else evidence.encoded(name).logits.argmax(1)
+        chosen = _classes(config, evidence, classes)
+        if len(chosen) < 2:
+            return
+        member = torch.isin(classes, chosen)
+        found[name] = spread(evidence.raw(name)[member], classes[member])
+    counts = {name: len(each.within) for name, each in found.items()}
+    caption = (
+        f"{' and '.join(f'{c:,}' for c in sorted(set(counts.values())))} pictures, by their "
+        f"{'labels' if labelled else 'predicted classes'}, with 95 % bootstrap intervals; the mean of a picture's own "
+        "class is taken without it. Distances in the representation itself, which the paper gives, depend on its "
+        "dimensions and scale; their ratio does not."
+    )
+    with style():
+        yield Figure("spread", "Distances to the own class and to others", caption, _draw(evidence, found))
+    columns = (
+        Column("inverter's classifier"),
+        Column("within a class", None, "Euclidean distance to the mean of the own class"),
+        Column("to other classes", None, "Euclidean distance to the mean of each other class, averaged"),
+        Column("ratio", None, "of the two, picture by picture: 0 where a class is a point, 1 where classes are one"),
+    )
+    estimates = {
+        name: tuple(bootstrap(v, evidence.seed) for v in (s.within, s.between, s.ratio)) for name, s in found.items()
+    }
+    rows: list[tuple[Cell, ...]] = [(name, *each) for name, each in estimates.items()]
+    yield Table("spread", "Spread", caption, columns, tuple(rows))
+    for name, each in estimates.items():
+        for key, estimate in zip(("within", "between", "ratio"), each, strict=True):
+            yield Number(f"spread_{key}", name, estimate, "", None)
+    told = ", ".join(f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f}) for {name}" for name, (*_, e) in estimates.items())
+    yield Finding(f"A picture lies from its own class, as a share of its distance to other classes: {told}.")
+    if len(estimates) > 1:
+        ratios = {name: each[2] for name, each in estimates.items()}
+        tight, loose = (pick(ratios, key=lambda name: ratios[name].value) for pick in (min, max))
+        if ratios[tight].overlaps(ratios[loose]):
+            yield Finding("By these intervals no classifier groups its classes more tightly than another.")
+        else:
+            yield Finding(f"{tight} groups its classes most tightly and {loose} least; their intervals do not overlap.")
+
+
+def _classes(config: Config, evidence: Evidence, classes: Tensor) -> Tensor:
+    every, counts = classes.unique(return_counts=True)
+    every = every[counts >= 2]
+    order = torch.randperm(len(every), generator=torch.Generator().manual_seed(evidence.seed))
+    return every[order[: config.classes]]
+
+
+def spread(raw: Tensor, classes: Tensor) -> Spread:
+    """Of representations N x K and their classes, int64, N: two classes or more, of two pictures or more."""
+    raw = raw.double()
+    _, member, counts = classes.unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(counts), raw.shape[1], dtype=raw.dtype).index_add_(0, member, raw)
+    own = (sums[member] - raw) / (counts[member] - 1).unsqueeze(1)
+    distances = torch.cdist(raw, sums / counts.unsqueeze(1))
+    distances.scatter_(1, member.unsqueeze(1), 0)
+    return Spread((raw - own).norm(dim=1), distances.sum(1) / (len(counts) - 1))
+
+
+def _draw(evidence: Evidence, found: dict[str, Spread]) -> Drawing:
+    figure, axes = panels(1, len(found), 2.1, sharey=True)
+    for panel, (name, each) in zip(axes, found.items(), strict=True):
+        ink = colour(list(evidence.inverters).index(name))
+        edges = torch.linspace(0, float(torch.cat([each.within, each.between]).max()) * 1.02, 41).tolist()
+        panel.hist(each.between.tolist(), edges, color="#8a909c", alpha=0.5, label="to other classes, averaged")
+        panel.hist(each.within.tolist(), edges, color=ink, alpha=0.75, label="to the own class")
+        panel.set_title(name, parse_math=False)
+        panel.set_xlabel("distance")
+        panel.grid(axis="x", visible=False)
+        panel.legend(fontsize=7)
+    axes[0].set_ylabel("pictures")
+    return figure

@@ -1,0 +1,60 @@
+"""What the paper does to representations and noise before it draws them: pure functions of one signature.
+
+Each maps vectors N x K and an amount to vectors N x K, and leaves them as they are at the amount that its docstring
+names. Those that move towards something take it as a third argument. An amount is a number, or one a vector, shape
+(N,). Representations are raw, as the classifier gave them: the standardisation belongs to the inverter and is undone
+nowhere, so that a constant means in one inverter what it means in the other.
+
+Teterwak et al., "Understanding Invariance via Feedforward Inversion of Discriminatively Trained Classifiers", ICML
+2021: section 5.3 and Figures 5, 8 and 9.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+Amount = float | Tensor
+
+
+def shift(raw: Tensor, amount: Amount) -> Tensor:
+    """Adds the same constant to every dimension (Figure 8); 0 leaves them. The softmax of logits stays the same."""
+    return raw + _column(amount, raw)
+
+
+def scale(raw: Tensor, amount: Amount) -> Tensor:
+    """Multiplies every dimension by the same factor (Figure 8); 1 leaves them. The order of logits stays the same."""
+    return raw * _column(amount, raw)
+
+
+def perturb(raw: Tensor, amount: Amount, noise: Tensor) -> Tensor:
+    """Adds noise of that standard deviation (Figure 8); 0 leaves them.
+
+    `noise` is N(0, 1), shaped as `raw`; the same noise at growing amounts is a straight way out.
+    """
+    assert noise.shape == raw.shape, (tuple(noise.shape), tuple(raw.shape))
+    return raw + _column(amount, raw) * noise
+
+
+def interpolate(raw: Tensor, amount: Amount, other: Tensor) -> Tensor:
+    """The straight line between two pictures' representations (Figure 9): `raw` at 0 and `other` at 1."""
+    assert other.shape == raw.shape, (tuple(other.shape), tuple(raw.shape))
+    return torch.lerp(raw, other, _column(amount, raw))
+
+
+def resample(noise: Tensor, amount: Amount, fresh: Tensor) -> Tensor:
+    """From a generator's noise (at 0) to fresh noise (at 1), along the arc cos(t) a + sin(t) b (Figures 3 and 5).
+
+    Of two independent N(0, 1) every point of the arc is N(0, 1) again, which the generator was trained on; the middle
+    of a straight line has half the variance.
+    """
+    assert fresh.shape == noise.shape, (tuple(fresh.shape), tuple(noise.shape))
+    angle = _column(amount, noise) * (math.pi / 2)
+    return noise * angle.cos() + fresh * angle.sin()
+
+
+def _column(amount: Amount, like: Tensor) -> Tensor:
+    """An amount as something that spreads over vectors, or over noise that has the shape of pictures."""
+    return torch.as_tensor(amount, dtype=like.dtype, device=like.device).reshape(-1, *(1 for _ in like.shape[1:]))

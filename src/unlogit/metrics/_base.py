@@ -1,0 +1,63 @@
+"""What every per-picture metric is: one signature, so that analyses, the study and the explorer can name one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unlogit.errors import UnlogitError
+from unlogit.images import check_pixels
+
+CHUNK = 64
+"""Pictures measured at a time, which bounds the memory of the metrics that are networks."""
+
+Measure = Callable[[Tensor, Tensor], Tensor]
+
+
+class Unavailable(UnlogitError):
+    """A known metric whose package or weights are not on this machine; the message says how to get them."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How near reconstructions are to their originals, one value a picture.
+
+    Attributes:
+        name: by which `get` finds it.
+        title: as shown to a reader.
+        better: which direction means nearer.
+        explanation: half a sentence for a reader, with unit or range.
+        measure: from two batches of pixels to values, N.
+    """
+
+    name: str
+    title: str
+    better: Literal["higher", "lower"]
+    explanation: str
+    measure: Measure
+
+    @torch.no_grad()
+    def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
+        """Values, float32, N, of two batches N x 3 x H x W in [0, 1]; the i-th of each belong together."""
+        check_pixels(originals, "originals")
+        check_pixels(reconstructions, "reconstructions")
+        assert originals.shape == reconstructions.shape, (tuple(originals.shape), tuple(reconstructions.shape))
+        pairs = zip(originals.split(CHUNK), reconstructions.split(CHUNK), strict=True)
+        return torch.cat([self.measure(a, b).float() for a, b in pairs])
+
+    def flip_aware(self) -> Metric:
+        """The same, taking the better of the reconstruction and its mirror image.
+
+        For a classifier that was trained to forget left and right, and so an inverter that has to guess.
+        """
+        best = torch.maximum if self.better == "higher" else torch.minimum
+
+        def measure(a: Tensor, b: Tensor) -> Tensor:
+            return best(self.measure(a, b), self.measure(a, b.flip(3)))
+
+        explanation = f"{self.explanation}; of the reconstruction or its mirror image, whichever is nearer"
+        return Metric(f"{self.name}_flip", f"{self.title}, either way round", self.better, explanation, measure)

@@ -1,0 +1,175 @@
+"""Finding a reconstruction's original among others, and how many bits of it that proves to be left.
+
+A critic scores how well an original fits a reconstruction: a weighted sum of similarities, its weights (a temperature
+each) fitted on other pictures than those it is judged on. With it, among N originals of which one is the own,
+
+    log2 N - E[cross-entropy of naming the own one, in bits]
+
+is a lower bound of the mutual information between picture and reconstruction, whatever the critic: InfoNCE (Oord et
+al. 2018; Poole et al. 2019, eq. 10). It cannot exceed log2 N. Where all N are of one class, it bounds what is left
+beyond that class.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unlogit.intervals import Estimate, enclosing
+
+STEPS = 60
+"""Of LBFGS, which fits a critic's few weights."""
+
+
+@dataclass(frozen=True)
+class Lineups:
+    """Line-ups of originals, in each of which every reconstruction is asked for its own.
+
+    Attributes:
+        places: which pictures, int64, groups x N; nobody is in two.
+    """
+
+    places: Tensor
+
+    @property
+    def among(self) -> int:
+        """How many stand in one, N."""
+        return self.places.shape[1]
+
+    @staticmethod
+    def drawn(classes: Tensor, among: int, seed: int) -> Lineups:
+        """Line-ups of one class each, drawn at random; what a class has beyond a whole line-up is left out.
+
+        Args:
+            classes: int64, one a picture; all alike for line-ups of any class.
+            among: originals in a line-up.
+            seed: of the draw.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        groups = []
+        for kind in classes.unique().tolist():
+            members = (classes == kind).nonzero()[:, 0]
+            members = members[torch.randperm(len(members), generator=generator)]
+            groups.append(members[: len(members) // among * among].view(-1, among))
+        return Lineups(torch.cat(groups))
+
+    def similarity(self, made: Tensor, originals: Tensor) -> Tensor:
+        """Less the squared distance from each reconstruction to each original in its line-up, groups x N x N.
+
+        Args:
+            made: a vector a reconstruction, M x F; at length one, distances order as cosines do.
+            originals: a vector an original, likewise.
+        """
+        a, b = made[self.places].double(), originals[self.places].double()
+        return 2 * a @ b.transpose(1, 2) - a.square().sum(2, keepdim=True) - b.square().sum(2)[:, None]
+
+
+def ranks(scores: Tensor) -> Tensor:
+    """How many others fit better than the own original, groups x N, from 0; one that fits equally counts half.
+
+    Args:
+        scores: row i of a line-up holds how well each original fits reconstruction i; groups x N x N.
+    """
+    own = scores.diagonal(dim1=1, dim2=2).unsqueeze(2)
+    ties = (scores == own).sum(2) - 1
+    return (scores > own).sum(2) + ties / 2
+
+
+def named(scores: Tensor) -> Tensor:
+    """How often the own original would be named, groups x N, in [0, 1]: a tie for the first place is a lottery."""
+    best = scores == scores.amax(2, keepdim=True)
+    return (best.diagonal(dim1=1, dim2=2) / best.sum(2)).double()
+
+
+def bits(scores: Tensor, seed: int = 0) -> Tensor:
+    """What each picture's line-up proves, in bits: groups x N values whose mean is the lower bound.
+
+    The critic's weights are fitted on one half of the line-ups and judged on the other, and the other way round, so
+    that no picture helps to fit what it is judged by.
+
+    Args:
+        scores: one similarity, groups x N x N, or K to be combined, K x groups x N x N; two line-ups at least.
+        seed: of the halving.
+    """
+    each = scores if scores.ndim == 4 else scores[None]
+    groups, among = each.shape[1:3]
+    assert groups >= 2, groups
+    order = torch.randperm(groups, generator=torch.Generator().manual_seed(seed))
+    found = torch.empty(groups, among, dtype=torch.double)
+    halves = order[: groups // 2], order[groups // 2 :]
+    for judged, fitted in (halves, halves[::-1]):
+        weights = _fit(each[:, fitted].double())
+        found[judged] = (math.log(among) - _cross_entropy(each[:, judged].double(), weights)) / math.log(2)
+    return found
+
+
+def over_lineups(values: Tensor, lowest: float, highest: float, level: float = 0.95) -> Estimate:
+    """Mean of groups x N values with an interval over line-ups, within which values lean on each other.
+
+    Student's, since line-ups are few: a bootstrap of a handful is too narrow. Two at least. `lowest` and `highest`
+    are what the mean can be at all.
+    """
+    means = values.mean(1)
+    groups = len(means)
+    assert groups >= 2, groups
+    half = _student(groups - 1, level) * float(means.std()) / groups**0.5
+    value = float(means.mean())
+    return enclosing(value, max(lowest, value - half), min(highest, value + half), values.numel())
+
+
+def fano(accuracy: float, among: int) -> float:
+    """The lower bound in bits that naming the own one among N equally likely proves (Fano 1961; Cover and Thomas 2.10).
+
+    Weaker than `bits`, which hears how sure each answer is, and in need of no critic. Zero below chance.
+    """
+    assert 0 <= accuracy <= 1 and among >= 2, (accuracy, among)
+    if accuracy <= 1 / among:
+        return 0.0
+    wrong = 1 - accuracy
+    doubt = sum(-p * math.log2(p) for p in (accuracy, wrong) if p > 0)
+    return math.log2(among) - doubt - wrong * math.log2(among - 1)
+
+
+def entropy(classes: Tensor) -> float:
+    """Of the distribution of classes, int64, N, in bits: what naming the class is worth. Too low at small N."""
+    shares = classes.unique(return_counts=True)[1].double() / len(classes)
+    return float(-(shares * shares.log2()).sum())
+
+
+def _fit(scores: Tensor) -> Tensor:
+    """Weights of the similarities, K, not negative, that make the own original likeliest."""
+    # Similarities are brought to one scale, so that one start and one step suit all.
+    scale = scores.std((1, 2, 3)).clamp(min=1e-12)
+    raw = torch.zeros(len(scores), dtype=torch.double, requires_grad=True)
+    optimiser = torch.optim.LBFGS([raw], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = _cross_entropy(scores, F.softplus(raw) / scale).mean()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimiser.step(closure)  # type: ignore[no-untyped-call, arg-type]
+    return (F.softplus(raw) / scale).detach()
+
+
+def _cross_entropy(scores: Tensor, weights: Tensor) -> Tensor:
+    """Of naming the own original, in nats, groups x N."""
+    combined = torch.einsum("k,kgij->gij", weights, scores)
+    return combined.logsumexp(2) - combined.diagonal(dim1=1, dim2=2)
+
+
+def _student(degrees: int, level: float) -> float:
+    """Quantile of Student's t, by bisection of its distribution function."""
+    # Numerically, since torch has no such function: the density's integral from 0, by the trapezium rule.
+    t = torch.linspace(0, 200, 400_001, dtype=torch.double)
+    half = torch.tensor(degrees / 2, dtype=torch.double)
+    log_norm = torch.lgamma(half + 0.5) - torch.lgamma(half) - 0.5 * math.log(degrees * math.pi)
+    density = torch.exp(log_norm - (half + 0.5) * torch.log1p(t.square() / degrees))
+    mass = torch.cumulative_trapezoid(density, t)
+    return float(t[1:][mass >= level / 2][0])

@@ -1,0 +1,62 @@
+"""What moves a generator's pictures: its representations, its noise, or the two together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TwoWay:
+    """The two-way layout y[d, i], every noise d with every representation i, as inner products.
+
+    y[d, i] = mean + a[i] + b[d] + e[d, i]: what the representation does whatever the noise, what the noise does
+    whatever the representation, and what a noise does to this representation alone. Variances are summed over the
+    embedding's dimensions and estimated by the method of moments for random effects (Searle, Casella and McCulloch
+    1992, section 4.3), so that they do not depend on how many of each were drawn.
+
+    Attributes:
+        means: of the pictures' means over noise, N x N.
+        draws: of pictures of the same noise, summed over noises, N x N.
+        squares: squared norms, summed over noises, N.
+        noises: their number D.
+    """
+
+    means: Tensor
+    draws: Tensor
+    squares: Tensor
+    noises: int
+
+    @staticmethod
+    def of(embedded: Tensor) -> TwoWay:
+        """Of D x N x F, every picture from the same D >= 2 noises."""
+        count, n = embedded.shape[:2]
+        assert count >= 2 and n >= 2, tuple(embedded.shape)
+        # About the common mean, for the digits.
+        centred = embedded.double() - embedded.double().mean((0, 1))
+        mean = centred.mean(0)
+        return TwoWay(mean @ mean.T, torch.einsum("dif,djf->ij", centred, centred), centred.square().sum((0, 2)), count)
+
+    def components(self, weights: Tensor) -> Tensor:
+        """Variance of a, b and e, R x 3, for R weightings of the pictures, R x N with rows of sum 1."""
+        count, n = self.noises, weights.shape[1]
+        common = ((weights @ self.means) * weights).sum(1)
+        pictures = weights @ self.means.diagonal() - common
+        noises = ((weights @ self.draws) * weights).sum(1) / count - common
+        rest = weights @ self.squares / count - common - pictures - noises
+        e = rest * (n * count / ((n - 1) * (count - 1)))
+        a = pictures * (n / (n - 1)) - e / count
+        b = noises * (count / (count - 1)) - e / n
+        return torch.stack([a, b, e], 1).clamp(min=0)
+
+    def noise_share(self, weights: Tensor) -> Tensor:
+        """How much of the variance a new noise moves, R in [0, 1]: (b + e) / (a + b + e)."""
+        a, b, e = self.components(weights).unbind(1)
+        return (b + e) / (a + b + e).clamp(min=1e-30)
+
+    def common_share(self, weights: Tensor) -> Tensor:
+        """How much of the variance a noise moves in all pictures alike, R in [0, 1]: b / (a + b + e)."""
+        a, b, e = self.components(weights).unbind(1)
+        return b / (a + b + e).clamp(min=1e-30)
