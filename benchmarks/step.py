@@ -1,0 +1,203 @@
+"""Seconds of one training step at 64 px, ours against other BigGANs and against ours without each optimisation.
+
+    python benchmarks/step.py --biggan-pytorch DIR --ic-gan DIR --studiogan DIR
+
+Each DIR is a checkout of github.com/ajbrock/BigGAN-PyTorch, github.com/facebookresearch/ic_gan and
+github.com/POSTECH-CVLab/PyTorch-StudioGAN; one that is not given is left out. Everybody does one D and one G step on
+the same batch with the peers' own channel plan, in rounds one after the other; ratios are medians of the rounds' own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import tyro
+from _machine import interleaved, machine, matmul_peak, ratio
+from _peers import PEERS, Peer, Work
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from unlogit.device import autocast, pick_device
+from unlogit.networks import DiscriminatorConfig, GeneratorConfig, discriminator, folded, generator, layers
+from unlogit.training import TrainConfig
+from unlogit.training.methods.paper import Learning
+
+PLANS = {
+    "BigGAN-PyTorch": ((16, 16, 8, 4, 2), (1, 2, 4, 8, 16)),
+    "IC-GAN": ((16, 16, 8, 4, 2), (1, 2, 4, 8, 16)),
+    "StudioGAN": ((16, 8, 4, 2, 1), (1, 2, 4, 8, 16)),
+}
+"""Channels of G from 4x4 up, and of D from full resolution down, in units of the width."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured."""
+
+    biggan_pytorch: Path | None = None
+    """Its checkout."""
+    ic_gan: Path | None = None
+    """Its checkout."""
+    studiogan: Path | None = None
+    """Its checkout."""
+    channels: int = 32
+    batch: int = 16
+    rounds: int = 7
+    threads: int = 1
+    bf16: bool = False
+    """Everybody under bf16 autocast; else everybody in fp32."""
+
+
+class Ours:
+    """Our step, on one batch that stays the same."""
+
+    def __init__(self, work: Work, precision: str, plan: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+        self.device = pick_device()
+        config = TrainConfig(
+            images="", held_out="", classifier="", out=Path("unused"), batch=work.batch, d_steps=1,
+            precision=precision,  # type: ignore[arg-type]
+            generator=GeneratorConfig(
+                size=work.size, channels=work.channels, noise=work.noise, embedding=work.embedding, hidden=None
+            ),
+            discriminator=DiscriminatorConfig(channels=work.channels),
+        )  # fmt: skip
+        pair = [torch.rand(work.batch, 3, work.size, work.size), torch.randn(work.batch, work.condition)]
+        images, representation = (t.to(self.device) for t in pair)
+        noise = torch.randn(work.batch, work.noise).to(self.device)
+        feed: Any = SimpleNamespace(
+            representation=SimpleNamespace(dim=work.condition),
+            pair=lambda _position: (images, representation),
+            noise=lambda _position, _which, _length: noise,
+        )
+        with patch.dict(generator.WIDTHS, {work.size: plan[0]}), patch.dict(discriminator.WIDTHS, {work.size: plan[1]}):
+            self.method = Learning(config, feed, self.device)
+            self.folded = folded(self.method.generator)
+        self.representation, self.noise = representation, noise
+        self.step = self.method.step
+
+    def generate(self) -> Tensor:
+        """Reconstructions of a batch, with the weights as an inverter has them."""
+        with torch.inference_mode(), autocast(self.device, self.method.config.precision):
+            made: Tensor = self.folded(self.representation, self.noise)
+        return made
+
+    def peer(self) -> Peer:
+        method = self.method
+        counts = [sum(p.numel() for p in m.parameters()) for m in (method.generator, method.discriminator)]
+        return Peer(self.step, self.generate, (counts[0], counts[1]))
+
+
+# Ours without one of its rewrites each.
+
+
+def _plain_up(x: Tensor, layer: nn.Module) -> Tensor:
+    return layer(F.interpolate(x, scale_factor=2))
+
+
+def _plain_down(x: Tensor, layer: nn.Module) -> Tensor:
+    return F.avg_pool2d(layer(x), 2)
+
+
+def _plain_attention(self: layers.Attention, x: Tensor) -> Tensor:
+    n, _, h, w = x.shape
+    query, key, value = self.query(x), F.max_pool2d(self.key(x), 2), F.max_pool2d(self.value(x), 2)
+    weights = torch.softmax(query.flatten(2).transpose(1, 2) @ key.flatten(2), -1)
+    attended = value.flatten(2) @ weights.transpose(1, 2)
+    return x + self.gate * self.out(attended.view(n, -1, h, w))
+
+
+@contextlib.contextmanager
+def _contiguous(ours: Ours) -> Iterator[None]:
+    """Networks in NCHW: what follows a parameter's layout follows it too."""
+    networks = (ours.method.generator, ours.method.discriminator)
+    for network in networks:
+        network.to(memory_format=torch.contiguous_format)
+    with patch.object(torch, "channels_last", torch.contiguous_format):
+        yield
+    for network in networks:
+        network.to(memory_format=torch.channels_last)
+
+
+WITHOUT: dict[str, Callable[[Ours], Any]] = {
+    "up-sampling folded into the convolution": lambda _: patch.object(generator, "upsampled_conv", _plain_up),
+    "pooling folded into the convolution": lambda _: patch.object(discriminator, "conv_downsampled", _plain_down),
+    "fused attention": lambda _: patch.object(layers.Attention, "forward", _plain_attention),
+    "channels last": _contiguous,
+}
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    work = Work(channels=options.channels, batch=options.batch)
+    precision = "bf16" if options.bf16 else "fp32"
+    peak = matmul_peak(torch.bfloat16 if options.bf16 else torch.float32)
+    print(f"{machine()}; matmul {peak / 1e9:.0f} GFLOP/s in {precision}; {work}; {options.rounds} rounds\n")
+    head = "| against | what | parameters G / D | GFLOP | s | share of peak | images/s | ours is faster by |"
+    print(head + "\n|" + "---|" * 8)
+    for name, open_peer in PEERS.items():
+        folder = getattr(options, name.lower().replace("-", "_"))
+        if folder is None:
+            continue
+        peer = open_peer(folder.resolve(), work)
+        ours = Ours(work, precision, PLANS[name]).peer()
+        for what in ("step", "generate"):
+            compare(name, what, ours, peer, work, peak, options)
+    if not options.bf16:
+        ablate(work, precision, options.rounds)
+
+
+def compare(name: str, what: str, ours: Peer, peer: Peer, work: Work, peak: float, options: Options) -> None:
+    """Two rows: the peer and ours at the same work."""
+    theirs = getattr(peer, what)
+    if options.bf16:
+        plain = theirs
+
+        def theirs() -> None:
+            with torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16):
+                plain()
+
+    mine = getattr(ours, what)
+    times = interleaved({"theirs": theirs, "ours": mine}, options.rounds)
+    for key, run, parameters in (("theirs", theirs, peer.parameters), ("ours", mine, ours.parameters)):
+        with FlopCounterMode(display=False) as counter:
+            run()
+        flop, s = counter.get_total_flops(), median(times[key])
+        sizes = " / ".join(f"{n / 1e6:.2f}M" for n in parameters)
+        faster = f"{ratio(times['ours'], times['theirs']):.2f}" if key == "ours" else ""
+        print(
+            f"| {name} | {what}, {key} | {sizes} | {flop / 1e9:.0f} | {s:.3f} | {flop / s / peak:.0%} "
+            f"| {work.batch / s:.1f} | {faster} |",
+            flush=True,
+        )
+
+
+def ablate(work: Work, precision: str, rounds: int) -> None:
+    """What each rewrite gives, the others left on."""
+    ours = Ours(replace(work), precision, PLANS["BigGAN-PyTorch"])
+
+    def without(name: str) -> Callable[[], object]:
+        def run() -> None:
+            with WITHOUT[name](ours):
+                ours.step()
+
+        return run
+
+    times = interleaved({"all": ours.step} | {name: without(name) for name in WITHOUT}, rounds)
+    print("\n| our step with everything but | s | slower by |\n|---|---|---|")
+    for name, taken in times.items():
+        print(f"| {'nothing' if name == 'all' else name} | {median(taken):.3f} | {1 / ratio(taken, times['all']):.2f} |")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

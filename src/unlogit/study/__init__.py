@@ -1,0 +1,1 @@
+"""The two-alternative study: people, or metrics, choose which of two reconstructions is closer to a picture."""

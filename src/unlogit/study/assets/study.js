@@ -1,0 +1,195 @@
+// A participant's page. Answers are kept in the browser until the server has acknowledged them, so that a reload or a
+// lost connection loses none; each carries a key of its own, so that sending it again counts nothing twice.
+"use strict";
+
+const study = document.body.dataset.study;
+const base = `/s/${study}`;
+const el = (id) => document.getElementById(id);
+const AHEAD = 2; // trials that are loaded before they are asked for
+const RESTING = 160; // ms that the choice is seen before the next trial
+const LONGEST = 10000; // ms between two tries
+
+// ---- what the browser keeps; in memory only where it is not allowed to keep anything
+
+const memory = new Map();
+const kept = {
+  get(name) {
+    try { return localStorage.getItem(`${base}/${name}`); } catch { return memory.get(name) ?? null; }
+  },
+  set(name, value) {
+    try { localStorage.setItem(`${base}/${name}`, value); } catch { memory.set(name, value); }
+  },
+  remove(name) {
+    try { localStorage.removeItem(`${base}/${name}`); } catch { memory.delete(name); }
+  },
+};
+
+function secret() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function notice(text) {
+  el("notice").hidden = !text;
+  el("notice").textContent = text;
+}
+
+function screen(name) {
+  for (const one of ["welcome", "trial", "end"]) el(one).hidden = one !== name;
+}
+
+// ---- talking to the server
+
+// The parsed response; tries again until there is one. Null where the server refuses for good.
+async function post(path, body) {
+  for (let tries = 0; ; tries++) {
+    let wait = Math.min(LONGEST, 250 * 2 ** tries);
+    try {
+      const response = await fetch(base + path, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+        signal: AbortSignal.timeout(20000),
+      });
+      if (response.ok) {
+        notice("");
+        return await response.json();
+      }
+      if (response.status < 500 && response.status !== 429) return null;
+      wait = Math.max(wait, 1000 * (Number(response.headers.get("retry-after")) || 0));
+    } catch { /* no connection; try again */ }
+    if (tries > 0) notice("No connection. Your answers are kept here and sent when it is back.");
+    await pause(wait);
+  }
+}
+
+const participant = kept.get("participant") ?? secret();
+let trials = []; // of [reference, left, right], ids of pictures
+let open = []; // numbers of trials that are still to be shown
+let sending = Promise.resolve();
+
+function queue(number, answer) {
+  kept.set(`answer/${number}`, JSON.stringify(answer));
+  send(number, answer);
+}
+
+function send(number, answer) {
+  sending = sending.then(async () => {
+    // Null: another tab has answered this trial, and the first answer counts.
+    await post("/answers", answer);
+    kept.remove(`answer/${number}`);
+  });
+}
+
+// ---- pictures
+
+const loaded = new Map();
+
+function load(id) {
+  if (!loaded.has(id)) loaded.set(id, attempt(id));
+  return loaded.get(id);
+}
+
+async function attempt(id) {
+  for (let tries = 0; ; tries++) {
+    const image = new Image();
+    // Another address after a failure, which a browser may have remembered.
+    image.src = `${base}/pictures/${id}.png${tries ? `?${tries}` : ""}`;
+    try {
+      await image.decode();
+      if (tries > 1) notice("");
+      return image;
+    } catch {
+      if (tries > 0) notice("No connection. Waiting for the next pictures.");
+      await pause(Math.min(LONGEST, 250 * 2 ** tries));
+    }
+  }
+}
+
+// ---- trials
+
+let current = null; // { number, since, shows } while a choice is awaited
+
+async function show() {
+  if (!open.length) return finish();
+  const number = open[0];
+  for (const ahead of open.slice(0, 1 + AHEAD)) trials[ahead].forEach(load);
+  el("stage").classList.add("waiting");
+  const images = await Promise.all(trials[number].map(load));
+  [el("reference"), el("left").firstElementChild, el("right").firstElementChild].forEach((img, i) => {
+    img.src = images[i].src;
+  });
+  await Promise.all(Array.from(el("stage").querySelectorAll("img"), (img) => img.decode().catch(() => null)));
+  el("stage").classList.remove("waiting");
+  for (const side of ["left", "right"]) el(side).classList.remove("chosen");
+  const done = trials.length - open.length;
+  el("progress").value = done;
+  el("progress").max = trials.length;
+  el("count").textContent = `${done + 1} of ${trials.length}`;
+  const shows = 1 + Number(kept.get(`shows/${number}`) ?? 0);
+  kept.set(`shows/${number}`, shows);
+  // The clock starts when the frame that holds the pictures has been drawn.
+  requestAnimationFrame(() => requestAnimationFrame((since) => {
+    current = { number, since, shows };
+    document.body.dataset.awaiting = number;
+  }));
+}
+
+async function choose(side) {
+  if (!current) return;
+  const { number, since, shows } = current;
+  current = null;
+  delete document.body.dataset.awaiting;
+  const milliseconds = Math.max(0, Math.round(performance.now() - since));
+  queue(number, { participant, key: secret(), trial: number, chosen: side, milliseconds, shows });
+  kept.remove(`shows/${number}`);
+  el(side).classList.add("chosen");
+  el(side).blur();
+  trials[number].forEach((id) => loaded.delete(id));
+  open.shift();
+  await pause(RESTING);
+  await show();
+}
+
+async function finish() {
+  el("progress").value = trials.length;
+  await sending;
+  screen("end");
+}
+
+async function begin() {
+  const state = await post("/participants", { participant });
+  if (!state) return notice("This study cannot be taken now. Load the page again later.");
+  kept.set("participant", participant);
+  trials = state.trials;
+  const answered = new Set(state.answered);
+  for (let number = 0; number < trials.length; number++) {
+    const waiting = kept.get(`answer/${number}`);
+    if (!waiting) continue;
+    answered.add(number);
+    send(number, JSON.parse(waiting));
+  }
+  open = trials.map((_, number) => number).filter((number) => !answered.has(number));
+  screen("trial");
+  await show();
+}
+
+el("left").addEventListener("click", () => choose("left"));
+el("right").addEventListener("click", () => choose("right"));
+document.addEventListener("keydown", (event) => {
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || el("trial").hidden) return;
+  const side = { ArrowLeft: "left", 1: "left", ArrowRight: "right", 2: "right" }[event.key];
+  if (!side) return;
+  event.preventDefault();
+  choose(side);
+});
+el("begin").addEventListener("click", () => {
+  el("begin").disabled = true;
+  begin();
+});
+
+// Who began before goes on at once.
+if (kept.get("participant")) begin();
+else screen("welcome");

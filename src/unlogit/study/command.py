@@ -1,0 +1,152 @@
+"""`unlogit study`: make a study, serve it, read its results. The command line is made from the configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from unlogit.errors import UnlogitError, unknown
+from unlogit.study import exports
+from unlogit.study.create import CreateConfig, create
+from unlogit.study.results import Results
+from unlogit.study.tables import Database
+
+DATABASE = CreateConfig.database
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """Serve the studies of a database to participants, until interrupted."""
+
+    database: str = DATABASE
+    """A SQLite file, or a URL such as postgresql://user:password@host/name."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets everyone in who can reach this machine."""
+    port: int = 8000
+    """Port to listen on."""
+
+
+@dataclass(frozen=True)
+class ObserveConfig:
+    """Let metrics take a study, for a first estimate of what people would answer; labelled as automated everywhere."""
+
+    metrics: tyro.conf.Positional[tuple[str, ...]] = ("pixel_error",)
+    """Names of metrics, each an observer."""
+    database: str = DATABASE
+    """A SQLite file or a URL."""
+    study: str | None = None
+    """Which, where the database holds several."""
+
+
+@dataclass(frozen=True)
+class ResultsConfig:
+    """Tell a study's results, and write its exports."""
+
+    database: str = DATABASE
+    """A SQLite file or a URL."""
+    study: str | None = None
+    """Which, where the database holds several."""
+    out: Path | None = None
+    """Folder for votes.csv, images.csv, results.json, table1.csv and 2afc.zip."""
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """Lay out the paper's Table 1: the choices of people and of automated observers, side by side."""
+
+    databases: tyro.conf.Positional[tuple[str, ...]] = (DATABASE,)
+    """SQLite files or URLs; all of their studies are laid out."""
+    out: Path | None = None
+    """Folder for table1.md and table1.csv."""
+
+
+def run_create(config: CreateConfig) -> None:
+    study, token = create(config)
+    print(
+        f"study '{study.name}': {study.pictures} pictures, {len(study.pairs)} pairs; each participant is shown "
+        f"{study.trials} trials and {study.checks} attention checks\n"
+        f"serve it with     unlogit study serve --database {_shown(config.database)}\n"
+        f"researcher's token, shown this once: {token}"
+    )
+
+
+def run_serve(config: ServeConfig) -> None:
+    import uvicorn
+
+    from unlogit.study.server import create_app
+
+    database = Database(config.database)
+    if not 0 < config.port < 65536:
+        raise UnlogitError(f"port {config.port}: must be 1 to 65535")
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    for study in database.studies():
+        print(f"{study.name}: http://{host}:{config.port}/s/{study.name}   (results: .../results)", flush=True)
+    app = create_app(database)
+    # Without a log of requests: it would hold participants' addresses.
+    uvicorn.run(app, host=config.host, port=config.port, log_level="warning", access_log=False, server_header=False)
+
+
+def run_observe(config: ObserveConfig) -> None:
+    from unlogit.study.observer import observe
+
+    database = Database(config.database)
+    study = database.study(config.study)
+    for metric in config.metrics:
+        print(f"{metric} answered {observe(database, study, metric)} items of '{study.name}'")
+    print(exports.table_markdown([Results.read(database, study)]), end="")
+
+
+def run_results(config: ResultsConfig) -> None:
+    database = Database(config.database)
+    study = database.study(config.study)
+    found = Results.read(database, study)
+    people = found.observations[0]
+    print(
+        f"study '{study.name}': {people.subjects} participants count ({people.finished} finished), "
+        f"{len(people.excluded)} left out for missed attention checks\n"
+    )
+    print(exports.table_markdown([found]), end="")
+    for path in exports.write(database, study, config.out) if config.out else ():
+        print(path)
+
+
+def run_table(config: TableConfig) -> None:
+    opened = [Database(given) for given in config.databases]
+    found = [Results.read(database, study) for database in opened for study in database.studies()]
+    print(exports.table_markdown(found), end="")
+    if config.out:
+        exports.write_table(found, config.out)
+
+
+COMMANDS: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
+    "create": (CreateConfig, run_create),
+    "serve": (ServeConfig, run_serve),
+    "observe": (ObserveConfig, run_observe),
+    "results": (ResultsConfig, run_results),
+    "table": (TableConfig, run_table),
+}
+
+
+def study(args: Sequence[str]) -> None:
+    """Run `unlogit study COMMAND ...`; raises `UnlogitError` where there is no such command."""
+    command, *rest = args or ["--help"]
+    if command in ("-h", "--help"):
+        lines = [f"  {name:<10}{_first_line(config)}" for name, (config, _) in COMMANDS.items()]
+        print("\n".join(["usage: unlogit study COMMAND ...", "", *lines]))
+        return
+    if command not in COMMANDS:
+        raise unknown("study command", command, COMMANDS)
+    config, run = COMMANDS[command]
+    run(tyro.cli(config, prog=f"unlogit study {command}", args=rest))
+
+
+def _first_line(config: type[Any]) -> str:
+    return (config.__doc__ or "").partition("\n")[0]
+
+
+def _shown(database: str) -> str:
+    return Database(database).name if "://" in database else database

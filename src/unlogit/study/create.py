@@ -1,0 +1,177 @@
+"""Making a study: its pictures are rendered once, into the database, so that serving it needs no network."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from PIL import Image
+from sqlalchemy.exc import IntegrityError
+
+from unlogit.errors import UnlogitError, unknown
+from unlogit.study.tables import ORIGINAL, OTHER, Database, Picture, Study
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+ADDRESS = re.compile(r"[0-9a-f]{24}")
+
+
+@dataclass(frozen=True)
+class CreateConfig:
+    """Make a study: render the pictures of several inverters, and say what participants are asked."""
+
+    inverters: tyro.conf.Positional[tuple[str, ...]]
+    """Two or more, of one size; each a folder such as RUN/inverter, or one that comes with unlogit; NAME=FOLDER says
+    how it is called in the results."""
+    images: str
+    """Pictures that none of them was trained on, as source:name, e.g. scenes:test or folder:photos."""
+    name: str = "study"
+    """Stands in the participants' link: small letters, digits and dashes."""
+    database: str = "study.sqlite"
+    """A SQLite file, or a URL such as postgresql://user:password@host/name; one database can hold several studies."""
+    pictures: int = 64
+    """How many of the images, spread at random over the source."""
+    pairs: tuple[str, ...] = ()
+    """Which are set against each other, as FIRST:SECOND by name; all pairs where none is given."""
+    trials: int | None = None
+    """How many a participant is shown; as many as there are pictures where it is not given."""
+    checks: int = 4
+    """Attention checks beside those: one alternative is the original itself, the other a different picture."""
+    title: str = "Which is closer?"
+    """Heading of the participants' page."""
+    question: str = "Which of the two is more like the original?"
+    """Asked in every trial."""
+    consent: Path | None = None
+    """Text file that participants agree to before they begin; an empty line begins a paragraph."""
+    thanks: str = "Thank you. All your answers have arrived, and you can close this page."
+    """Shown at the end; may hold a completion code."""
+    rendering: Literal["smooth", "pixelated"] = "smooth"
+    """How small pictures are enlarged on the screen."""
+    seed: int = 0
+    """Of the inverters' noise, and of who is shown what and where."""
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise UnlogitError(f"study name '{self.name}': must be small letters, digits and dashes, such as scenes-64")
+        if len(self.inverters) < 2:
+            raise UnlogitError("a study needs two inverters: write unlogit study create INVERTER INVERTER --images ...")
+        if self.pictures < 2:
+            raise UnlogitError(f"pictures {self.pictures}: must be at least 2")
+        if self.checks < 0:
+            raise UnlogitError(f"checks {self.checks}: must not be negative")
+        if self.seed < 0:
+            raise UnlogitError(f"seed {self.seed}: must not be negative")
+        if self.consent is not None and not self.consent.is_file():
+            raise UnlogitError(f"consent '{self.consent}': no such file")
+
+
+def create(config: CreateConfig) -> tuple[Study, str]:
+    """Make the study that `config` asks for.
+
+    Returns:
+        the study, and the researcher's token, which is kept nowhere.
+
+    Raises:
+        UnlogitError: something given cannot be opened, or there is a study of that name. Nothing is written then.
+    """
+    from unlogit.analyses import Evidence
+    from unlogit.images import open_images
+    from unlogit.inverters import Inverter, called, open_inverter
+
+    source = open_images(config.images)
+    inverters: dict[str, Inverter] = {}
+    for given in config.inverters:
+        name, folder = called(given)
+        if name in inverters or name in (ORIGINAL, OTHER):
+            raise UnlogitError(f"inverter '{name}': that name is taken; write NAME=FOLDER to give it another")
+        inverters[name] = open_inverter(folder)
+    pairs = paired(tuple(inverters), config.pairs)
+    evidence = Evidence(source, inverters, limit=config.pictures, seed=config.seed)
+    pictures = {ORIGINAL: evidence.originals} | {name: evidence.reconstructed(name).pictures for name in inverters}
+    pngs = {
+        maker: [_png(picture.permute(1, 2, 0).numpy()) for picture in made.bytes] for maker, made in pictures.items()
+    }
+    return store(config, pairs, pngs)
+
+
+def store(
+    config: CreateConfig, pairs: Sequence[tuple[str, str]], pngs: Mapping[str, Sequence[bytes]]
+) -> tuple[Study, str]:
+    """Write a study whose pictures are rendered: by maker, `ORIGINAL` included, one PNG a place."""
+    places = len(pngs[ORIGINAL])
+    assert all(len(made) == places for made in pngs.values())
+    trials = places if config.trials is None else config.trials
+    if not 1 <= trials <= places * len(pairs):
+        raise UnlogitError(
+            f"trials {trials}: must be 1 to {places * len(pairs)}, {places} pictures x {len(pairs)} pairs"
+        )
+    if config.checks > trials:
+        raise UnlogitError(f"checks {config.checks}: must be at most as many as the {trials} trials")
+    token = secrets.token_urlsafe(32)
+    study = Study(
+        name=config.name,
+        title=config.title,
+        question=config.question,
+        consent=config.consent.read_text(encoding="utf-8").strip() if config.consent else "",
+        thanks=config.thanks,
+        rendering=config.rendering,
+        images=config.images,
+        pictures=places,
+        pairs=[list(pair) for pair in pairs],
+        trials=trials,
+        checks=config.checks,
+        seed=config.seed,
+        token=digest(token),
+    )
+    database = Database(config.database)
+    database.create()
+    try:
+        with database.writing() as session:
+            session.add(study)
+            session.flush()
+            assert study.id is not None
+            session.add_all(
+                Picture(address=secrets.token_hex(12), study=study.id, place=place, maker=maker, png=png)
+                for maker, made in pngs.items()
+                for place, png in enumerate(made)
+            )
+    except IntegrityError as error:
+        raise UnlogitError(f"database '{database.name}' holds a study '{config.name}': give another --name") from error
+    return study, token
+
+
+def digest(secret: str) -> str:
+    """SHA-256 in hex: what is kept of a secret of full entropy."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def paired(names: Sequence[str], given: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs as FIRST:SECOND, or all of them."""
+    if not given:
+        return list(combinations(names, 2))
+    pairs: list[tuple[str, str]] = []
+    for text in given:
+        first, colon, second = text.partition(":")
+        if not colon or first == second:
+            raise UnlogitError(f"pair '{text}': must be FIRST:SECOND, two of {', '.join(names)}")
+        for name in (first, second):
+            if name not in names:
+                raise unknown("inverter in a pair", name, names)
+        if {first, second} in [set(pair) for pair in pairs]:
+            raise UnlogitError(f"pair '{text}' is given twice")
+        pairs.append((first, second))
+    return pairs
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,187 @@
+"""A study's answers and results for further use: CSV, JSON, the paper's Table 1, and the lpips 2AFC layout."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlmodel import select
+
+from unlogit.files import replacing
+from unlogit.intervals import Estimate
+from unlogit.study.results import Observation, Preference, Results
+from unlogit.study.tables import ORIGINAL, Database, Picture, Study
+
+STUDY_FIELDS = ("name", "title", "question", "images", "pictures", "pairs", "trials", "checks", "seed", "rendering")
+
+
+def votes_csv(database: Database, study: Study) -> bytes:
+    """One row an answer, of all subjects, attention checks included."""
+    header = (
+        "subject,automated,order,place,left,right,chosen_side,chosen,attention_check,correct,milliseconds,"
+        "shows,received"
+    )
+    rows = [
+        (
+            one.subject,
+            int(one.automated),
+            one.order,
+            one.trial.place,
+            one.trial.left,
+            one.trial.right,
+            one.chosen,
+            one.maker,
+            int(one.trial.check),
+            int(one.chosen == one.trial.correct) if one.trial.check else "",
+            "" if one.automated else one.milliseconds,
+            "" if one.automated else one.shows,
+            one.received,
+        )
+        for one in Results.read(database, study).judgements
+    ]
+    return _csv(header.split(","), rows)
+
+
+def images_csv(database: Database, study: Study) -> bytes:
+    """One row a picture, pair and kind of observer."""
+    rows = [
+        (seen.observer, int(seen.automated), item.place, item.first, item.second, item.chosen, item.n)
+        for seen in Results.read(database, study).observations
+        for item in seen.items
+    ]
+    return _csv(["observer", "automated", "place", "first", "second", "chose_first", "n"], rows)
+
+
+def results_json(database: Database, study: Study) -> bytes:
+    """Everything but the pictures."""
+    found = Results.read(database, study)
+    told = {
+        "study": {field: getattr(study, field) for field in STUDY_FIELDS},
+        "observations": [dataclasses.asdict(seen) for seen in found.observations],
+        "judgements": [dataclasses.asdict(one) | {"maker": one.maker} for one in found.judgements],
+    }
+    return (json.dumps(told, indent=1, allow_nan=False) + "\n").encode()
+
+
+def two_afc(database: Database, study: Study) -> bytes:
+    """People's answers as a zip in the layout of the lpips 2AFC data (Zhang et al. 2018).
+
+    A folder a pair, FIRST-SECOND/, with ref/, p0/ (of FIRST) and p1/ (of SECOND) of PNG files of one name, and judge/
+    of .npy files of one float32: the share of answers that prefer p1.
+    """
+    people = Results.read(database, study).observations[0]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, database.reading() as session:
+        for item in people.items:
+            folder = f"{study.name}-2afc/{_slug(item.first)}-{_slug(item.second)}"
+            for part, maker in (("ref", ORIGINAL), ("p0", item.first), ("p1", item.second)):
+                asked = select(Picture.png).where(
+                    Picture.study == study.id, Picture.place == item.place, Picture.maker == maker
+                )
+                archive.writestr(f"{folder}/{part}/{item.place:06}.png", session.exec(asked).one())
+            share = io.BytesIO()
+            np.save(share, np.array([1 - item.chosen / item.n], np.float32))
+            archive.writestr(f"{folder}/judge/{item.place:06}.npy", share.getvalue())
+    return buffer.getvalue()
+
+
+EXPORTS: dict[str, tuple[str, Callable[[Database, Study], bytes]]] = {
+    "votes.csv": ("text/csv", votes_csv),
+    "images.csv": ("text/csv", images_csv),
+    "results.json": ("application/json", results_json),
+    "table1.csv": ("text/csv", lambda database, study: table_csv([Results.read(database, study)])),
+    "2afc.zip": ("application/zip", two_afc),
+}
+
+
+def write(database: Database, study: Study, folder: Path) -> list[Path]:
+    """Write every export into a folder."""
+    written = [folder / name for name in EXPORTS]
+    for path in written:
+        with replacing(path) as fresh:
+            fresh.write_bytes(EXPORTS[path.name][1](database, study))
+    return written
+
+
+def write_table(studies: Sequence[Results], folder: Path) -> None:
+    """Write table1.md and table1.csv."""
+    for name, content in (("table1.md", table_markdown(studies).encode()), ("table1.csv", table_csv(studies))):
+        with replacing(folder / name) as fresh:
+            fresh.write_bytes(content)
+
+
+def table_csv(studies: Sequence[Results]) -> bytes:
+    """The paper's Table 1 with everything that belongs to it: one row a study, pair and kind of observer."""
+    header = (
+        "study,images,first,second,observer,automated,subjects,judgements,share,low,high,subjects_low,subjects_high,"
+        "p,agreement,alpha"
+    )
+    rows = []
+    for found in studies:
+        for pair in found.pairs:
+            for seen in found.observations:
+                row: list[Any] = [found.study.name, found.study.images, *pair, seen.observer, int(seen.automated)]
+                one = seen.preference(pair)
+                if one is not None:
+                    ends = (one.subjects.low, one.subjects.high) if one.subjects else (None, None)
+                    row += [seen.subjects, one.share.n, one.share.value, one.share.low, one.share.high, *ends]
+                    row += [one.p, one.agreement, one.alpha]
+                else:
+                    row += [seen.subjects, 0] + [None] * 8
+                rows.append(row)
+    return _csv(header.split(","), rows)
+
+
+def table_markdown(studies: Sequence[Results]) -> str:
+    """The paper's Table 1: pairs in rows, people and automated observers in columns."""
+    metrics = sorted({seen.observer for found in studies for seen in found.observations if seen.automated})
+    lines = [
+        "| study | choice | people |" + "".join(f" automated: {name} |" for name in metrics),
+        "|---|---|--:|" + "--:|" * len(metrics),
+    ]
+    for found in studies:
+        by = {seen.observer: seen for seen in found.observations}
+        for first, second in found.pairs:
+            cells = [cell(by.get(name), (first, second)) for name in ("people", *metrics)]
+            lines.append(f"| {found.study.name} | {first} over {second} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(seen: Observation | None, pair: tuple[str, str]) -> str:
+    """A preference in one line, or that there is none yet."""
+    one = seen.preference(pair) if seen else None
+    if seen is None or one is None:
+        return "no answers yet"
+    subjects = "" if seen.automated else f", {seen.subjects} {'person' if seen.subjects == 1 else 'people'}"
+    return f"{percent(one.share)}, n = {one.share.n}{subjects}, {probability(one)}"
+
+
+def percent(estimate: Estimate) -> str:
+    """Such as 76.5 % (70.9 to 81.3)."""
+    return f"{estimate.value:.1%} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})".replace("%", " %")
+
+
+def probability(one: Preference) -> str:
+    """The test's p, as it is written in papers."""
+    return "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue().encode()
+
+
+def _slug(name: str) -> str:
+    """A maker's name as the name of a folder."""
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "_"

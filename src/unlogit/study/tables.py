@@ -1,0 +1,232 @@
+"""The study's tables, in a SQLite file or in whatever database a URL names."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from unlogit.errors import UnlogitError, unknown
+
+try:
+    from sqlalchemy import JSON, Column, Insert, LargeBinary, UniqueConstraint, event
+    from sqlalchemy.engine import URL, make_url
+    from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+    from sqlmodel import Field, Session, SQLModel, create_engine, select
+except ImportError as missing:
+    raise UnlogitError(f"the study needs {missing.name}: pip install 'unlogit[study]'") from missing
+
+ORIGINAL = "original"
+OTHER = "another picture"
+"""In an attention check, the alternative that is plainly wrong: the original of another place."""
+BUSY_SECONDS = 30
+"""How long SQLite waits for another process that is writing."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Study(SQLModel, table=True):
+    """What was asked, as `unlogit study create` was told; never changed afterwards.
+
+    Attributes:
+        name: stands in the participants' link.
+        rendering: how small pictures are enlarged, "smooth" or "pixelated".
+        images: the source's spec.
+        pictures: how many of its pictures, N; they are numbered by place, 0 to N - 1.
+        pairs: of inverters' names; the first of each is the one whose share is reported.
+        trials, checks: how many of either a participant is shown.
+        token: SHA-256 of the researcher's token, in hex; the token itself is not kept.
+    """
+
+    __tablename__ = "unlogit_study"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    title: str
+    question: str
+    consent: str
+    thanks: str
+    rendering: str
+    images: str
+    pictures: int
+    pairs: list[list[str]] = Field(sa_column=Column(JSON, nullable=False))
+    trials: int
+    checks: int
+    seed: int
+    token: str
+    made: datetime = Field(default_factory=now)
+
+
+class Picture(SQLModel, table=True):
+    """One picture as PNG: an original, or what an inverter made of it.
+
+    Attributes:
+        address: random, so that a participant cannot tell the maker from it.
+        maker: an inverter's name, or `ORIGINAL`.
+    """
+
+    __tablename__ = "unlogit_picture"
+
+    __table_args__ = (UniqueConstraint("study", "place", "maker"),)
+    address: str = Field(primary_key=True)
+    study: int = Field(foreign_key="unlogit_study.id")
+    place: int
+    maker: str
+    png: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class Participant(SQLModel, table=True):
+    """A person known by a number, or an automated observer.
+
+    Attributes:
+        number: counted up in a study from 0 in the order of arrival; decides which trials are shown.
+        observer: the metric's name; empty for people.
+        key: SHA-256 of the secret that the participant's browser made up, in hex.
+        began: when they agreed and began, UTC.
+    """
+
+    __tablename__ = "unlogit_participant"
+
+    __table_args__ = (UniqueConstraint("study", "observer", "number"), UniqueConstraint("study", "key"))
+    id: int | None = Field(default=None, primary_key=True)
+    study: int = Field(foreign_key="unlogit_study.id")
+    number: int
+    observer: str = ""
+    key: str
+    began: datetime = Field(default_factory=now)
+
+
+class Vote(SQLModel, table=True):
+    """One answer. Its key is (participant, trial), so that none can be counted twice.
+
+    Attributes:
+        trial: place in the participant's own order, from 0.
+        left, right: makers of the two alternatives as they were shown.
+        chosen: "left" or "right".
+        milliseconds: from when the pictures were on the screen to the choice.
+        shows: how often the trial was put on the screen; above 1 after a reload, which starts the clock anew.
+        key: made up by the browser; tells a vote that is sent again from another one.
+        received: UTC.
+    """
+
+    __tablename__ = "unlogit_vote"
+
+    participant: int = Field(foreign_key="unlogit_participant.id", primary_key=True)
+    trial: int = Field(primary_key=True)
+    place: int
+    left: str
+    right: str
+    chosen: str
+    milliseconds: int
+    shows: int
+    key: str
+    received: datetime = Field(default_factory=now)
+
+
+TABLES = tuple(str(model.__tablename__) for model in (Study, Picture, Participant, Vote))
+
+
+class Database:
+    """An engine, and how to write with it.
+
+    Args:
+        given: a file, or a URL such as postgresql://user:password@host/name.
+
+    Raises:
+        UnlogitError: no database can be had there.
+    """
+
+    def __init__(self, given: str) -> None:
+        url = _url(given)
+        self.name = url.render_as_string(hide_password=True)
+        self.sqlite = url.get_backend_name() == "sqlite"
+        self._file = Path(url.database) if self.sqlite and url.database else None
+        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if self.sqlite else {}
+        try:
+            self.engine = create_engine(url, pool_size=16, max_overflow=32, pool_pre_ping=not self.sqlite, **options)
+        except (NoSuchModuleError, ImportError) as error:
+            raise UnlogitError(f"database '{self.name}': {error}; give a file or a postgresql:// URL") from error
+        if self.sqlite:
+            event.listen(self.engine, "connect", _prepare)
+        # SQLite has one writer at a time, and waits for it by sleeping; threads of one process need not.
+        self._turn = threading.Lock() if self.sqlite else nullcontext()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that is committed at the end of the block: what it wrote is then on the disk."""
+        with self._turn, Session(self.engine, expire_on_commit=False) as session:
+            yield session
+            session.commit()
+
+    def write(self, statement: Insert) -> None:
+        """Run one statement, which is a transaction of itself: a single round trip to the database."""
+        with self._turn, self.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").execute(statement)
+
+    def create(self) -> None:
+        """Make the tables that are missing, and the folder of a file."""
+        if self._file:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._told():
+            SQLModel.metadata.create_all(self.engine, [SQLModel.metadata.tables[name] for name in TABLES])
+
+    def studies(self) -> list[Study]:
+        """All studies, oldest first; raises `UnlogitError` where there is none."""
+        if self._file and not self._file.is_file():
+            raise UnlogitError(f"database '{self._file}': no such file; {_MAKE}")
+        with self._told(), self.reading() as session:
+            found = list(session.exec(select(Study).order_by(Study.id)))  # type: ignore[arg-type]
+        if not found:
+            raise UnlogitError(f"database '{self.name}' holds no study; {_MAKE}")
+        return found
+
+    def study(self, name: str | None = None) -> Study:
+        """The study of that name, or the only one."""
+        found = {study.name: study for study in self.studies()}
+        if name is None:
+            if len(found) > 1:
+                raise UnlogitError(f"database '{self.name}' holds several studies: give --study {'|'.join(found)}")
+            return next(iter(found.values()))
+        if name not in found:
+            raise unknown("study", name, found)
+        return found[name]
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            reason = str(error.orig).strip().splitlines()[0]
+            raise UnlogitError(f"database '{self.name}': {reason}; {_MAKE}") from error
+
+
+_MAKE = "make a study with unlogit study create"
+
+
+def _url(given: str) -> URL:
+    if "://" not in given:
+        return URL.create("sqlite", database=given)
+    try:
+        url = make_url(given)
+    except ArgumentError as error:
+        # Without the text itself, in which a password may stand.
+        raise UnlogitError("database: not a URL of the form postgresql://user:password@host:port/name") from error
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    """Readers beside a writer (WAL); a commit is on the disk before it is acknowledged (FULL)."""
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
