@@ -4,7 +4,7 @@ WORKERS ?= 2
 INSTALLED = .venv/.installed
 BIN = .venv/bin
 
-.PHONY: install demo test lint format
+.PHONY: install demo test test-tools lint format
 
 install: $(INSTALLED)
 
@@ -17,8 +17,16 @@ demo: install
 	$(BIN)/python recipes/demo.py
 
 # Two processes of one thread are faster than one process of two.
-test: install
+test: install test-tools
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# A browser and a database server for the web pages' tests, which are skipped where neither can be had.
+test-tools:
+	@if command -v chromium >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium postgresql >/dev/null \
+			|| echo "no chromium or postgresql: the tests that need them are skipped"; \
+	else echo "install chromium and postgresql to run the tests of the web pages"; fi
 
 lint: install
 	$(BIN)/ruff check

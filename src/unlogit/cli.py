@@ -13,22 +13,23 @@ from pathlib import Path
 from unlogit import __version__, registry
 from unlogit.errors import UnlogitError, unknown
 
-LISTED = ("images", "classifiers", "inverters", "analyses")
+LISTED = ("images", "classifiers", "inverters", "methods", "analyses")
 
 
 def classify(args: Sequence[str]) -> None:
-    """Fit a small classifier, as usual or adversarially."""
+    """Fit a classifier, as usual or adversarially; the same command again resumes."""
     import tyro
 
-    from unlogit.classifiers import FitConfig, fit
+    from unlogit.classifiers import FitLaunch, fit
+    from unlogit.launch import launch
 
-    config = tyro.cli(FitConfig, prog="unlogit classify", args=args)
-    for name, figures in fit(config).items():
+    given = tyro.cli(FitLaunch, prog="unlogit classify", args=args)
+    for name, figures in launch(fit, given.config, given.processes).items():
         print(
             f"{name} accuracy {figures['accuracy']:.1%} "
             f"(95 % interval {figures['low']:.1%} to {figures['high']:.1%}, n = {figures['n']:,})"
         )
-    print(f"open it as small:{config.out}")
+    print(f"open it as {given.config.spec}")
 
 
 def train(args: Sequence[str]) -> None:
@@ -60,22 +61,69 @@ def reconstruct(args: Sequence[str]) -> None:
         print(f"unlogit: {len(broken)} of {len(config.photos)} photos skipped: {reasons}", file=sys.stderr)
 
 
-def report(args: Sequence[str]) -> None:
-    """Write a page of what inverters keep of held-out pictures."""
+def analyse(args: Sequence[str]) -> None:
+    """Ask inverters what they keep of held-out pictures: one page of pictures, numbers and findings."""
     from unlogit.report import summary
-    from unlogit.report.command import report as run
+    from unlogit.report.command import analyse as run
 
     page, parts = run(args)
-    print(f"{summary(parts)}\n{page}")
+    print(summary(parts))
+    for part in parts:
+        if part.silent:
+            print(f"nothing to say of {part.name}: {', '.join(part.silent)}")
+    print(page)
+
+
+def study(args: Sequence[str]) -> None:
+    """Let people choose between reconstructions: make a study, serve it, read its results."""
+    from unlogit.study.command import study as run
+
+    run(args)
+
+
+def explore(args: Sequence[str]) -> None:
+    """Change what is left of a picture with sliders, in the browser, and see what it stands for."""
+    import tyro
+
+    from unlogit.explorer.command import ExploreConfig
+    from unlogit.explorer.command import explore as run
+
+    run(tyro.cli(ExploreConfig, prog="unlogit explore", args=args))
 
 
 def list_(args: Sequence[str]) -> None:
-    """Name what is known: images, classifiers, inverters or analyses."""
+    """Name what is known: images, classifiers, inverters, methods or analyses, and the taps of a classifier."""
     if list(args) in (["-h"], ["--help"]):
-        print(f"usage: unlogit list {{{','.join(LISTED)}}}\n\n{list_.__doc__}")
+        print(
+            f"usage: unlogit list {{{','.join(LISTED)}}}\n"
+            "       unlogit list images SOURCE:NAME    what it holds, and whether any of it is broken\n"
+            "       unlogit list classifiers PATTERN   such as 'resnetv2*' or 'torchvision:*'\n"
+            "       unlogit list taps CLASSIFIER       such as timm:resnet18\n\n"
+            f"{list_.__doc__}"
+        )
         return
-    if len(args) != 1:
-        raise UnlogitError(f"list takes one of {', '.join(LISTED)}")
+    if len(args) == 2 and args[0] == "images":
+        from unlogit.images import open_images, summary
+
+        source = open_images(args[1])
+        print(summary(source))
+        source.broken.tell()
+        return
+    if len(args) == 2 and args[0] == "classifiers":
+        from unlogit.classifiers import find
+
+        print("\n".join(find(args[1])))
+        return
+    if len(args) == 2 and args[0] == "taps":
+        from unlogit.classifiers import open_classifier
+        from unlogit.taps import table
+
+        print(table(open_classifier(args[1])))
+        return
+    if len(args) != 1 or args[0] == "taps":
+        raise UnlogitError(
+            f"list takes one of {', '.join(LISTED)}; or images SOURCE:NAME, classifiers PATTERN, taps CLASSIFIER"
+        )
     if args[0] not in LISTED:
         raise unknown("list", args[0], LISTED)
     if args[0] == "inverters":
@@ -83,15 +131,32 @@ def list_(args: Sequence[str]) -> None:
 
         print("\n".join(known()) or "no inverter came with this package: train one and give its folder")
         return
-    for name in registry.names(f"unlogit.{args[0]}"):
-        print(f"{name:<14}{_summary(Path(__file__).parent / args[0] / f'{name}.py')}")
+    if args[0] == "methods":
+        from unlogit.inverters import untrained
+
+        here = Path(__file__).parent
+        for how, folder, names in [
+            ("unlogit train --method NAME", here / "training" / "methods", registry.names("unlogit.training.methods")),
+            ("unlogit reconstruct --method NAME", here / "inverters", untrained()),
+        ]:
+            print(how)
+            for name in names:
+                print(f"  {name:<18}{_summary(folder / f'{name}.py')}")
+        return
+    names = registry.names(f"unlogit.{args[0]}")
+    width = max(map(len, names)) + 2
+    for name in names:
+        shown = name.replace("_", "-") if args[0] == "analyses" else name
+        print(f"{shown:<{width}}{_summary(Path(__file__).parent / args[0] / f'{name}.py')}")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "classify": classify,
     "train": train,
     "reconstruct": reconstruct,
-    "report": report,
+    "analyse": analyse,
+    "explore": explore,
+    "study": study,
     "list": list_,
 }
 
