@@ -49,7 +49,7 @@ def _imports(folder: Path) -> Iterator[None]:
     before = set(sys.modules)
     sys.path.insert(0, str(folder))
     try:
-        with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence):
+        with Path(os.devnull).open("w") as silence, contextlib.redirect_stdout(silence):
             yield
     finally:
         sys.path.remove(str(folder))
@@ -75,7 +75,7 @@ def _peer(
     *,
     together: bool,
 ) -> Peer:
-    """Both steps in the order of BigGAN-PyTorch's `train_fns` (real and fake together) or StudioGAN's worker (apart)."""
+    """Both steps in the order of BigGAN-PyTorch's `train_fns` (both in one pass) or StudioGAN's worker (apart)."""
     images = torch.rand(work.batch, 3, work.size, work.size) * 2 - 1
     optimiser_g, optimiser_d = optimisers
 
@@ -151,7 +151,8 @@ def studiogan(folder: Path, work: Work) -> Peer:
         module = importlib.import_module("models.big_resnet")
         del sys.modules["utils.misc"]
         modules = SimpleNamespace(
-            g_conv2d=ops.snconv2d, g_linear=ops.snlinear, g_bn=ops.ConditionalBatchNorm2d, g_act_fn=nn.ReLU(inplace=True),
+            g_conv2d=ops.snconv2d, g_linear=ops.snlinear,
+            g_bn=ops.ConditionalBatchNorm2d, g_act_fn=nn.ReLU(inplace=True),
             d_conv2d=ops.snconv2d, d_linear=ops.snlinear, d_embedding=ops.sn_embedding, d_act_fn=nn.ReLU(inplace=True),
         )  # fmt: skip
         model = SimpleNamespace(info_type="N/A")

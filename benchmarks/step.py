@@ -142,7 +142,8 @@ def main(options: Options) -> None:
     work = Work(channels=options.channels, batch=options.batch)
     precision = "bf16" if options.bf16 else "fp32"
     peak = matmul_peak(torch.bfloat16 if options.bf16 else torch.float32)
-    print(f"{machine()}; matmul {peak / 1e9:.0f} GFLOP/s in {precision}; {work}; {options.rounds} rounds\n")
+    print(f"{machine()}; matmul {peak / 1e9:.0f} GFLOP/s in {precision}")
+    print(f"{work}; {options.rounds} rounds\n")
     head = "| against | what | parameters G / D | GFLOP | s | share of peak | images/s | ours is faster by |"
     print(head + "\n|" + "---|" * 8)
     for name, open_peer in PEERS.items():
@@ -196,7 +197,9 @@ def ablate(work: Work, precision: str, rounds: int) -> None:
     times = interleaved({"all": ours.step} | {name: without(name) for name in WITHOUT}, rounds)
     print("\n| our step with everything but | s | slower by |\n|---|---|---|")
     for name, taken in times.items():
-        print(f"| {'nothing' if name == 'all' else name} | {median(taken):.3f} | {1 / ratio(taken, times['all']):.2f} |")
+        print(
+            f"| {'nothing' if name == 'all' else name} | {median(taken):.3f} | {1 / ratio(taken, times['all']):.2f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ def ascend(
         objective: from pictures to a number, a sum over them.
         pixels: N x 3 x H x W in [0, 1].
         start: where the ascent begins, projected first.
-        epsilon, steps, step_size: as in `pgd`.
+        epsilon: radius in l-inf around `pixels`.
+        steps: how many.
+        step_size: of each, in the same scale.
 
     Returns:
         Pictures as of `pgd`.
