@@ -24,7 +24,7 @@ from typing import Literal
 import torch
 import tyro
 
-from unlogit import photos
+from unlogit import analyses, photos
 from unlogit.analyses import Evidence, ruler
 from unlogit.classifiers import FitConfig, fit
 from unlogit.cli import guarded
@@ -39,6 +39,8 @@ IMAGES, HELD_OUT = "scenes:", "scenes:test"
 Kind = Literal["robust", "standard"]
 KINDS: tuple[Kind, ...] = ("robust", "standard")
 TAPS = ("logits", "label")
+ASKED = ("reconstruct", "quality", "training")
+"""The analyses of its report; `unlogit analyse` asks everything."""
 EPSILON = 4 / 255
 """Radius of the attacks that the robust classifier is trained on and both are measured with."""
 
@@ -150,7 +152,8 @@ def report(demo: Demo) -> None:
     if "efficientnet_lite0" in known():
         real = {"efficientnet_lite0": open_inverter("efficientnet_lite0")}
         evidences["Photos"] = Evidence(open_images(f"folder:{photos.paths()[0].parent}"), real)
-    parts = write_report(demo.out, "What two classifiers kept", evidences, command="make demo")
+    configs = {name: analyses.get(name).Config() for name in ASKED}
+    parts = write_report(demo.out, "What two classifiers kept", evidences, configs=configs, command="make demo")
     print(summary(parts))
     print(f"\nreport: {demo.out / 'report.html'}")
 
