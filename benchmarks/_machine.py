@@ -1,45 +1,25 @@
-"""What a benchmark ran on, and how it takes times."""
+"""How a benchmark takes times."""
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 
+from unlogit import device
+from unlogit.device import described as machine
 
-def cpu() -> str:
-    """The processor's name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+__all__ = ["interleaved", "machine", "matmul_peak", "ratio", "seconds"]
 
-
-def machine() -> str:
-    """Device, threads and version, for the line above a table."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu()
-    return f"{device}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+# On the CPU the process's own time, so that what else runs on the machine counts for little.
+CLOCK = time.perf_counter if torch.cuda.is_available() else time.process_time
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """How long one call takes.
-
-    On the CPU the process's own time, so that what else runs on the machine counts for little; on a GPU the clock's,
-    after everything launched is done.
-    """
-    if not torch.cuda.is_available():
-        start = time.process_time()
-        run()
-        return time.process_time() - start
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    run()
-    torch.cuda.synchronize()
-    return time.perf_counter() - start
+    """How long one call takes."""
+    return device.seconds(run, CLOCK)
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -58,9 +38,6 @@ def ratio(times: list[float], reference: list[float]) -> float:
     return statistics.median(r / t for t, r in zip(times, reference, strict=True))
 
 
-def matmul_peak(dtype: torch.dtype, side: int = 1_024, rounds: int = 5) -> float:
-    """FLOP/s of a large square product, the best of some rounds: the ceiling that shares are told of."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    times = [seconds(lambda: [a @ b for _ in range(8)]) for _ in range(rounds + 1)]
-    return 8 * 2 * side**3 / min(times[1:])
+def matmul_peak(dtype: torch.dtype) -> float:
+    """FLOP/s of a large square product."""
+    return device.matmul_peak(dtype, clock=CLOCK)

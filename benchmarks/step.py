@@ -127,11 +127,22 @@ def _contiguous(ours: Ours) -> Iterator[None]:
         network.to(memory_format=torch.channels_last)
 
 
+@contextlib.contextmanager
+def _plain_adam(ours: Ours) -> Iterator[None]:
+    groups = [g for o in (ours.method.optimiser_g, ours.method.optimiser_d) for g in o.param_groups]
+    for group in groups:
+        group["fused"] = None
+    yield
+    for group in groups:
+        group["fused"] = True
+
+
 WITHOUT: dict[str, Callable[[Ours], Any]] = {
     "up-sampling folded into the convolution": lambda _: patch.object(generator, "upsampled_conv", _plain_up),
     "pooling folded into the convolution": lambda _: patch.object(discriminator, "conv_downsampled", _plain_down),
     "fused attention": lambda _: patch.object(layers.Attention, "forward", _plain_attention),
     "channels last": _contiguous,
+    "fused Adam": _plain_adam,
 }
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from unlogit.checkpoint import Checkpoints
 from unlogit.errors import UnlogitError
@@ -27,6 +27,7 @@ from unlogit.training import TrainConfig
 from unlogit.training.launch import launch
 from unlogit.training.loop import train
 from unlogit.training.methods.paper import Learning
+from unlogit.training.records import room
 
 Tiny = Callable[..., TrainConfig]
 
@@ -219,53 +220,79 @@ def test_a_run_that_breaks_goes_back_where_that_is_asked_for(tiny: Tiny, capfd: 
 @pytest.mark.usefixtures("broken_once")
 def test_weights_that_are_not_finite_are_never_saved(tiny: Tiny) -> None:
     config = tiny(log_every=1_000_000, validate_every=1_000_000, pictures=64)
-    with pytest.raises(UnlogitError, match=r"weights not finite at 48 .* 000000032.pt: the same command .*--rollback"):
+    with pytest.raises(UnlogitError, match=r"weights not finite at 48 .*000000032.pt: the same command .*--rollback"):
         train(config)
     train(replace(config, rollback=1))
 
 
-def test_a_full_disk_is_told_and_the_run_goes_on_bit_for_bit(tiny: Tiny, tmp_path: Path) -> None:
-    """The system's own limit on the size of a file stands for the disk's."""
-    whole, parts = tiny(out=tmp_path / "whole"), tiny(out=tmp_path / "parts")
+@pytest.fixture
+def small_files() -> Iterator[Callable[[bool], None]]:
+    """Switches the system's limit on the size of a file on, which stands for a full disk, and off."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda on: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000 if on else soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_bit_for_bit(
+    tiny: Tiny, tmp_path: Path, small_files: Callable[[bool], None]
+) -> None:
+    whole, parts = (tiny(out=tmp_path / name, pictures=32) for name in ("whole", "parts"))
     train(whole)
     train(replace(parts, pictures=16))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for validate_every, told in ((32, "no room to write in .*run"), (1_000, "checkpoint .* cannot be written")):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-        try:
-            with pytest.raises(UnlogitError, match=f"{told.replace('run', 'parts')}.*make room"):
-                train(replace(parts, pictures=64, validate_every=validate_every))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert [p.name for p in (parts.out / "checkpoints").iterdir()] == ["000000016.pt"]
-        assert not list(parts.out.rglob("*.partial"))
+    small_files(True)
+    with pytest.raises(UnlogitError, match=r"checkpoint .*000000032.pt' cannot be written .*MB free.*make room"):
+        train(replace(parts, pictures=64, validate_every=1_000))
+    small_files(False)
+    assert [p.name for p in (parts.out / "checkpoints").iterdir()] == ["000000016.pt"]
+    assert not list(parts.out.rglob("*.partial"))
     train(parts)
     assert_same(whole, parts)
 
 
-def test_pictures_that_vanish_are_told(tiny: Tiny, tmp_path: Path) -> None:
-    folder = tmp_path / "pictures"
+def test_no_room_for_anything_else_is_told_too(tmp_path: Path, small_files: Callable[[bool], None]) -> None:
+    small_files(True)
+    with pytest.raises(UnlogitError, match=r"no room to write in .*File too large"), room(tmp_path):
+        (tmp_path / "metrics.jsonl").write_bytes(bytes(30_000))
+    with pytest.raises(UnlogitError, match=r"no room to write in .*os error"), room(tmp_path):
+        save_file({"weight": torch.zeros(30_000)}, tmp_path / "model.safetensors")
+    with pytest.raises(OSError, match="nowhere"), room(tmp_path):
+        (tmp_path / "nowhere" / "file").write_text("")
+
+
+def test_pictures_that_vanish_are_told(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
     folder.mkdir()
     for i in range(48):
         Image.new("RGB", (32, 32), (5 * i, 0, 0)).save(folder / f"{i}.png")
-    config = tiny(images=f"folder:{folder}")
-    train(replace(config, pictures=16))
-    for picture in sorted(folder.iterdir())[:40]:
-        picture.unlink()
-    with pytest.raises(UnlogitError, match="pictures"):
+    config = tiny(images=f"folder:{folder}", validate_every=1_000)
+    step = Learning.step
+
+    def vanishing(self: Learning) -> dict[str, torch.Tensor]:
+        if self.images == 16:
+            folder.rename(elsewhere)
+            monkeypatch.setattr(Learning, "step", step)
+        return step(self)
+
+    monkeypatch.setattr(Learning, "step", vanishing)
+    with pytest.raises(UnlogitError, match=r"folder:.*pictures"):
         train(config)
-    shutil.rmtree(folder)
-    with pytest.raises(UnlogitError, match="pictures"):
+    with pytest.raises(UnlogitError, match="is not a folder"):
         train(config)
+    elsewhere.rename(folder)
+    (folder / "7.png").rename(tmp_path / "7.png")
+    with pytest.raises(UnlogitError, match="holds 47 pictures, and held 48 when the run was saved"):
+        train(config)
+    (tmp_path / "7.png").rename(folder / "7.png")
+    train(config)
 
 
 def test_the_best_inverter_is_kept(tiny: Tiny) -> None:
-    config = tiny(pictures=64, validate_every=16)
+    config = tiny(pictures=48, validate_every=16)
     train(config)
     lines = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
     best = min((line["val/logit_error"], line["images"]) for line in lines if "val/logit_error" in line)
     assert open_inverter(str(config.out / "best")).facts["pictures_seen"] == best[1]
-    assert open_inverter(str(config.out / "inverter")).facts["pictures_seen"] == 64
+    assert open_inverter(str(config.out / "inverter")).facts["pictures_seen"] == 48
 
 
 def test_the_warm_start_learns_the_layout(tiny: Tiny) -> None:

@@ -90,13 +90,13 @@ def test_the_step_is_that_of_a_plain_float64_reference() -> None:
     loss_d = F.relu(1 - real_and_fake[:BATCH]).mean() + F.relu(1 + real_and_fake[BATCH:]).mean()
     loss_d.backward()
     told = method.step()
-    assert float(told["loss_d"]) == pytest.approx(float(loss_d) - 2, abs=1e-5)
+    assert float(told["loss_d"]) == pytest.approx(loss_d.item() - 2, abs=1e-5)
     d.compare(method.discriminator)
     # D has taken its step since then, its norms one iteration, and G one without a gradient.
     after = Plain(method.discriminator, iterate=False)
     loss_g = -after.discriminator(g.generator(representation, noise), representation).mean()
     loss_g.backward()
-    assert float(told["loss_g"]) == pytest.approx(float(loss_g), abs=1e-5)
+    assert float(told["loss_g"]) == pytest.approx(loss_g.item(), abs=1e-5)
     g.compare(method.generator)
 
 
@@ -109,10 +109,12 @@ class Plain:
         self.iterate = iterate
 
     def compare(self, network: torch.nn.Module) -> None:
+        """Gradients alike; those that are zero, as of a bias before a batch norm, on the scale of the largest."""
+        largest = max(p.grad.norm() for p in self.parameters.values() if p.grad is not None)
         for name, parameter in network.named_parameters():
             expected, found = self.parameters[name].grad, parameter.grad
             assert expected is not None and found is not None, name
-            assert (found.double() - expected).norm() <= 2e-4 * expected.norm() + 1e-7, name
+            assert (found.double() - expected).norm() <= 2e-4 * expected.norm() + 1e-6 * largest, name
 
     def weight(self, layer: str) -> Tensor:
         """W / sigma, sigma by one power iteration from the vectors that are kept (Miyato et al. 2018)."""

@@ -25,6 +25,8 @@ from unlogit.files import replacing
 from unlogit.intervals import Estimate
 
 FILE = "results.json"
+AFTER = ("checkpoint.py", "cli.py", "explorer", "launch.py", "progress.py", "reconstruct.py", "report", "study")
+"""Code that no result depends on."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def code_version() -> str:
     digest = hashlib.sha256(" ".join(f"{p} {metadata.version(p)}" for p in ("torch", "matplotlib")).encode())
     for path in sorted(package.rglob("*.py")):
         relative = path.relative_to(package)
-        if relative.parts[0] not in ("cli.py", "explorer", "study"):
+        if relative.parts[0] not in AFTER or path == Path(__file__):
             digest.update(relative.as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 

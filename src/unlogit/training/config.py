@@ -81,8 +81,6 @@ class TrainConfig:
     micro_batch: int = 0
     """Pictures that the discriminator holds at once, a process; the gradients are those of the whole batch, and the
     generator keeps less for its backward pass. For less memory and more time; 0 is the whole batch."""
-    compile: bool = False
-    """Compile the networks with torch.compile: minutes at the beginning, faster steps after."""
     rollback: int = 0
     """How many times a run whose losses or weights are no longer finite goes back to its last checkpoint by itself and
     on with half the learning rates."""

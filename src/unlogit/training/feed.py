@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from unlogit import distributed
 from unlogit.classifiers import open_classifier
-from unlogit.images import ImageSource, Loader, View
+from unlogit.images import Batch, ImageSource, Loader, View
 from unlogit.representation import Representation, RepresentationCache
 from unlogit.training.config import TrainConfig
 
@@ -43,6 +45,9 @@ class Feed:
         else:
             found = Representation(classifier, config.tap, constants["shift"], constants["scale"])
             self.representation = found.to(device)
+        # On the CPU the reader would take its time from the steps.
+        self._reader = ThreadPoolExecutor(1, "reader") if device.type == "cuda" else None
+        self._ahead: dict[int, Future[Batch]] = {}
         self.cache = RepresentationCache(config.cache, self.representation, source, view)
 
     def first(self, pictures: int) -> Iterator[Tensor]:
@@ -54,9 +59,23 @@ class Feed:
 
     def pair(self, position: int) -> tuple[Tensor, Tensor]:
         """Pictures and their standardised representation."""
+        batch = self._batch(position)
+        raw = self.cache(batch).to(self.device, non_blocking=True)
+        return batch.images.to(self.device, non_blocking=True), self.representation.standardise(raw)
+
+    def _batch(self, position: int) -> Batch:
+        """The batch there, read ahead while the device computes on the one before."""
+        if self._reader is None:
+            return self.loader.batch(position)
+        found = self._ahead.pop(position, None)
+        batch = self._read(position) if found is None else found.result()
+        following = position + self.config.batch
+        self._ahead = {following: self._reader.submit(self._read, following)}
+        return batch
+
+    def _read(self, position: int) -> Batch:
         batch = self.loader.batch(position)
-        raw = self.cache(batch).to(self.device)
-        return batch.images.to(self.device), self.representation.standardise(raw)
+        return replace(batch, images=batch.images.pin_memory()) if self.device.type == "cuda" else batch
 
     def noise(self, position: int, which: int, *shape: int) -> Tensor:
         """N(0, 1): this process's rows, each of `shape`, of what belongs to the global batch at `position`."""

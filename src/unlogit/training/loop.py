@@ -62,6 +62,12 @@ class Training:
         source, held_out = (open_images(spec, strict=config.strict) for spec in (config.images, config.held_out))
         self.checkpoints = Checkpoints(config.out / "checkpoints")
         saved = self.checkpoints.load()
+        before = len(source) if saved is None else saved.get("source", len(source))
+        if before != len(source):
+            raise UnlogitError(
+                f"{config.images}: holds {len(source):,} pictures, and held {before:,} when the run was saved: "
+                "bring back the same ones to go on, or give another --out"
+            )
         self.rollbacks = 0
         self.feed = Feed(config, source, device, saved)
         self.method = methods.get(config.method)(config, self.feed, device)
@@ -181,7 +187,8 @@ class Training:
             raise NotFinite(f"weights not finite at {self.method.images:,} pictures")
         if self.lead:
             constants = self.feed.representation
-            extra = {"shift": constants.shift.cpu(), "scale": constants.scale.cpu(), "rollbacks": self.rollbacks}
+            extra: dict[str, Any] = {"shift": constants.shift.cpu(), "scale": constants.scale.cpu()}
+            extra |= {"rollbacks": self.rollbacks, "source": len(self.feed.loader.source)}
             self.checkpoints.save(self.method.images, self.method.state_dict() | extra)
 
     def _progress(self) -> tqdm[None]:

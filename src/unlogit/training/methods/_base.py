@@ -46,8 +46,6 @@ class Method(ABC):
         self.average = AveragedModel(self.network, multi_avg_fn=self._lerp)
         self.rate = 1.0
         self._rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in self._optimisers()]
-        if config.compile:
-            self.compile()
 
     @abstractmethod
     def setup(self) -> None:
@@ -108,10 +106,6 @@ class Method(ABC):
         """Whether all weights are numbers."""
         modules = [part for part in self.parts().values() if isinstance(part, nn.Module)]
         return all(bool(p.isfinite().all()) for module in modules for p in module.parameters())
-
-    def compile(self) -> None:
-        """Compile what a step computes, under the same names."""
-        self.network.compile()
 
     def _optimisers(self) -> list[torch.optim.Optimizer]:
         return [part for part in self.parts().values() if isinstance(part, torch.optim.Optimizer)]

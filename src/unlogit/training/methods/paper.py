@@ -204,11 +204,6 @@ class Learning(Method):
             (share * total).backward()
         return told
 
-    def compile(self) -> None:
-        for network in (self.generator, self.discriminator):
-            for block in network.blocks if hasattr(network, "blocks") else network.heads:
-                block.compile()
-
     def inverter(self, facts: dict[str, Any]) -> GeneratorInverter:
         config = self.config
         average: nn.Module = self.average.module

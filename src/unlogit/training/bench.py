@@ -1,0 +1,156 @@
+"""How fast this machine trains and reconstructs: `unlogit bench`."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from unlogit.classifiers import open_classifier
+from unlogit.device import autocast, described, matmul_peak, pick_device, seconds
+from unlogit.errors import UnlogitError
+from unlogit.images import Loader, View, open_images
+from unlogit.networks import DiscriminatorConfig, GeneratorConfig, folded
+from unlogit.training.config import TrainConfig
+from unlogit.training.methods.paper import Learning
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Measure a training step, reconstruction, the data path and the classifier on this machine."""
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    condition: int = 1_000
+    """Length of the representation."""
+    batch: int = 64
+    """Pictures at once."""
+    d_steps: int = 2
+    """Discriminator steps a generator step."""
+    micro_batch: int = 0
+    """As in training."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """"auto" is bf16 autocast where the device computes in it."""
+    images: str | None = None
+    """Pictures as source:name, to measure how fast they are read; None leaves it out."""
+    classifier: str | None = None
+    """A classifier as source:name, to measure how fast it runs on them; None leaves it out."""
+    rounds: int = 5
+    """Each thing is done so often, and once before, which does not count."""
+
+    def __post_init__(self) -> None:
+        for name in ("condition", "batch", "d_steps", "rounds"):
+            if getattr(self, name) < 1:
+                raise UnlogitError(f"{name} {getattr(self, name)}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One measured thing.
+
+    Attributes:
+        pictures: a second, the median over rounds.
+        flop: of one picture, counted; None for work that is none of multiplications.
+        share: of the measured peak of a large matrix product in the same precision.
+    """
+
+    name: str
+    pictures: float
+    flop: float | None
+    share: float | None
+
+
+def bench(config: BenchConfig) -> list[Speed]:
+    """Measure each thing by itself."""
+    device = pick_device()
+    with autocast(device, config.precision) as cast:
+        peak = matmul_peak(torch.bfloat16 if cast._enabled else torch.float32)
+    size, batch = config.generator.size, config.batch
+    images = torch.rand(batch, 3, size, size, device=device)
+    learning = synthetic(config, device)
+    inverter = folded(learning.generator)
+    _, representation = learning.feed.pair(0)
+    noise = torch.randn(batch, config.generator.noise, device=device)
+
+    def reconstruct() -> None:
+        with torch.inference_mode(), autocast(device, config.precision):
+            inverter(representation, noise)
+
+    def speed(name: str, run: Callable[[], object], pictures: int, *, multiplies: bool = True) -> Speed:
+        with FlopCounterMode(display=False) as counter:
+            run()
+        taken = median(seconds(run) for _ in range(config.rounds))
+        flop = counter.get_total_flops() if multiplies else None
+        return Speed(name, pictures / taken, flop and flop / pictures, flop and flop / taken / peak)
+
+    found = [
+        speed("training step", learning.step, batch * config.d_steps),
+        speed("reconstruction", reconstruct, batch),
+    ]
+    if config.classifier is not None:
+        classifier = open_classifier(config.classifier).to(device)
+
+        def classify() -> None:
+            with torch.inference_mode():
+                classifier(images)
+
+        found.append(speed("classifier", classify, batch))
+    if config.images is not None:
+        loader = Loader(open_images(config.images), View(size), batch, seed=0)
+        positions = iter(range(0, sys.maxsize, batch))
+        found.append(speed("reading", lambda: loader.batch(next(positions)), batch, multiplies=False))
+    return found
+
+
+def synthetic(config: BenchConfig, device: torch.device) -> Learning:
+    """The paper's method on one random batch that stays the same."""
+    size, batch = config.generator.size, config.batch
+    images = torch.rand(batch, 3, size, size, device=device)
+    representation = torch.randn(batch, config.condition, device=device)
+    feed: Any = SimpleNamespace(
+        representation=SimpleNamespace(dim=config.condition),
+        pair=lambda _position: (images, representation),
+        noise=lambda _position, _which, *shape: torch.randn(batch, *shape, device=device),
+    )
+    training = TrainConfig(
+        images="",
+        held_out="",
+        classifier="",
+        out=Path("unused"),
+        generator=config.generator,
+        discriminator=config.discriminator,
+        batch=batch,
+        d_steps=config.d_steps,
+        micro_batch=config.micro_batch,
+        precision=config.precision,
+    )
+    return Learning(training, feed, device)
+
+
+def table(config: BenchConfig, found: list[Speed]) -> str:
+    """What was measured, for people."""
+    lines = [f"{'':<16}{'pictures/s':>11}{'GFLOP each':>12}{'GFLOP/s':>10}{'of peak':>9}"]
+    for one in found:
+        counted = ""
+        if one.flop is not None and one.share is not None:
+            counted = f"{one.flop / 1e9:>12.2f}{one.flop * one.pictures / 1e9:>10.0f}{one.share:>9.0%}"
+        lines.append(f"{one.name:<16}{one.pictures:>11.1f}{counted}")
+    shape = f"{config.generator.size} px, width {config.generator.channels} and {config.discriminator.channels}"
+    return "\n".join(
+        [described(), f"{shape}, batch {config.batch}, {config.d_steps} D steps a G step", *lines, _memory()]
+    )
+
+
+def _memory() -> str:
+    if torch.cuda.is_available():
+        return f"most memory held on the device: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB"
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f"most memory held: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"
