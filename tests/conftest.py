@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,3 +75,17 @@ def tiny_inverters() -> dict[str, Inverter]:
 def tiny_scenes() -> ImageSource:
     """Held-out scenes."""
     return open_images("scenes:test,count=100")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium of the system's, by playwright."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'unlogit[dev]'")
+    found = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
+    if not found:
+        pytest.skip("no Chromium on this machine: make test-tools")
+    with playwright.sync_playwright() as driver:
+        # Without its sandbox, which needs rights that containers and root do not have; it opens our own pages only.
+        browser = driver.chromium.launch(executable_path=found[0], args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()

@@ -73,7 +73,7 @@ def test_module_is_a_program() -> None:
     assert done.stderr.endswith("Did you mean 'classify'?\n")
 
 
-@pytest.mark.parametrize("command", ["classify", "train", "reconstruct", "analyse", "list"])
+@pytest.mark.parametrize("command", ["classify", "train", "bench", "reconstruct", "analyse", "list"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "--help") == 0
     assert f"unlogit {command}" in capsys.readouterr().out

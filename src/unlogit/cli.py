@@ -44,6 +44,17 @@ def train(args: Sequence[str]) -> None:
     print(f"open it as {given.config.out / 'inverter'}")
 
 
+def bench(args: Sequence[str]) -> None:
+    """Measure how fast this machine trains and reconstructs."""
+    import tyro
+
+    from unlogit.training.bench import BenchConfig, table
+    from unlogit.training.bench import bench as run
+
+    config = tyro.cli(BenchConfig, prog="unlogit bench", args=args)
+    print(table(config, run(config)))
+
+
 def reconstruct(args: Sequence[str]) -> None:
     """Reconstruct photos from what a classifier keeps of them."""
     import tyro
@@ -157,6 +168,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "analyse": analyse,
     "explore": explore,
     "study": study,
+    "bench": bench,
     "list": list_,
 }
 

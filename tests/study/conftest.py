@@ -152,17 +152,3 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return url.replace("/postgres", f"/{name}")
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """A headless Chromium of the system's, by playwright."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'unlogit[dev]'")
-    found = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
-    if not found:
-        pytest.skip("no Chromium on this machine: make test-tools")
-    with playwright.sync_playwright() as driver:
-        # Without its sandbox, which needs rights that containers and root do not have; it opens our own pages only.
-        browser = driver.chromium.launch(executable_path=found[0], args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield browser
-        browser.close()

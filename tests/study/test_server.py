@@ -16,8 +16,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from unlogit.study import server
 from unlogit.safety import Limit, Rates
+from unlogit.study import server
 from unlogit.study.server import create_app
 from unlogit.study.tables import Database, Study
 
@@ -230,7 +230,7 @@ def test_no_path_from_outside_is_opened(opened: tuple[TestClient, str], path: st
 def test_long_bodies_are_refused(opened: tuple[TestClient, str]) -> None:
     client, _ = opened
     for path in ("/s/study/participants", "/s/study/answers", "/s/study/results"):
-        assert client.post(path, content=b"x" * (BODY_BYTES + 1)).status_code == 413
+        assert client.post(path, content=b"x" * (server.BODY_BYTES + 1)).status_code == 413
         chunks = (b"x" * 1000 for _ in range(20))
         assert client.post(path, content=chunks).status_code == 413
 

@@ -23,12 +23,12 @@ PROGRAMS = {"EPS", "WMF"}
 """Formats that are drawn by another program or by the system: not for files from strangers."""
 
 
-def decode(data: bytes | memoryview, name: str, most: int = MAX_PIXELS) -> Tensor:
+def decode(data: bytes | memoryview, name: str, most: int | None = None) -> Tensor:
     """The picture in `data` as uint8 RGB, shape (3, H, W).
 
     The first frame of an animation; turned upright by its EXIF orientation; transparency on white; 16-bit
     greyscale scaled to 8. Raises `BrokenImage`, beginning with `name`, where the data cannot be read, is cut
-    short, or claims more than `most` pixels.
+    short, or claims more than `most` pixels; None is `MAX_PIXELS`.
     """
     with _blamed_on(name):
         Image.init()
@@ -45,9 +45,10 @@ def decode_file(file: Path) -> Tensor:
     return decode(data, str(file))
 
 
-def upright(picture: Image.Image, name: str, most: int = MAX_PIXELS) -> Tensor:
+def upright(picture: Image.Image, name: str, most: int | None = None) -> Tensor:
     """A picture that Pillow opened, as `decode` gives it, with the same errors."""
     with _blamed_on(name):
+        most = MAX_PIXELS if most is None else most
         if picture.width * picture.height > most:
             raise ValueError(f"{picture.width} x {picture.height} is over the {most:,} pixel limit")
         rgb = _rgb(ImageOps.exif_transpose(picture))

@@ -1,0 +1,1 @@
+"""The interactive page: a state, what inverters answer to it, and the page around both."""

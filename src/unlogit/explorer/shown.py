@@ -1,0 +1,122 @@
+"""From answers to what is drawn of them: words, bars and the page's two blocks."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import jinja2
+from PIL import Image
+from torch import Tensor
+
+from unlogit.explorer.answer import Answer
+from unlogit.explorer.state import State
+
+FIRST, ALL = 3, 6
+"""Of the bars, the picture's classes come first; the reconstruction's fill up."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A class, and its probability in the picture, in the reconstruction, and in the logits asked for (if any were)."""
+
+    name: str
+    before: float
+    asked: float | None
+    after: float
+
+
+def bars(answer: Answer) -> list[Bar]:
+    """The classes worth showing: the picture's first, then those that the reconstruction is taken for."""
+    classifier = answer.inverter.representation.classifier
+    places = answer.before.topk(min(FIRST, len(answer.before))).indices.tolist()
+    for place in answer.after.topk(min(ALL, len(answer.after))).indices.tolist():
+        if place not in places and len(places) < ALL:
+            places.append(place)
+    return [
+        Bar(
+            short(classifier.class_names[place]),
+            float(answer.before[place]),
+            None if answer.asked is None else float(answer.asked[place]),
+            float(answer.after[place]),
+        )
+        for place in places
+    ]
+
+
+def short(name: str) -> str:
+    """The first of a class's synonyms."""
+    return name.split(",")[0]
+
+
+def facts(state: State) -> list[str]:
+    """What the state changes, in words."""
+    found = []
+    if state.brightness != 1:
+        found.append(f"brightness × {state.brightness:g}")
+    if state.contrast != 1:
+        found.append(f"contrast × {state.contrast:g}")
+    if state.attack != "none":
+        found.append(f"{state.attack.upper()} of {state.epsilon:g}/255")
+    if state.other and state.toward:
+        found.append(f"{state.toward:.0%} of the way to {state.other.partition('/')[2][:20]}")
+    found += [f"{short(name)} {amount:+g} sd".replace("-", "−") for name, amount in state.classes if amount]
+    if state.scale != 1:
+        found.append(f"scaled × {state.scale:g}")
+    if state.shift:
+        found.append(f"shifted {state.shift:+g} sd".replace("-", "−"))
+    if state.noise:
+        found.append(f"noise of {state.noise:g} sd")
+    return found
+
+
+def stage(state: State, original: Tensor, other: Tensor | None, answers: Sequence[Answer]) -> str:
+    """HTML of the pictures: the one given and, beside it, each inverter's."""
+    shown = [
+        {
+            "name": answer.name,
+            "reconstruction": uri(answer.reconstruction),
+            "seen": uri(answer.seen) if state.attack != "none" else None,
+            "before": _top(answer, answer.before),
+            "after": _top(answer, answer.after),
+        }
+        for answer in answers
+    ]
+    return _template("stage").render(original=uri(original), other=None if other is None else uri(other), answers=shown)
+
+
+def evidence(answers: Sequence[Answer], changed: bool) -> str:
+    """HTML of the class probabilities and errors."""
+    return _template("evidence").render(answers=[(answer, bars(answer)) for answer in answers], changed=changed)
+
+
+def picker(offered: Mapping[str, str]) -> str:
+    """Template of a picker of these pictures, in which Gradio fills in `${value}`, the chosen one's address."""
+    return _template("picker").render(offered={k: v.replace("$", "＄").replace("`", "´") for k, v in offered.items()})
+
+
+def problem(message: str) -> str:
+    """HTML in the pictures' place where there are none."""
+    return _template("problem").render(message=message)
+
+
+def uri(picture: Tensor) -> str:
+    """A picture, 3 x S x S in [0, 1], as a PNG within the page: nothing is written, nothing asked for again."""
+    buffer = io.BytesIO()
+    pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _top(answer: Answer, probabilities: Tensor) -> tuple[str, float]:
+    best = int(probabilities.argmax())
+    return short(answer.inverter.representation.classifier.class_names[best]), float(probabilities[best])
+
+
+@cache
+def _template(name: str) -> jinja2.Template:
+    loader = jinja2.PackageLoader("unlogit.explorer", "assets")
+    return jinja2.Environment(loader=loader, autoescape=True).get_template(f"{name}.html.jinja")
