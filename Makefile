@@ -24,7 +24,7 @@ test: install test-tools
 test-tools:
 	@if command -v chromium >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium postgresql >/dev/null \
+		timeout 120 apt-get update -qq && timeout 600 apt-get install -y -qq --no-install-recommends chromium postgresql >/dev/null \
 			|| echo "no chromium or postgresql: the tests that need them are skipped"; \
 	else echo "install chromium and postgresql to run the tests of the web pages"; fi
 
