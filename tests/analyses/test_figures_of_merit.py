@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from torch import Tensor
 
 from unlogit.analyses import Evidence, Finding, Number, Result, Table, quality, reconstruct, training
 from unlogit.analyses._style import enlarge, shorten
@@ -21,23 +20,9 @@ from unlogit.metrics import perceptual
 FEW = quality.Config(metrics=(), draws=2)
 
 
-class Perfect(Inverter):
-    """Gives back the very pictures, by looking them up."""
-
-    def __init__(self, like: Inverter, pictures: Tensor) -> None:
-        super().__init__()
-        self.name, self.representation, self.size = "perfect", like.representation, like.size
-        self.pictures = pictures
-        self.known = self.representation.raw(pictures)
-
-    def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
-        return self.pictures[torch.cdist(raw, self.known).argmin(1)]
-
-
 @pytest.fixture(scope="module")
-def evidence(tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter]) -> Evidence:
-    originals = Evidence(tiny_scenes, tiny_inverters).originals[:]
-    return Evidence(tiny_scenes, {"perfect": Perfect(tiny_inverters["standard"], originals), **tiny_inverters})
+def evidence(tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter], perfect: Inverter) -> Evidence:
+    return Evidence(tiny_scenes, {"perfect": perfect, **tiny_inverters})
 
 
 @pytest.fixture(scope="module")
