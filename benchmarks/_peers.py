@@ -157,7 +157,7 @@ def studiogan(folder: Path, work: Work) -> Peer:
         )  # fmt: skip
         model = SimpleNamespace(info_type="N/A")
         g = module.Generator(
-            work.noise, work.embedding, work.size, work.channels, True, [4], "cBN", work.condition, "ortho", None,
+            work.noise, work.embedding, work.size, work.channels, True, [3], "cBN", work.condition, "ortho", None,
             False, modules, model,
         )  # fmt: skip
         d = module.Discriminator(

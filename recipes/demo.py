@@ -36,11 +36,13 @@ from unlogit.report import summary, write_report
 from unlogit.training import TrainConfig, train
 
 IMAGES, HELD_OUT = "scenes:", "scenes:test"
+PHOTOS = f"folder:{photos.paths()[0].parent}"
 Kind = Literal["robust", "standard"]
 KINDS: tuple[Kind, ...] = ("robust", "standard")
 TAPS = ("logits", "label")
-ASKED = ("reconstruct", "quality", "training")
-"""The analyses of its report; `unlogit analyse` asks everything."""
+COMPARED = ("reconstruct", "quality", "training")
+"""What is asked of all inverters and floors on many pictures; all else, of the two inverters of logits on fewer."""
+FURTHER = "Scenes, further questions"
 EPSILON = 4 / 255
 """Radius of the attacks that the robust classifier is trained on and both are measured with."""
 
@@ -55,7 +57,9 @@ class Demo:
     fit_pictures: int = 64_000
     """Training pictures for each classifier."""
     held_out: int = 2_000
-    """Held-out pictures that the report measures on."""
+    """Held-out pictures that the report compares the inverters and floors on."""
+    asked: int = 256
+    """Held-out pictures of all its other questions."""
     part: Literal["all", "fit", "invert", "report"] = "all"
     """One part of the work alone."""
     kinds: tuple[Kind, ...] = KINDS
@@ -151,8 +155,18 @@ def report(demo: Demo) -> None:
     evidences = {"Scenes": scenes}
     if "efficientnet_lite0" in known():
         real = {"efficientnet_lite0": open_inverter("efficientnet_lite0")}
-        evidences["Photos"] = Evidence(open_images(f"folder:{photos.paths()[0].parent}"), real)
-    configs = {name: analyses.get(name).Config() for name in ASKED}
+        evidences["Photos"] = Evidence(open_images(PHOTOS), real)
+    every = {name: analyses.get(name).Config() for name in analyses.names()}
+    compared = {name: every[name] for name in COMPARED}
+    configs = {title: compared for title in evidences}
+    evidences[FURTHER] = Evidence(
+        open_images(HELD_OUT),
+        {kind: inverters[kind] for kind in KINDS},
+        limit=demo.asked,
+        others={"photographs": open_images(PHOTOS)},
+        features=ruler(inverters),
+    )
+    configs[FURTHER] = {name: config for name, config in every.items() if name not in COMPARED}
     parts = write_report(demo.out, "What two classifiers kept", evidences, configs=configs, command="make demo")
     print(summary(parts))
     print(f"\nreport: {demo.out / 'report.html'}")

@@ -64,11 +64,12 @@ def written(
     classifier.class_names = (HOSTILE, "$x_1^$", *before[2:])
     try:
         evidences = {"Scenes": Evidence(tiny_scenes, names), HOSTILE: Evidence(tiny_scenes, names, limit=20)}
+        configs = {"reconstruct": reconstruct.Config(pictures=5), "quality": quality.Config(draws=2)}
         parts = write_report(
             folder,
             HOSTILE,
             evidences,
-            configs={"reconstruct": reconstruct.Config(pictures=5), "quality": quality.Config(draws=2)},
+            configs=dict.fromkeys(evidences, configs),
             command=f"unlogit analyse {HOSTILE}",
         )
     finally:
@@ -156,7 +157,7 @@ def test_writing_again_replaces_and_a_failure_leaves_what_was(
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     evidence = Evidence(tiny_scenes, {"standard": tiny_inverters["standard"]}, limit=5)
     with pytest.raises(UnlogitError, match="unknown analysis"):
-        write_report(folder, "t", {"a": evidence}, configs={"quality": None, "nothing": None}, command="c")
+        write_report(folder, "t", {"a": evidence}, configs={"a": {"quality": None, "nothing": None}}, command="c")
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
 
 

@@ -113,7 +113,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     asked = {name.replace("_", "-") for name in config.only} or set(analyses.names())
     chosen = {name: getattr(config, name.replace("-", "_")) for name in analyses.names() if name in asked}
     command = shlex.join(["unlogit", "analyse", *args])
-    parts = write_report(config.out, title, {source.spec: evidence}, configs=chosen, command=command)
+    parts = write_report(config.out, title, {source.spec: evidence}, configs={source.spec: chosen}, command=command)
     for opened in (source, *others.values()):
         opened.broken.tell()
     return config.out / "report.html", parts

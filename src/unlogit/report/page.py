@@ -30,7 +30,7 @@ def write_report(
     title: str,
     evidences: Mapping[str, Evidence],
     *,
-    configs: Mapping[str, Any] | None = None,
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
     command: str,
 ) -> list[Part]:
     """Run analyses and write `folder`/report.html, metrics.json and results/.
@@ -42,7 +42,8 @@ def write_report(
         folder: where, e.g. the folder of a run.
         title: the page's heading.
         evidences: by the name of its part, e.g. {"Scenes": …, "Natural pictures": …}.
-        configs: the analyses by name with their configurations; None runs all with their defaults.
+        configs: for a part, its analyses by name with their configurations; all with their defaults where a part is
+            not named.
         command: what makes this report again, shown in it.
 
     Returns:
@@ -52,7 +53,7 @@ def write_report(
         UnlogitError: an unknown analysis, or evidence that cannot be read.
     """
     folder = Path(folder)
-    parts = gather(evidences, configs, folder / "results")
+    parts = gather(evidences, configs or {}, folder / "results")
     with replacing(folder / "metrics.json") as fresh:
         fresh.write_text(json.dumps(metrics(parts), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     with replacing(folder / "report.html") as fresh:

@@ -40,27 +40,28 @@ class Part:
         return self.sections[0].pictures if self.sections else 0
 
 
-def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Any] | None, folder: Path) -> list[Part]:
+def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Part]:
     """Run analyses over every evidence, or read what they found before.
 
     Args:
         evidences: by the name of its part of the report, e.g. "Scenes".
-        configs: the analyses that are run, each with its configuration; None runs all with their defaults.
+        configs: by the same names, the analyses that are run, each with its configuration; of a part that is not
+            named, all with their defaults.
         folder: for what they find, a folder for each.
 
     Raises:
         UnlogitError: an unknown analysis, or evidence that cannot be read.
     """
-    if configs is None:
-        configs = {name: analyses.get(name).Config() for name in analyses.names()}
-    for name in configs:
+    every = {name: analyses.get(name).Config() for name in analyses.names()}
+    asked = {title: configs.get(title, every) for title in evidences}
+    for name in (name for chosen in asked.values() for name in chosen):
         analyses.get(name)  # An unknown one is told before the first is run.
     parts: list[Part] = []
-    with tqdm(total=len(evidences) * len(configs), unit="analysis", disable=None) as bar:
+    with tqdm(total=sum(map(len, asked.values())), unit="analysis", disable=None) as bar:
         for title, evidence in evidences.items():
             spot = slug(title, [part.slug for part in parts])
             sections = []
-            for name, config in configs.items():
+            for name, config in asked[title].items():
                 bar.set_description(name)
                 sections.append(ask(name, config, evidence, folder / f"{spot}-{name}"))
                 bar.update()
