@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[2]
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "recipes" / "demo.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=540)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 
 def test_the_demo_ends_with_a_report_and_resumes(tmp_path: Path) -> None:
-    small = (f"--out={tmp_path}", "--pictures=64", "--fit-pictures=640", "--held-out=48")
+    small = (f"--out={tmp_path}", "--pictures=64", "--fit-pictures=640", "--held-out=48", "--asked=24")
     done = run(*small)
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith(f"report: {tmp_path / 'report.html'}")

@@ -205,7 +205,7 @@ def _accuracies(evidence: Evidence, known: dict[str, Target], read: Readings) ->
         answers = max(2, len(FACTORS[factor].names))
         found = [each[factor].accuracy(evidence.seed) for each in read.values()]
         rows.append((factor.replace("_", " "), round(1 / answers, 2), *found))
-    columns = (Column("factor"), Column("by chance"), *(Column(reader, "higher") for reader in read))
+    columns = (Column("factor"), Column("by chance"), *(Column(reader) for reader in read))
     caption = "Balanced over the answers: the mean of how often each is recognised, with bootstrap intervals."
     return Table("answers", "How often the right answer", caption, columns, tuple(rows))
 
