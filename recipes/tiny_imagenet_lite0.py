@@ -30,6 +30,10 @@ class Recipe:
     data: Path
     out: Path = Path("runs/tiny_imagenet_lite0")
     pictures: int = 800_000
+    classifier: str = "packaged:efficientnet_lite0?size=128"
+    """Whose logits are inverted, as source:name; one of the twins is fitted:FOLDER/fgsm."""
+    features: str = "packaged:efficientnet_lite0?size=96"
+    """The network on whose features the discriminator's heads sit; of the same architecture."""
     tap: str = "logits"
     """"label" trains the label-only floor."""
     processes: int = 1
@@ -46,7 +50,7 @@ def config(recipe: Recipe) -> TrainConfig:
     return TrainConfig(
         images=f"parquet:{recipe.data}/train-*.parquet",
         held_out=f"parquet:{recipe.data}/val.parquet",
-        classifier="packaged:efficientnet_lite0?size=128",
+        classifier=recipe.classifier,
         out=recipe.out,
         tap=recipe.tap,
         generator=GeneratorConfig(
@@ -61,7 +65,7 @@ def config(recipe: Recipe) -> TrainConfig:
         ),
         discriminator=DiscriminatorConfig(
             kind="projected",
-            network="packaged:efficientnet_lite0?size=96",
+            network=recipe.features,
             maps=("blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate"),
             widths=(64, 64, 128, 128),
         ),
