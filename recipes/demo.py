@@ -52,7 +52,7 @@ class Demo:
     """Where, how long, and which part of it."""
 
     out: Path = Path("runs/demo")
-    pictures: int = 24_000
+    pictures: int = 20_000
     """Training pictures for each inverter."""
     fit_pictures: int = 64_000
     """Training pictures for each classifier."""

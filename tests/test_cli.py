@@ -89,6 +89,15 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert "list takes one of images" in mistake(capsys, "list")
 
 
+def test_a_reader_that_has_read_enough_is_no_error() -> None:
+    listing = f"'{sys.executable}' -m unlogit.cli list classifiers '*' | head -n 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", listing], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.count("\n") == 1
+    assert not done.stderr
+
+
 def test_reconstruct(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = [
         photo(tmp_path / "a" / "one.png", 0),

@@ -6,6 +6,7 @@ A command's options are made by tyro from its frozen configuration.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -194,6 +195,10 @@ def guarded(run: Callable[[], None]) -> int:
     """Run something for a user: 0, 2 after a mistake in what was given, told in one line, 130 when interrupted."""
     try:
         run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read has read enough, as head has. Python flushes once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UnlogitError as error:
         return _fail(f"error: {error}", 2)
     except OSError as error:

@@ -18,7 +18,7 @@ from unlogit.networks import (
     folded,
     standing_statistics,
 )
-from unlogit.networks.layers import ConditionalBatchNorm, Normalise, conv, conv_downsampled, upsampled_conv
+from unlogit.networks.layers import Attention, ConditionalBatchNorm, Normalise, conv, conv_downsampled, upsampled_conv
 
 SMALL = GeneratorConfig(size=32, channels=8, noise=16, attention=16)
 
@@ -169,3 +169,8 @@ def test_the_first_layer_sees_the_representation_where_asked(condition_first: bo
     noise = torch.randn(1, 16).expand(4, 16)
     generator(torch.randn(4, 10), noise)
     assert (seen[0].std(0).max() > 1e-3) == condition_first
+
+
+def test_attention_over_too_few_channels_is_refused() -> None:
+    with pytest.raises(UnlogitError, match="attention over 4 channels: needs 8"):
+        Attention(4, spectral_norm=False)

@@ -13,6 +13,7 @@ from torch.nn.utils.parametrizations import spectral_norm as apply_spectral_norm
 from torch.utils.checkpoint import checkpoint
 
 from unlogit import distributed
+from unlogit.errors import UnlogitError
 
 
 def build(layer: nn.Module, spectral_norm: bool) -> nn.Module:
@@ -158,10 +159,16 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention with a learned gate that starts at zero (Zhang et al. 2019, SAGAN; sizes of BigGAN)."""
+    """Self-attention with a learned gate that starts at zero (Zhang et al. 2019, SAGAN; sizes of BigGAN).
+
+    Raises:
+        UnlogitError: fewer than 8 channels, an eighth of which are compared.
+    """
 
     def __init__(self, channels: int, *, spectral_norm: bool) -> None:
         super().__init__()
+        if channels < 8:
+            raise UnlogitError(f"attention over {channels} channels: needs 8; give wider networks or no attention")
         self.query = conv(channels, channels // 8, 1, spectral_norm=spectral_norm, bias=False)
         self.key = conv(channels, channels // 8, 1, spectral_norm=spectral_norm, bias=False)
         self.value = conv(channels, channels // 2, 1, spectral_norm=spectral_norm, bias=False)
