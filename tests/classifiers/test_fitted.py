@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from unlogit.classifiers import FitConfig, fit, open_classifier
+from unlogit.classifiers import FitConfig, find, fit, fitted, open_classifier
 from unlogit.errors import UnlogitError
 
 START = "timm:test_resnet?pretrained=false&size=32"
@@ -116,6 +117,17 @@ def test_folders_that_are_missing_damaged_or_another_s_are_one_clear_line(folder
     save_file({"other": torch.zeros(1)}, damaged / "model.safetensors")
     with pytest.raises(UnlogitError, match="cannot be read"):
         open_classifier(f"fitted:{damaged}")
+
+
+def test_one_that_comes_along_opens_by_its_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(folder, tmp_path / "mine")
+    monkeypatch.setattr(fitted, "OURS", tmp_path)
+    c = open_classifier("fitted:mine")
+    assert c.spec == "fitted:mine" and find("fitted:m*") == ["fitted:mine"]
+    picture = torch.rand(1, 3, 48, 48)
+    assert torch.equal(c(picture), open_classifier(f"fitted:{folder}")(picture))
+    with pytest.raises(UnlogitError, match=r"come with unlogit \(mine\)"):
+        open_classifier("fitted:nowhere")
 
 
 def test_a_built_in_one_is_opened_as_small(tiny_classifier_spec: str) -> None:

@@ -1,4 +1,5 @@
-"""`fitted:FOLDER`: what `unlogit classify` made of another classifier, from scratch or fine-tuned.
+"""`fitted:FOLDER`: what `unlogit classify` made of another classifier, from scratch or fine-tuned; `fitted:NAME`: one
+of those that come with unlogit.
 
 The folder holds `config.json` (architecture, preprocessing, class names, how it was fitted and the accuracies it
 reached) beside `model.safetensors`.
@@ -18,27 +19,36 @@ from unlogit.classifiers._starts import with_head
 from unlogit.classifiers.small import CONFIG, WEIGHTS
 from unlogit.errors import UnlogitError
 
+OURS = Path(__file__).parents[1] / "weights" / "classifiers"
+
+
+def names() -> list[str]:
+    """Names of the fitted classifiers that come with the package."""
+    return sorted(p.parent.name for p in OURS.glob(f"*/{CONFIG}"))
+
 
 def open_source(rest: str, spec: str) -> Classifier:
     """Open a folder that was fitted; raises `UnlogitError` where it is missing, damaged or another's."""
-    folder = Path(rest).expanduser().resolve()
+    ours = rest in names()
+    folder = OURS / rest if ours else Path(rest).expanduser().resolve()
     if not rest or not (folder / CONFIG).is_file():
         raise UnlogitError(
-            f"classifier '{spec}': no {CONFIG} in '{rest}': give the folder that `unlogit classify` made"
+            f"classifier '{spec}': no {CONFIG} in '{rest}': give the folder that `unlogit classify` made, "
+            f"or one of those that come with unlogit ({', '.join(names()) or 'none'})"
         )
     try:
         config = json.loads((folder / CONFIG).read_text())
         if "architecture" not in config and "network" in config:
             raise UnlogitError(f"classifier '{spec}' is a built-in one: open it as small:{rest}")
         bare = classifiers.open_classifier(config["architecture"])
-        names, head = config["class_names"], config["penultimate"]
-        if len(names) != len(bare.class_names):
-            with_head(bare.network, head, len(names), spec)
+        classes, head = config["class_names"], config["penultimate"]
+        if len(classes) != len(bare.class_names):
+            with_head(bare.network, head, len(classes), spec)
         bare.network.load_state_dict(load_file(folder / WEIGHTS))
         preprocessing = Preprocessing(
             config["size"], tuple(config["mean"]), tuple(config["std"]), config["interpolation"]
         )
-        return Classifier(bare.network, preprocessing, names, head, f"fitted:{folder}")
+        return Classifier(bare.network, preprocessing, classes, head, f"fitted:{rest if ours else folder}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise UnlogitError(
