@@ -146,10 +146,10 @@ def report(demo: Demo) -> None:
     inverters: dict[str, Inverter] = {k: open_inverter(str(demo.out / k / "logits" / "inverter")) for k in KINDS}
     robust = inverters["robust"].representation
     for kind in KINDS:
-        inverters[f"label only, {kind}"] = open_inverter(str(demo.out / kind / "label" / "inverter"))
+        inverters[f"label only ({kind})"] = open_inverter(str(demo.out / kind / "label" / "inverter"))
     view = inverter_config(demo, "robust", "logits")
     nearest = NearestNeighbour(robust, open_images(IMAGES), View(view.generator.size), cache=view.cache)
-    inverters["nearest, robust"] = nearest
+    inverters["nearest (robust)"] = nearest
     runs: dict[str, Path] = {kind: demo.out / kind / "logits" for kind in KINDS}
     features = ruler(inverters)
     scenes, photographs = open_images(HELD_OUT), open_images(PHOTOS)

@@ -22,7 +22,7 @@ def test_the_demo_ends_with_a_report_and_resumes(tmp_path: Path) -> None:
     assert done.stdout.rstrip().endswith(f"report: {tmp_path / 'report.html'}")
     assert "agreement" in done.stdout
     told = {number["inverter"] for number in json.loads((tmp_path / "metrics.json").read_text())}
-    scenes = {"robust", "standard", "label only, robust", "label only, standard", "nearest, robust"}
+    scenes = {"robust", "standard", "label only (robust)", "label only (standard)", "nearest (robust)"}
     assert told == scenes | {"efficientnet_lite0"}
     checkpoint = tmp_path / "robust" / "logits" / "checkpoints" / "000000064.pt"
     written = checkpoint.stat().st_mtime_ns
