@@ -36,6 +36,8 @@ class Recipe:
     """The network on whose features the discriminator's heads sit; of the same architecture."""
     tap: str = "logits"
     """"label" trains the label-only floor."""
+    start: str | None = None
+    """A trained inverter to begin with, instead of a warm start from random weights; of the same shape."""
     processes: int = 1
     """One a GPU, or on a CPU with few cores one a core."""
 
@@ -78,7 +80,8 @@ def config(recipe: Recipe) -> TrainConfig:
         ema_half_life=20_000,
         shared_fakes=True,
         translation=True,
-        warm_start=25_600,
+        start=recipe.start,
+        warm_start=0 if recipe.start else 25_600,
         layout_weight=10.0,
         log_every=1_600,
         checkpoint_every=3_200,

@@ -36,7 +36,7 @@ class Recipe:
     objective: Literal["standard", "fgsm"]
     out: Path = Path("runs/twins")
     """The twin's folder is OUT/OBJECTIVE."""
-    pictures: int = 160_000
+    pictures: int = 80_000
     """Training pictures seen; both twins need the same."""
     processes: int = 1
     """One a GPU, or on a CPU with few cores one a core."""

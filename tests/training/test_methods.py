@@ -23,7 +23,7 @@ from unlogit.networks import DecoderConfig, JointDiscriminator, VelocityConfig
 from unlogit.networks.velocity import Velocity
 from unlogit.training import TrainConfig
 from unlogit.training.comparator import Comparator
-from unlogit.training.loop import train
+from unlogit.training.loop import Training, train
 from unlogit.training.methods.dosovitskiy2016a import Balance
 from unlogit.training.methods.flow import interpolate
 from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig, FlowConfig
@@ -228,3 +228,28 @@ def test_the_flow_is_integrated(tiny_classifier_spec: str) -> None:
     heun = (1 - 0.25 + 0.25**2 / 2) ** 4
     torch.testing.assert_close(made, (1 + heun * noise) / 2)
     assert heun == pytest.approx(np.exp(-1), rel=0.02)
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_a_run_can_begin_with_a_trained_inverter(tiny: Tiny, tmp_path: Path, spectral_norm: bool) -> None:
+    generator = replace(tiny().generator, spectral_norm=spectral_norm)
+    first = tiny(generator=generator)
+    train(first)
+    config = tiny(generator=generator, start=str(first.out / "inverter"), out=tmp_path / "second")
+    method = Training(config, torch.device("cpu")).method
+    before, after = open_inverter(str(first.out / "inverter")), method.inverter({"aids": ()})
+    pictures = View(32).apply(open_images("scenes:count=8").read(range(8)))
+    raw, noise = before.representation.raw(pictures), torch.randn(8, 16)
+    # Its network is the same; standing statistics are estimated anew, on the same pictures.
+    torch.testing.assert_close(after.invert(raw, noise), before.invert(raw, noise), rtol=1e-3, atol=1e-3)
+    assert "started from another inverter" in config.aids
+
+
+def test_a_start_that_does_not_fit_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    first = tiny(pictures=8, validate_every=8)
+    train(first)
+    other = replace(first.generator, channels=8)
+    with pytest.raises(UnlogitError, match=r"start '.*' does not fit this configuration .*: give the method, size"):
+        train(tiny(generator=other, start=str(first.out / "inverter"), out=tmp_path / "second"))
+    with pytest.raises(UnlogitError, match="needs no training"):
+        train(tiny(start=f"nearest:?classifier={first.classifier}&images=scenes:count=8", out=tmp_path / "second"))

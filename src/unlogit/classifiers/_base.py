@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unlogit.classifiers._fusing import fuse
 from unlogit.errors import UnlogitError
 from unlogit.images import check_pixels
 
@@ -69,6 +70,7 @@ class Classifier(nn.Module):
         self.class_names = tuple(class_names)
         self.penultimate = penultimate
         self.spec = spec
+        self._digest: str | None = None
         assert penultimate in dict(network.named_modules()), penultimate
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
@@ -134,8 +136,21 @@ class Classifier(nn.Module):
         hint = f"did you mean {', '.join(close)}?" if close else f"it has {', '.join(top)} and what is in them"
         return UnlogitError(f"unknown layer '{name}' of {self.spec}: must be logits, penultimate or a module; {hint}")
 
+    def fused(self, kept: Sequence[str] = ()) -> Classifier:
+        """Itself, faster from now on: batch norms folded into convolutions, channels last.
+
+        Gives the same within rounding, has the same fingerprint, and is not to be saved. What a convolution itself
+        gives is no longer there to be tapped, but for those in `kept`.
+        """
+        self._digest = self.fingerprint()
+        fuse(self.network, self.prepare(self.grey(1)), kept)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
+
     def fingerprint(self) -> str:
         """A digest of weights and preprocessing; part of every cache's key."""
+        if self._digest is not None:
+            return self._digest
         digest = hashlib.sha256(repr(self.preprocessing).encode())
         if self.preprocessing.interpolation != "bicubic":
             digest.update(self.preprocessing.interpolation.encode())

@@ -65,7 +65,7 @@ class ProjectedDiscriminator(nn.Module):
     def __init__(self, representation: int, size: int, config: DiscriminatorConfig, seed: int = 0) -> None:
         super().__init__()
         # Not a submodule: the frozen network's weights are not part of what is trained or saved.
-        self._network: list[Classifier] = [open_classifier(config.network)]
+        self._network: list[Classifier] = [open_classifier(config.network).fused(config.maps)]
         self.maps = config.maps
         with torch.no_grad():
             found = self._tap(torch.zeros(1, 3, size, size))
@@ -106,17 +106,21 @@ class ProjectedDiscriminator(nn.Module):
 
     def frozen(self, pixels: Tensor) -> list[Tensor]:
         """The part without trained parameters: the mixed feature maps, one for each head, the vectors last."""
-        found = []
+        # Standardising a map and mixing its channels is one convolution.
+        mixed: list[Tensor] = []
+        vectors: list[Tensor] = []
         for i, features in enumerate(self._tap(pixels)):
-            shape = (1, -1, 1, 1) if features.ndim == 4 else (1, -1)
-            found.append((features - getattr(self, f"shift{i}").view(shape)) / getattr(self, f"scale{i}").view(shape))
-        spatial = [f for f in found if f.ndim == 4]
-        mixed = [F.conv2d(features, mix) for features, mix in zip(spatial, self.mixes, strict=True)]
+            shift, scale = getattr(self, f"shift{i}"), getattr(self, f"scale{i}")
+            if features.ndim == 4:
+                mix = self.mixes[len(mixed)] / scale.view(1, -1, 1, 1)
+                mixed.append(F.conv2d(features, mix, -mix.flatten(1) @ shift))
+            else:
+                vectors.append((features - shift) / scale)
         for i in reversed(range(len(self.downs))):
             coarser = F.conv2d(mixed[i + 1], self.downs[i], padding=1)
             up = F.interpolate(coarser, mixed[i].shape[-2:], mode="bilinear", align_corners=False)
             mixed[i] = (mixed[i] + up) * 0.5**0.5
-        return mixed + [f for f in found if f.ndim == 2]
+        return mixed + vectors
 
     def judge(self, seen: list[Tensor], representation: Tensor) -> list[Tensor]:
         """Scores of what `frozen` returned: one tensor, N x places, a head."""

@@ -14,6 +14,8 @@ from unlogit.networks.generator import GeneratorConfig
 from unlogit.networks.velocity import VelocityConfig
 from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig, FlowConfig
 
+STARTED = "started from another inverter"
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -35,6 +37,9 @@ class TrainConfig:
     """Which representation is inverted; "label" (one-hot of the predicted class) gives the label-only floor."""
     method: str = "paper"
     """How it is learned, see: unlogit list methods. Options that name no method are the paper's or everyone's."""
+    start: str | None = None
+    """A trained inverter, a name or a folder, whose network the run begins with instead of random weights: to go on
+    where only that is left of a run, or for a classifier that is not far from its own. Not in the paper."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     pictures: int = 1_000_000
@@ -125,8 +130,9 @@ class TrainConfig:
     def aids(self) -> tuple[str, ...]:
         """What beside the paper's single loss and its discriminator is used; told in every figure."""
         if self.method != "paper":
-            return (f"method {self.method}",)
+            return (f"method {self.method}", *([STARTED] if self.start else []))
         used = {
+            STARTED: self.start is not None,
             "projected discriminator": self.discriminator.kind == "projected",
             "warm start": self.warm_start > 0,
             "layout term": self.layout_weight > 0,

@@ -14,6 +14,7 @@ from unlogit import distributed
 from unlogit.classifiers import open_classifier
 from unlogit.images import Batch, ImageSource, Loader, View
 from unlogit.representation import Representation, RepresentationCache
+from unlogit.taps import Tap
 from unlogit.training.config import TrainConfig
 
 CALIBRATION_PICTURES = 2_048
@@ -34,7 +35,7 @@ class Feed:
         self, config: TrainConfig, source: ImageSource, device: torch.device, constants: Mapping[str, Tensor] | None
     ) -> None:
         self.config, self.device = config, device
-        classifier = open_classifier(config.classifier).to(device)
+        classifier = open_classifier(config.classifier).fused([Tap.parse(config.tap).module]).to(device)
         view = View(config.size, config.crop, config.flip)
         rank, world = distributed.rank(), distributed.world_size()
         self.loader = Loader(source, view, config.batch, seed=config.seed, rank=rank, world_size=world)

@@ -15,11 +15,13 @@ from torch.optim.swa_utils import AveragedModel
 from unlogit import distributed
 from unlogit.device import autocast
 from unlogit.errors import UnlogitError
-from unlogit.inverters import LearnedInverter
+from unlogit.inverters import LearnedInverter, open_inverter
 from unlogit.training.config import TrainConfig
 from unlogit.training.feed import Feed
 
 EMA_RAMP = 0.1
+NORMED = ".parametrizations.weight"
+POWER_ITERATIONS = 15
 
 
 class Method(ABC):
@@ -52,8 +54,9 @@ class Method(ABC):
         """Make `network`, and what else is trained."""
 
     def begin(self) -> None:
-        """What is estimated once, where a run does not go on from a checkpoint."""
-        return
+        """What is done once, where a run does not go on from a checkpoint."""
+        if self.config.start is not None:
+            self._start(self.config.start)
 
     @abstractmethod
     def parts(self) -> dict[str, Any]:
@@ -94,6 +97,31 @@ class Method(ABC):
     def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float]) -> Adam:
         """Adam in one pass over memory, which gives the same within rounding."""
         return Adam(parameters, learning_rate, betas, fused=True)
+
+    def _start(self, name: str) -> None:
+        """Begin with the weights of a trained inverter's network; raises `UnlogitError` where they do not fit."""
+        begun = open_inverter(name)
+        if not isinstance(begun, LearnedInverter):
+            raise UnlogitError(f"start '{name}': needs no training, so that there is nothing to begin with")
+        # Saved networks have their spectral norms folded in.
+        original = f"{NORMED}.original"
+        normed = {k.replace(original, ".weight"): k for k in self.network.state_dict() if k.endswith(original)}
+        weights = {normed.get(k, k): v for k, v in begun.network.state_dict().items()}
+        try:
+            missing, left = self.network.load_state_dict(weights, strict=False)
+            wrong = [name for name in missing if NORMED not in name] + left
+        except RuntimeError as error:
+            wrong = [str(error).splitlines()[-1].strip()]
+        if wrong:
+            raise UnlogitError(
+                f"start '{name}' does not fit this configuration ({wrong[0]}): "
+                "give the method, size and network options that it was trained with"
+            )
+        for layer in self.network.modules():
+            if nn.utils.parametrize.is_parametrized(layer):
+                for _ in range(POWER_ITERATIONS):
+                    _ = layer.weight  # Each reading in training mode is one.
+        self.average.module.load_state_dict(self.network.state_dict())
 
     def at_rate(self, rate: float) -> None:
         """Go on with the configuration's learning rates times `rate`."""

@@ -37,13 +37,13 @@ class Learning(Method):
         options, representation = self.options, self.feed.representation
         decoder = Decoder(representation.dim, self.config.size, self.config.decoder)
         self.decoder = self.network = decoder.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        classifier = representation.classifier
-        if options.comparator is not None:
-            classifier = open_classifier(options.comparator).to(self.device)
+        comparator = open_classifier(options.comparator or self.config.classifier)
+        classifier = comparator.fused([options.module]).to(self.device)
         self.comparator = Comparator(classifier, options.module)
         self.optimiser = self.adam(self.decoder.parameters(), options.learning_rate, options.betas)
 
     def begin(self) -> None:
+        super().begin()
         if self.options.feature:
             self.comparator.calibrate(self.feed.first(FEATURE_PICTURES))
 

@@ -57,6 +57,7 @@ class Learning(Method):
         self.optimiser_warm = self.adam(self.generator.parameters(), WARM_LEARNING_RATE, (0.9, 0.999))
 
     def begin(self) -> None:
+        super().begin()
         if isinstance(self.discriminator, ProjectedDiscriminator):
             self.discriminator.calibrate(torch.cat(list(self.feed.first(MAPS_PICTURES))))
 
