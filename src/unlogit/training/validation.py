@@ -88,7 +88,8 @@ class Validator:
     def facts(self, images_seen: int, folder: RunFolder, means: dict[str, float]) -> dict[str, object]:
         """What the model card tells of this run."""
         config = self.config
-        return {
+        begun: dict[str, object] = {"start": config.start} if config.start else {}
+        return begun | {
             "training_pictures": config.images,
             "pictures_seen": images_seen,
             "hours": round(folder.seconds() / 3600, 2),

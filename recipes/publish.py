@@ -1,0 +1,110 @@
+"""Put a fitted classifier, or a trained inverter, among those that come with unlogit: half precision, no local paths.
+
+    python recipes/publish.py runs/twins/fgsm --name lite0_robust --pictures "Tiny ImageNet (its terms)" \
+        --recipe "recipes/tiny_imagenet_twins.py --objective fgsm"
+    python recipes/publish.py runs/pair/robust/inverter --name lite0_robust --classifier fitted:lite0_robust \
+        --pictures "Tiny ImageNet (its terms)" --recipe "recipes/tiny_imagenet_lite0.py"
+
+The first is then opened as fitted:NAME, the second by NAME alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from safetensors.torch import load_file, save_file
+
+from unlogit.classifiers import fitted
+from unlogit.classifiers.small import CONFIG, WEIGHTS
+from unlogit.cli import guarded
+from unlogit.errors import UnlogitError
+from unlogit.files import replacing
+from unlogit.inverters import WEIGHTS as INVERTERS
+from unlogit.inverters import LearnedInverter, open_inverter
+
+LARGEST = 20e6
+"""Bytes of a file: every version stays in the history that users clone."""
+
+
+@dataclass(frozen=True)
+class Publish:
+    """What is published, and what its card says of where it came from."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Of a fitted classifier, or of an inverter."""
+    name: str
+    """What it will be called."""
+    pictures: str
+    """The training pictures and their terms, in words."""
+    recipe: str
+    """The command that made it, without its paths."""
+    classifier: str | None = None
+    """Of an inverter: what opens its classifier anywhere, such as fitted:NAME; without it, what it has."""
+    into: Path | None = None
+    """Where the published are kept; by default the package's own weights."""
+
+
+def main(publish: Publish) -> None:
+    """Write the folder, and tell its size."""
+    try:
+        config = json.loads((publish.folder / CONFIG).read_text())
+    except (OSError, ValueError) as error:
+        raise UnlogitError(f"'{publish.folder}': no readable {CONFIG} there: give a fitted or a trained one") from error
+    target = _classifier(publish, config) if "reached" in config else _inverter(publish)
+    size = sum(p.stat().st_size for p in target.iterdir())
+    print(f"{target}: {size / 1e6:.1f} MB")
+    if size > LARGEST:
+        raise UnlogitError(f"'{target}' takes {size / 1e6:.1f} MB: must be at most {LARGEST / 1e6:.0f}")
+
+
+def _classifier(publish: Publish, config: dict[str, Any]) -> Path:
+    fit = config["fit"]
+    told = ("objective", "epsilon", "pictures", "batch", "learning_rate_rest", "start", "size", "seed")
+    config["fit"] = {"recipe": publish.recipe, "training_pictures": publish.pictures} | {k: fit[k] for k in told}
+    target = (publish.into or fitted.OURS) / publish.name
+    weights = load_file(publish.folder / WEIGHTS)
+    with replacing(target, folder=True) as fresh:
+        save_file({k: v.half() if v.is_floating_point() else v for k, v in weights.items()}, fresh / WEIGHTS)
+        (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        (fresh / "README.md").write_text(_card(publish.name, config))
+    return target
+
+
+def _card(name: str, config: dict[str, Any]) -> str:
+    rows = "".join(
+        f"| {figure} | {got['accuracy']:.1%} | {got['low']:.1%} to {got['high']:.1%} | {got['n']:,} |\n"
+        for figure, got in config["reached"].items()
+    )
+    facts = "".join(f"- {key.replace('_', ' ')}: {value}\n" for key, value in config["fit"].items())
+    return (
+        f"# {name}\n\nA classifier fitted by unlogit, opened as `fitted:{name}`.\n\n{facts}\n"
+        f"| accuracy on held-out pictures | value | 95 % interval | n |\n| --- | --- | --- | --- |\n{rows}"
+    )
+
+
+def _inverter(publish: Publish) -> Path:
+    inverter = open_inverter(str(publish.folder))
+    assert isinstance(inverter, LearnedInverter)
+    inverter.name = publish.name
+    facts = inverter.facts
+    asked = str(facts["validation_pictures"]).partition(" of ")[0]
+    facts |= {
+        "training_pictures": publish.pictures,
+        "recipe": publish.recipe,
+        "validation_pictures": f"{asked} held-out pictures",
+    }
+    if publish.classifier is not None:
+        inverter.representation.classifier.spec = publish.classifier
+    target = (publish.into or INVERTERS) / publish.name
+    inverter.save(target, torch.float16)
+    return target
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: main(tyro.cli(Publish, description=__doc__))))

@@ -1,0 +1,84 @@
+"""Publishing: what is written opens by its name, gives the same, and names no path of the machine it was made on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from unlogit.classifiers import FitConfig, fit, open_classifier
+from unlogit.images import View, open_images
+from unlogit.inverters import open_inverter
+from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.training import TrainConfig
+from unlogit.training.loop import train
+
+ROOT = Path(__file__).parents[2]
+
+
+def publish(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "recipes" / "publish.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> Path:
+    folder = tmp_path / "made" / "classifier"
+    fit(
+        FitConfig(
+            out=folder,
+            images="scenes:count=32",
+            test_images="scenes:test,count=16",
+            start="timm:resnet10t?pretrained=false",
+            pictures=32,
+            batch=16,
+            size=32,
+            test_pictures=16,
+            attacked_pictures=4,
+        )
+    )
+    return folder
+
+
+def test_what_is_published_opens_and_names_no_path(tmp_path: Path, classifier: Path) -> None:
+    told = ("--pictures", "scenes", "--recipe", "a recipe")
+    done = publish(classifier, "--name", "small_one", *told, "--into", tmp_path / "classifiers")
+    assert done.returncode == 0, done.stderr
+    published = open_classifier(f"fitted:{tmp_path / 'classifiers' / 'small_one'}")
+    pictures = View(32).apply(open_images("scenes:count=8").read(range(8)))
+    logits = open_classifier(f"fitted:{classifier}")(pictures)
+    torch.testing.assert_close(published(pictures), logits, rtol=0, atol=0.02 * float(logits.abs().max()))
+
+    config = TrainConfig(
+        images="scenes:count=32",
+        held_out="scenes:test,count=16",
+        classifier=f"fitted:{classifier}",
+        out=tmp_path / "made" / "run",
+        generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
+        discriminator=DiscriminatorConfig(channels=4, attention=None),
+        pictures=16,
+        batch=8,
+        validation_pictures=8,
+        cache=tmp_path / "made" / "cache",
+    )
+    train(config)
+    made = config.out / "inverter"
+    done = publish(made, "--name", "mine", *told, "--classifier", published.spec, "--into", tmp_path / "inverters")
+    assert done.returncode == 0, done.stderr
+    ours, theirs = open_inverter(str(tmp_path / "inverters" / "mine")), open_inverter(str(made))
+    raw, noise = theirs.representation.raw(pictures), torch.zeros(8, 16)
+    torch.testing.assert_close(ours.invert(raw, noise), theirs.invert(raw, noise), rtol=0, atol=0.05)
+    assert ours.name == "mine"
+
+    for file in [*tmp_path.glob("classifiers/*/*"), *tmp_path.glob("inverters/*/*")]:
+        assert str(tmp_path / "made").encode() not in file.read_bytes(), file
+
+
+def test_a_folder_that_is_neither_is_one_line(tmp_path: Path) -> None:
+    done = publish(tmp_path, "--name", "x", "--pictures", "none", "--recipe", "none")
+    assert done.returncode == 2
+    assert done.stderr.startswith("unlogit: error: ")
+    assert done.stderr.count("\n") == 1
