@@ -82,6 +82,7 @@ def config(recipe: Recipe) -> TrainConfig:
         translation=True,
         start=recipe.start,
         warm_start=0 if recipe.start else 25_600,
+        discriminator_first=9_600 if recipe.start else 0,
         layout_weight=10.0,
         log_every=1_600,
         checkpoint_every=3_200,

@@ -218,3 +218,20 @@ def train_args(classifier: Path, out: Path) -> list[object]:
         *("--generator.size", 32, "--generator.channels", 4, "--generator.noise", 16, "--generator.attention", "None"),
         *("--discriminator.channels", 4, "--discriminator.attention", "None"),
     ]
+
+
+def test_reconstruct_with_two_inverters_side_by_side(
+    inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [photo(tmp_path / f"{name}.png", seed) for seed, name in enumerate(("one", "two", "three"))]
+    out = tmp_path / "out"
+    given = ("--inverter", f"left={inverter}", "--inverter", f"right={inverter}")
+    assert run("reconstruct", *photos, "--out", out, *given) == 0
+    expected = [f"{name}-{side}.png" for name in ("one", "three", "two") for side in ("left", "right")]
+    assert sorted(p.name for p in out.iterdir()) == sorted([*expected, "grid.png"])
+    assert (out / "one-left.png").read_bytes() == (out / "one-right.png").read_bytes()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[0] for line in lines[:2]] == [str(out / "one-left.png"), str(out / "one-right.png")]
+    told = mistake(capsys, "reconstruct", *photos, "--out", out, "--inverter", inverter, "--inverter", inverter)
+    assert "two inverters called" in told
+    assert "--inverter one=" in told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from torchvision.transforms.functional import to_pil_image
 from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.files import replacing
 from unlogit.images import View, decode
-from unlogit.inverters import Inverter, open_inverter
+from unlogit.inverters import Inverter, called, open_inverter
 
 DEFAULT_INVERTER = "efficientnet_lite0"
 GRID = "grid"
@@ -25,7 +25,7 @@ CHUNK = 64
 """Photos inverted at a time."""
 SHOWN = View(256)
 """How originals stand in the grid; the inverter is given them at its own size."""
-PAIRS_IN_A_ROW = 3
+CELLS_IN_A_ROW = 6
 INK, KEPT = "#444444", "#16915d"
 
 
@@ -36,9 +36,11 @@ class ReconstructConfig:
     photos: tyro.conf.Positional[tuple[Path, ...]]
     """Picture files; the middle square of each is taken."""
     out: Path
-    """Folder for NAME.png, the reconstruction alone, of each photo, and grid.png."""
-    inverter: str = DEFAULT_INVERTER
-    """One that comes with unlogit (see: unlogit list inverters), or a folder such as RUN/inverter."""
+    """Folder for NAME.png, the reconstruction alone, of each photo, and grid.png; NAME-INVERTER.png where several
+    inverters are given."""
+    inverter: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """One that comes with unlogit (see: unlogit list inverters), or a folder such as RUN/inverter; as NAME=INVERTER
+    under another name. Give it again for another inverter beside it. By default efficientnet_lite0."""
     method: str | None = None
     """Instead of an inverter, a method that needs no training (see: unlogit list methods), with --classifier."""
     classifier: str | None = None
@@ -60,51 +62,65 @@ class ReconstructConfig:
             raise UnlogitError(f"seed {self.seed}: must not be negative")
         if (self.method is None) != (self.classifier is None):
             raise UnlogitError("--method and --classifier belong together: give both, or an --inverter alone")
+        if self.inverter and self.method is not None:
+            raise UnlogitError("--inverter and --method exclude each other: give one of them")
         if self.options and self.method is None:
             raise UnlogitError("--options are a method's: give --method and --classifier too")
 
     @property
-    def opened(self) -> str:
-        """What `open_inverter` is asked for."""
+    def opened(self) -> dict[str, str]:
+        """What `open_inverter` is asked for, by the names that the inverters are shown under."""
         if self.method is None or self.classifier is None:
-            return self.inverter
-        return f"{self.method}:?classifier={quote(self.classifier, safe='/:?=,')}&{self.options}"
+            named = [called(given) for given in self.inverter or (DEFAULT_INVERTER,)]
+            if len({name.casefold() for name, _ in named}) < len(named):
+                raise UnlogitError(
+                    f"two inverters called {named[-1][0]}: name them, as --inverter one={named[0][1]} "
+                    f"--inverter two={named[-1][1]}"
+                )
+            return dict(named)
+        return {self.method: f"{self.method}:?classifier={quote(self.classifier, safe='/:?=,')}&{self.options}"}
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One photo's.
+    """What one inverter made of one photo.
 
     Attributes:
         photo, file: where it came from and where it was written.
-        original, reconstructed: the class that the classifier sees in either.
-        pictures: the middle square of the photo, 3 x 256 x 256, and the reconstruction, 3 x S x S, in [0, 1].
+        original, reconstructed: the class that the inverter's classifier sees in either.
+        shown: the middle square of the photo, 3 x 256 x 256 in [0, 1].
+        picture: the reconstruction, 3 x S x S in [0, 1].
     """
 
     photo: Path
     file: Path
     original: str
     reconstructed: str
-    pictures: tuple[Tensor, Tensor]
+    shown: Tensor
+    picture: Tensor
+
+    @property
+    def kept(self) -> bool:
+        return self.original == self.reconstructed
 
 
 def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[BrokenImage]]:
     """Write NAME.png for each photo, and grid.png of them all, into `config.out`.
 
     Returns:
-        what was made, and for the photos that cannot be decoded, why.
+        what was made, photo by photo, and for the photos that cannot be decoded, why.
 
     Raises:
         UnlogitError: no such inverter, no photo that can be decoded, or one that would be written over. Nothing is
             written then.
     """
-    targets = _targets(config.photos, config.out)
-    inverter = open_inverter(config.opened)
-    noise = inverter.sample_noise(1, torch.Generator().manual_seed(config.seed))
+    opened = config.opened
+    targets = _targets(config.photos, config.out, list(opened))
+    inverters = {name: open_inverter(asked) for name, asked in opened.items()}
     found, broken = [], []
-    for photo, target in zip(config.photos, targets, strict=True):
+    for photo, files in zip(config.photos, targets, strict=True):
         try:
-            found.append((photo, target, decode(photo.read_bytes(), str(photo))))
+            found.append((photo, files, decode(photo.read_bytes(), str(photo))))
         except BrokenImage as error:
             broken.append(error)
     if not found:
@@ -112,33 +128,42 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
     made = []
     for start in range(0, len(found), CHUNK):
         chunk = found[start : start + CHUNK]
-        seen = View(inverter.size).apply([picture for _, _, picture in chunk])
-        results = inverter.reconstruct(seen, None if noise is None else noise.expand(len(seen), *noise.shape[1:]))
-        before, after = _classes(inverter, seen), _classes(inverter, results)
+        pictures = [picture for _, _, picture in chunk]
+        results = [_invert(inverter, pictures, config.seed) for inverter in inverters.values()]
         made += [
-            Reconstruction(photo, target, before[i], after[i], (SHOWN.apply([picture])[0], results[i]))
-            for i, (photo, target, picture) in enumerate(chunk)
+            Reconstruction(photo, files[which], before[i], after[i], SHOWN.apply([picture])[0], images[i])
+            for i, (photo, files, picture) in enumerate(chunk)
+            for which, (images, before, after) in enumerate(results)
         ]
     for one in made:
         with replacing(one.file) as fresh:
-            to_pil_image(one.pictures[1]).save(fresh, "PNG")
+            to_pil_image(one.picture).save(fresh, "PNG")
     with replacing(config.out / f"{GRID}.png") as fresh:
-        _grid(made, inverter).savefig(fresh, format="png")
+        _grid(made, inverters).savefig(fresh, format="png")
     return made, broken
 
 
-def _targets(photos: Sequence[Path], out: Path) -> list[Path]:
-    """A file in `out` for each photo, after its stem; stems that come again get a number."""
+def _invert(inverter: Inverter, pictures: Sequence[Tensor], seed: int) -> tuple[Tensor, list[str], list[str]]:
+    """Reconstructions from the same noise, and the classes of the pictures and of them."""
+    noise = inverter.sample_noise(1, torch.Generator().manual_seed(seed))
+    seen = View(inverter.size).apply(pictures)
+    results = inverter.reconstruct(seen, None if noise is None else noise.expand(len(seen), *noise.shape[1:]))
+    return results, _classes(inverter, seen), _classes(inverter, results)
+
+
+def _targets(photos: Sequence[Path], out: Path, inverters: Sequence[str]) -> list[list[Path]]:
+    """Files in `out` for each photo, one an inverter, after its stem; stems that come again get a number."""
+    endings = [""] if len(inverters) == 1 else [f"-{name}" for name in inverters]
     taken, targets = {GRID}, []
     for photo in photos:
         name, number = photo.stem, 1
-        while name.casefold() in taken:
+        while taken & (wanted := {(name + ending).casefold() for ending in endings}):
             number += 1
             name = f"{photo.stem}-{number}"
-        taken.add(name.casefold())
-        targets.append(out / f"{name}.png")
+        taken |= wanted
+        targets.append([out / f"{name}{ending}.png" for ending in endings])
     originals = {photo.resolve() for photo in photos}
-    for target in (*targets, out / f"{GRID}.png"):
+    for target in (*(file for files in targets for file in files), out / f"{GRID}.png"):
         if target.resolve() in originals:
             raise UnlogitError(f"photo '{target}' would be written over: give another --out")
     return targets
@@ -151,27 +176,38 @@ def _classes(inverter: Inverter, images: Tensor) -> list[str]:
     return [classifier.class_names[k].split(",")[0] for k in classifier(images).argmax(1).tolist()]
 
 
-def _grid(made: Sequence[Reconstruction], inverter: Inverter) -> Figure:
-    """Pairs (photo | reconstruction), each with the class that is seen in it, and below what made them."""
-    across = min(PAIRS_IN_A_ROW, len(made))
-    down = -(-len(made) // across)
-    figure = Figure(figsize=(4.2 * across, 2.4 * down + 0.4), dpi=120, facecolor="white", layout="constrained")
-    axes = figure.subplots(down, 2 * across, squeeze=False).flatten()
-    for ax in axes[2 * len(made) :]:
-        ax.set_axis_off()
-    cells = [cell for one in made for cell in zip(one.pictures, (one.original, one.reconstructed), strict=True)]
-    for place, (ax, (picture, word)) in enumerate(zip(axes, cells, strict=False)):
-        one = made[place // 2]
-        ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="bicubic")
+def _grid(made: Sequence[Reconstruction], inverters: Mapping[str, Inverter]) -> Figure:
+    """Groups (photo | its reconstructions), each with the class that is seen in it, and below what made them."""
+    count = len(inverters)
+    photos = [made[i : i + count] for i in range(0, len(made), count)]
+    across = min(max(1, CELLS_IN_A_ROW // (1 + count)), len(photos))
+    down = -(-len(photos) // across)
+    columns = (1 + count) * across
+    figure = Figure(figsize=(2.1 * columns, 2.4 * down + 0.4), dpi=120, facecolor="white", layout="constrained")
+    axes = figure.subplots(down, columns, squeeze=False).flatten()
+    for ax in axes:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
-        kept = one.original == one.reconstructed
-        ax.set_xlabel(textwrap.fill(word, 24), fontsize=10, color=KEPT if kept else INK)
-    source = inverter.representation
-    aids = f"; aids: {', '.join(inverter.aids)}" if inverter.aids else ""
-    told = (
-        f"Photo, and what {inverter.name} makes of the {source.tap} of {source.classifier.spec} for it at "
-        f"{inverter.size} px{aids}. Below each is the class predicted for it, green where it is kept."
-    )
-    figure.supxlabel(textwrap.fill(told, 72 * across), fontsize=8, color=INK)
+    for place, group in enumerate(photos):
+        # Classifiers may differ about the photo; each reconstruction is compared with its own's answer.
+        seen = list(dict.fromkeys(one.original for one in group))
+        cells = [(group[0].shown, " | ".join(seen), any(one.kept for one in group))]
+        cells += [(one.picture, one.reconstructed, one.kept) for one in group]
+        titles = ["photo", *inverters] if count > 1 and place < across else [""] * len(cells)
+        for ax, (picture, word, kept), title in zip(axes[(1 + count) * place :], cells, titles, strict=False):
+            ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="bicubic")
+            ax.set_xlabel(textwrap.fill(word, 24), fontsize=10, color=KEPT if kept else INK)
+            ax.set_title(title, fontsize=10, color=INK)
+    figure.supxlabel(textwrap.fill(_told(inverters), 36 * columns), fontsize=8, color=INK)
     return figure
+
+
+def _told(inverters: Mapping[str, Inverter]) -> str:
+    parts = [
+        f"{name} makes of the {one.representation.tap} of {one.representation.classifier.spec} for it at {one.size} px"
+        for name, one in inverters.items()
+    ]
+    # In a dictionary for their order, each once.
+    aids = ", ".join(dict.fromkeys(aid for one in inverters.values() for aid in one.aids))
+    told = f"Photo, and what {' and what '.join(parts)}{f'; aids: {aids}' if aids else ''}."
+    return f"{told} Below each is the class predicted for it, green where it is kept."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -243,6 +244,20 @@ def test_a_run_can_begin_with_a_trained_inverter(tiny: Tiny, tmp_path: Path, spe
     # Its network is the same; standing statistics are estimated anew, on the same pictures.
     torch.testing.assert_close(after.invert(raw, noise), before.invert(raw, noise), rtol=1e-3, atol=1e-3)
     assert "started from another inverter" in config.aids
+
+
+def test_the_discriminator_can_learn_first(tiny: Tiny) -> None:
+    method = Training(tiny(discriminator_first=16), torch.device("cpu")).method
+    for learns in ("discriminator", "discriminator", "generator"):
+        before = {name: copy.deepcopy(method.parts()[name].state_dict()) for name in ("discriminator", "generator")}
+        told = method.step()
+        same = {
+            name: all(torch.equal(v, state[k]) for k, v in dict(method.parts()[name].named_parameters()).items())
+            for name, state in before.items()
+        }
+        assert not same["discriminator"]
+        assert same["generator"] == (learns == "discriminator")
+        assert ("loss_g" in told) == (learns == "generator")
 
 
 def test_a_start_that_does_not_fit_is_refused(tiny: Tiny, tmp_path: Path) -> None:

@@ -66,6 +66,9 @@ class TrainConfig:
     """Shift every picture that the discriminator sees, real or fake, by up to an eighth of its side (DiffAugment)."""
     warm_start: int = 0
     """Pictures for which the generator alone is first fitted to the coarse layout; not in the paper."""
+    discriminator_first: int = 0
+    """Pictures that the discriminator alone then learns from. A generator that has learnt already would else be led by
+    one that has not."""
     layout_weight: float = 0.0
     """Weight of a layout term beside the adversarial loss; not in the paper, which has one loss alone."""
     reencoding_weight: float = 0.0
@@ -115,11 +118,16 @@ class TrainConfig:
         for name in ("pictures", "batch", "d_steps", "log_every", "checkpoint_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise UnlogitError(f"{name} {getattr(self, name)}: must be at least 1")
-        for name in ("micro_batch", "rollback"):
+        for name in ("micro_batch", "rollback", "warm_start", "discriminator_first"):
             if getattr(self, name) < 0:
                 raise UnlogitError(f"{name} {getattr(self, name)}: must not be negative")
         if self.micro_batch and self.method != "paper":
             raise UnlogitError(f"micro_batch {self.micro_batch} with method {self.method}: only 'paper' has it; set 0")
+
+    @property
+    def turns(self) -> tuple[int, int]:
+        """Pictures seen where what a step does changes: the warm start's end, and that of the discriminator's."""
+        return self.warm_start, self.warm_start + self.discriminator_first
 
     @property
     def size(self) -> int:

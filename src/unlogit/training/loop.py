@@ -111,7 +111,8 @@ class Training:
             bar.update(state.images - before)
             finished = state.images >= config.pictures
             stopping = distributed.anywhere(interrupted())
-            if due["log"](state.images) or finished or before < config.warm_start <= state.images:
+            turned = any(before < edge <= state.images for edge in config.turns)
+            if due["log"](state.images) or finished or turned:
                 means = distributed.mean(float(v) / steps for v in sums.values())
                 line = dict(zip(sums, means, strict=True))
                 check_finite(line, state.images)

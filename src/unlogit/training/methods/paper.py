@@ -106,7 +106,10 @@ class Learning(Method):
         ]
 
     def step(self) -> dict[str, Tensor]:
-        return self._warm_step() if self.images < self.config.warm_start else self._adversarial_step()
+        if self.images < self.config.warm_start:
+            return self._warm_step()
+        alone = self.config.warm_start + self.config.discriminator_first
+        return self._discriminator_step() if self.images < alone else self._adversarial_step()
 
     def _warm_step(self) -> dict[str, Tensor]:
         """Fit the generator alone to the coarse layout."""
@@ -119,6 +122,15 @@ class Learning(Method):
         self.update(self.generator, self.optimiser_warm, loss)
         self.images += self.config.batch
         return {"loss_warm": loss.detach(), "layout": objective.layout_loss(fake, images).detach()}
+
+    def _discriminator_step(self) -> dict[str, Tensor]:
+        """The discriminator alone, against a generator that stays as it is."""
+        images, representation = self.feed.pair(self.images)
+        with self.precision, torch.no_grad():
+            fake = self.generator(representation, self.noise(self.images, NOISE_D))
+        told, _ = self._judge(images, fake, representation, self.images)
+        self.images += self.config.batch
+        return dict(told)
 
     def _adversarial_step(self) -> dict[str, Tensor]:
         """`d_steps` discriminator steps and one generator step."""
