@@ -108,10 +108,17 @@ def _told(c: dict[str, Any]) -> dict[str, str]:
         "batch": f"{c['batch']}, {c['d_steps']} discriminator step(s) for one of the generator",
         "Adam": f"{c['learning_rate_g']:g} generator, {c['learning_rate_d']:g} discriminator, betas {c['betas']}",
         "averaging": f"half-life {c['ema_half_life']:,.0f} pictures",
+        "begins with": _beginning(c),
         "warm start": f"{c['warm_start']:,} pictures" if c["warm_start"] else "none",
         "layout term": f"weight {c['layout_weight']:g}" if c["layout_weight"] else "none",
         "seed": str(c["seed"]),
     }
+
+
+def _beginning(c: dict[str, Any]) -> str:
+    # Runs of earlier versions began with random weights, both networks at once.
+    start, ahead = c.get("start"), c.get("discriminator_first")
+    return (start or "random weights") + (f", the discriminator {ahead:,} pictures ahead" if ahead else "")
 
 
 def _progress(line: dict[str, Any]) -> dict[str, str]:
