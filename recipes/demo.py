@@ -165,8 +165,8 @@ def report(demo: Demo) -> None:
             features=features,
         ),
     }
-    if "efficientnet_lite0" in known():
-        evidences["Photos"] = Evidence(photographs, {"efficientnet_lite0": open_inverter("efficientnet_lite0")})
+    if known():
+        evidences["Photos"] = Evidence(photographs, {name: open_inverter(name) for name in known()})
     configs = dict.fromkeys(evidences, compared) | {FURTHER: every}
     parts = write_report(demo.out, "What two classifiers kept", evidences, configs=configs, command="make demo")
     print(summary([part for part in parts if part.name != FURTHER]))
