@@ -1,22 +1,24 @@
-"""What the representation cache saves in a training step: `python benchmarks/cache.py`.
+"""What frozen networks cost in a training step, and what spares it: `python benchmarks/frozen.py`.
 
 Discriminator and generator steps of the same training, on the same pictures, with the representations read from the
-cache and computed anew, by turns; medians, and the median of the rounds' ratios. Only this ratio is to be compared.
+cache and computed anew, and with the frozen networks' batch norms folded into convolutions and as they come, by turns;
+medians, and the medians of the rounds' ratios. Only these ratios are to be compared.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 import torch
 import tyro
 from _machine import interleaved, machine, ratio
 
-from unlogit.classifiers import FitConfig, fit
+from unlogit.classifiers import Classifier, FitConfig, fit
 from unlogit.device import pick_device
 from unlogit.networks import DiscriminatorConfig, GeneratorConfig
 from unlogit.representation import RepresentationCache
@@ -85,33 +87,38 @@ def lite0(folder: Path, bench: Bench) -> TrainConfig:
 def row(name: str, config: TrainConfig, bench: Bench) -> str:
     """One line of the table."""
     training = Training(config, pick_device())
-    feed, method = training.feed, training.method
-    cached = feed.cache
+    with patch.object(Classifier, "fused", lambda self, kept=(): self):
+        unfused = Training(replace(config, out=config.out.with_name("unfused")), pick_device())
+    feed = training.feed
     live = RepresentationCache(None, feed.representation, feed.loader.source, feed.loader.view)
 
-    def step(cache: RepresentationCache) -> None:
+    def step(training: Training, cache: RepresentationCache) -> None:
         # The same pictures each time: their rows are there, as they are in every epoch but the first.
-        method.images, feed.cache = 0, cache
-        method.step()
+        training.method.images, training.feed.cache = 0, cache
+        training.method.step()
 
     times = interleaved(
         {
-            "cached": partial(step, cached),
-            "live": partial(step, live),
+            "cached": partial(step, training, feed.cache),
+            "live": partial(step, training, live),
             "classifier": partial(live, feed.loader.batch(0)),
+            "unfused": partial(step, unfused, unfused.feed.cache),
         },
         bench.rounds,
     )
     milliseconds = " | ".join(f"{1000 * median(spent) / bench.batch:.2f}" for spent in times.values())
-    return f"| {name} | {milliseconds} | {ratio(times['cached'], times['live']):.2f} |"
+    ratios = " | ".join(f"{ratio(times['cached'], times[other]):.2f}" for other in ("live", "unfused"))
+    return f"| {name} | {milliseconds} | {ratios} |"
 
 
 def main(bench: Bench) -> None:
     """Print the table."""
     torch.set_num_threads(1)
     print(f"{machine()}, batch {bench.batch}; milliseconds a picture\n")
-    print("| training | step, cached | step, live | the classifier alone | live / cached |")
-    print("|---|---|---|---|---|")
+    print(
+        "| training | cached | live | the classifier alone | norms not folded | live / cached | not folded / folded |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name, made in (("scenes, small classifier, 32 px", small), ("scenes, EfficientNet-Lite0, 64 px", lite0)):
         with tempfile.TemporaryDirectory() as folder:
             print(row(name, made(Path(folder), bench), bench), flush=True)
