@@ -29,7 +29,7 @@ from unlogit.inverters import WEIGHTS as INVERTERS
 from unlogit.inverters import LearnedInverter, open_inverter
 
 LARGEST = 20e6
-"""Bytes of a file: every version stays in the history that users clone."""
+"""Bytes of a folder, nearly all of them weights: every version stays in the history that users clone."""
 
 
 @dataclass(frozen=True)
