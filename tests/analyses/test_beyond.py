@@ -114,6 +114,13 @@ def test_mistakes_have_nothing_to_say_of_other_labels(known: Evidence) -> None:
     source = open_images("scenes:test,count=60")
     source.class_names = tuple(f"something {i}" for i in range(10))
     assert not results(mistakes, Evidence(source, known.inverters))
+    told = numbers(results(mistakes, Evidence(source, known.inverters, logits_of=torch.arange(10).roll(1))))
+    assert told["wrong", "perfect"].value > 0.5
+    right = numbers(results(mistakes, Evidence(source, known.inverters, logits_of=torch.arange(10))))
+    assert (
+        right["wrong", "perfect"]
+        == numbers(results(mistakes, Evidence(known.source, known.inverters, limit=60)))["wrong", "perfect"]
+    )
 
 
 def test_adversarial_pictures_are_within_epsilon_and_fool_the_classifier(known: Evidence) -> None:

@@ -88,6 +88,8 @@ class Evidence:
         others: pictures of other kinds, such as none of the training's, by the name shown.
         features: a classifier that perceptual distance is taken in, unlike those of the inverters; None measures
             distance in pixels alone.
+        logits_of: which logit each of the source's labels is, int64, one a class, where the classifiers number their
+            classes differently.
         seed: of the noise and of every resampling.
 
     Raises:
@@ -103,6 +105,7 @@ class Evidence:
         runs: Mapping[str, Path] | None = None,
         others: Mapping[str, ImageSource] | None = None,
         features: Classifier | None = None,
+        logits_of: Tensor | None = None,
         seed: int = 0,
     ) -> None:
         sizes = {name: inverter.size for name, inverter in inverters.items()}
@@ -118,6 +121,7 @@ class Evidence:
         self.runs = dict(runs or {})
         self.others = dict(others or {})
         self.features = features
+        self.logits_of = logits_of
         self.seed = seed
         self._encoded: dict[str, Encoded] = {}
         self._reconstructed: dict[str, Reconstructed] = {}
@@ -143,6 +147,15 @@ class Evidence:
         """int64, N; -1 where a picture has none."""
         return self._read[1]
 
+    def truth(self, name: str) -> Tensor | None:
+        """Which logit of the classifier of inverter `name` is right, int64, N; None where that cannot be said."""
+        classes = self.inverters[name].representation.classifier.class_names
+        if int(self.labels.min()) < 0:
+            return None
+        if self.logits_of is not None:
+            return self.logits_of[self.labels] if int(self.logits_of.max()) < len(classes) else None
+        return self.labels if classes == self.source.class_names else None
+
     @property
     def indices(self) -> Tensor:
         """Places in the source, int64, N."""
@@ -154,6 +167,7 @@ class Evidence:
         told += [f"{name} {inverter.fingerprint()}" for name, inverter in self.inverters.items()]
         told += [f"{name} {source.fingerprint()}" for name, source in self.others.items()]
         told.append("pixels" if self.features is None else self.features.spec + self.features.fingerprint())
+        told.append("own labels" if self.logits_of is None else repr(self.logits_of.tolist()))
         digest = hashlib.sha256("\n".join(told).encode())
         for name, folder in self.runs.items():
             digest.update(name.encode())

@@ -62,10 +62,8 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
 
 def _wrong(evidence: Evidence, name: str) -> Tensor | None:
     """Which pictures the classifier of inverter `name` gets wrong, bool; None where that cannot be said."""
-    classes = evidence.inverters[name].representation.classifier.class_names
-    if classes != evidence.source.class_names or int(evidence.labels.min()) < 0:
-        return None
-    return evidence.encoded(name).logits.argmax(1) != evidence.labels
+    truth = evidence.truth(name)
+    return None if truth is None else evidence.encoded(name).logits.argmax(1) != truth
 
 
 def _pairs(evidence: Evidence, wrong: Tensor, count: int, seed: int) -> list[tuple[int, int]]:
@@ -92,11 +90,11 @@ def _figure(config: Config, evidence: Evidence, first: str, sharing: list[str], 
         columns = {"original": evidence.originals.bytes[places]}
         columns |= {name: evidence.reconstructed(name).pictures.bytes[places] for name in sharing}
         blocks.append(Block(title, ink, tuple(columns), torch.stack(list(columns.values()), 1)))
-    names = evidence.source.class_names
+    truth, names = evidence.truth(first), evidence.inverters[first].representation.classifier.class_names
+    assert truth is not None
     asked = evidence.encoded(first).logits.argmax(1)
     mistaken = (
-        f"{names[evidence.labels[place]].split(',')[0]} for {names[asked[place]].split(',')[0]}"
-        for place in pairs[:, 0].tolist()
+        f"{names[truth[place]].split(',')[0]} for {names[asked[place]].split(',')[0]}" for place in pairs[:, 0].tolist()
     )
     spec = evidence.inverters[first].representation.classifier.spec
     caption = (

@@ -8,9 +8,10 @@ from unlogit import registry
 from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.classifiers._fit import fit
 from unlogit.classifiers._fit_config import FitConfig, FitLaunch
+from unlogit.classifiers._labels import read_labels
 from unlogit.classifiers._listing import find
 
-__all__ = ["Classifier", "FitConfig", "FitLaunch", "Preprocessing", "find", "fit", "open_classifier"]
+__all__ = ["Classifier", "FitConfig", "FitLaunch", "Preprocessing", "find", "fit", "open_classifier", "read_labels"]
 
 
 def open_classifier(spec: str) -> Classifier:

@@ -15,6 +15,7 @@ from unlogit.classifiers import _starts as starts
 from unlogit.classifiers._accuracy import accuracy
 from unlogit.classifiers._fit_config import BUILT_IN, FitConfig
 from unlogit.classifiers._fitting import Fitting
+from unlogit.classifiers._labels import read_labels
 from unlogit.classifiers.small import CONFIG, WEIGHTS, SmallConfig
 from unlogit.device import pick_device
 from unlogit.errors import UnlogitError
@@ -70,7 +71,7 @@ def _fit(
     device: torch.device,
 ) -> dict[str, Any]:
     source, held_out = _pictures(config)
-    labels = None if config.labels is None else starts.read_labels(config.labels, len(source.class_names))
+    labels = None if config.labels is None else read_labels(config.labels, len(source.class_names))
     if config.start == BUILT_IN:
         shape = SmallConfig(len(source.class_names), config.size, config.widths, config.blocks)
         classifier = starts.new_small(shape, source.class_names, config.spec, config.seed)

@@ -1,4 +1,4 @@
-"""What a fitting begins with, and how what came of it is written: a network, its head, and which class a label is."""
+"""What a fitting begins with, and how what came of it is written: a network and its head."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from unlogit.classifiers._base import Classifier
 from unlogit.classifiers.small import CONFIG, WEIGHTS, SmallConfig, SmallResNet, as_classifier
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing
-
-LABEL, INDEX = "label", "imagenet1k"
 
 
 def new_small(shape: SmallConfig, class_names: Sequence[str], spec: str, seed: int) -> Classifier:
@@ -53,21 +51,6 @@ def with_head(network: nn.Module, name: str, classes: int, spec: str) -> None:
     if not isinstance(head, nn.Linear):
         raise UnlogitError(f"the last layer of {spec}, '{name}', is a {type(head).__name__}: must be linear")
     network.set_submodule(name, nn.Linear(head.in_features, classes))
-
-
-def read_labels(path: Path, classes: int) -> Tensor:
-    """Which logit each label is, int64, one a class: of a JSON list of {"label": 0, "imagenet1k": 1, ...}.
-
-    Raises `UnlogitError` where the file is something else, or does not name each of the labels once.
-    """
-    try:
-        rows = json.loads(path.read_text())
-        found = {int(row[LABEL]): int(row[INDEX]) for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UnlogitError(f"labels '{path}': must be a JSON list of objects with {LABEL} and {INDEX}") from error
-    if sorted(found) != list(range(classes)) or len(rows) != classes or min(found.values()) < 0:
-        raise UnlogitError(f"labels '{path}': must name each label from 0 to {classes - 1} once")
-    return torch.tensor([found[label] for label in range(classes)])
 
 
 def save(folder: Path, classifier: Classifier, start: str, record: dict[str, Any]) -> None:

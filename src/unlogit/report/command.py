@@ -11,7 +11,7 @@ import tyro
 
 from unlogit import analyses
 from unlogit.analyses import Evidence, ruler
-from unlogit.classifiers import open_classifier
+from unlogit.classifiers import open_classifier, read_labels
 from unlogit.device import pick_device
 from unlogit.errors import UnlogitError
 from unlogit.images import View, open_images
@@ -44,6 +44,9 @@ class AnalyseConfig:
     features: str = "auto"
     """Classifier, as source:name, in which perceptual distances are taken; auto: a packaged one that is not an
     inverter's own, where extra 'imagenet' is installed, else pixels; pixels: none."""
+    labels: Path | None = None
+    """JSON list of {"label": 0, "imagenet1k": 1}: which of the classifiers' logits each label of the images is, where
+    they number their classes differently."""
     nearest: str | None = None
     """Training pictures as source:name, for the floor of a nearest neighbour in the first inverter's representation."""
     cache: Path = Path("runs/cache")
@@ -101,6 +104,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         features = None
     else:
         features = ruler(inverters) if config.features == "auto" else open_classifier(config.features)
+    logits_of = None if config.labels is None else read_labels(config.labels, len(source.class_names))
     evidence = Evidence(
         source,
         inverters,
@@ -108,6 +112,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         runs=runs,
         others=others,
         features=None if features is None else features.to(device),
+        logits_of=logits_of,
         seed=config.seed,
     )
     asked = {name.replace("_", "-") for name in config.only} or set(analyses.names())
