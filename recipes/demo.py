@@ -4,9 +4,10 @@ Run:
 
     python recipes/demo.py            # or: make demo
 
-A standard and an adversarially trained small classifier are fitted on scenes with known factors; then, for each, an
-inverter of its logits and a label-only inverter. Two processes of one thread each work side by side, one a classifier.
-Everything lands in runs/demo; the same command resumes it. Expected: see README.
+A standard and an adversarially trained small classifier are fitted on scenes with known factors, and an inverter of
+the logits of each is trained. Then, as a floor, one of the robust classifier's predicted class alone, while the others
+are asked all questions. Two processes of one thread each work side by side. Everything lands in runs/demo; the same
+command resumes it. Expected: see README.
 
 All inverters are trained against the same discriminator, with heads on the robust classifier's features: they differ
 in what they are given, and in nothing else.
@@ -17,9 +18,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -32,27 +33,34 @@ from unlogit.images import View, open_images
 from unlogit.inverters import Inverter, known, open_inverter
 from unlogit.inverters.nearest import NearestNeighbour
 from unlogit.networks import DiscriminatorConfig, GeneratorConfig
-from unlogit.report import summary, write_report
+from unlogit.report import RESULTS, gather, summary, write_report
 from unlogit.training import TrainConfig, train
 
 IMAGES, HELD_OUT = "scenes:", "scenes:test"
 PHOTOS = f"folder:{photos.paths()[0].parent}"
 Kind = Literal["robust", "standard"]
 KINDS: tuple[Kind, ...] = ("robust", "standard")
-TAPS = ("logits", "label")
+Task = Literal["fit-robust", "fit-standard", "invert-robust", "invert-standard", "floor", "questions", "report"]
+PHASES: tuple[tuple[Task, ...], ...] = (
+    ("fit-robust", "fit-standard"),
+    ("invert-robust", "invert-standard"),
+    ("floor", "questions"),
+    ("report",),
+)
+"""What is done side by side, a process each, one pair after the other."""
 COMPARED = ("reconstruct", "quality", "training")
 """What is asked of all inverters and floors on many pictures; all else, of the two inverters of logits on fewer."""
-SCENES, FURTHER = "Scenes", "Scenes, further questions"
+SCENES, FURTHER, PHOTOGRAPHS = "Scenes", "Scenes, further questions", "Photos"
 EPSILON = 4 / 255
 """Radius of the attacks that the robust classifier is trained on and both are measured with."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Where, how long, and which part of it."""
+    """Where, how long, and which of its tasks."""
 
     out: Path = Path("runs/demo")
-    pictures: int = 20_000
+    pictures: int = 18_000
     """Training pictures for each inverter."""
     fit_pictures: int = 64_000
     """Training pictures for each classifier."""
@@ -60,10 +68,8 @@ class Demo:
     """Held-out pictures that the report compares the inverters and floors on."""
     asked: int = 256
     """Held-out pictures of all its other questions."""
-    part: Literal["all", "fit", "invert", "report"] = "all"
-    """One part of the work alone."""
-    kinds: tuple[Kind, ...] = KINDS
-    """Whose classifier is fitted or inverted; more than one are worked on side by side."""
+    task: Task | None = None
+    """One task alone, in this process; None does all."""
 
 
 def classifier_folder(demo: Demo, kind: Kind) -> Path:
@@ -112,23 +118,46 @@ def inverter_config(demo: Demo, kind: Kind, tap: str) -> TrainConfig:
     )
 
 
-def work(demo: Demo, kind: Kind) -> None:
-    """One part of what belongs to one classifier, in this process."""
-    torch.set_num_threads(1)
-    if demo.part == "fit":
-        fit(classifier_config(demo, kind))
-    else:
-        for tap in TAPS:
-            train(inverter_config(demo, kind, tap))
+def label_folder(demo: Demo) -> Path:
+    """Where the floor lies: an inverter of the class alone."""
+    return demo.out / "robust" / "label"
 
 
-def side_by_side(demo: Demo, part: str) -> None:
-    """One part for both classifiers at once, in a process each, their progress bars one below the other."""
-    given = (f"--{name.replace('_', '-')}={getattr(demo, name)}" for name in ("out", "pictures", "fit_pictures"))
-    command = [sys.executable, __file__, *given, f"--part={part}", "--kinds"]
+def work(demo: Demo, task: Task) -> None:
+    """One task, in this process."""
+    if task != "report":
+        torch.set_num_threads(1)
+    match task:
+        case "fit-robust":
+            fit(classifier_config(demo, "robust"))
+        case "fit-standard":
+            fit(classifier_config(demo, "standard"))
+        case "invert-robust":
+            train(inverter_config(demo, "robust", "logits"))
+        case "invert-standard":
+            train(inverter_config(demo, "standard", "logits"))
+        case "floor":
+            train(inverter_config(demo, "robust", "label"))
+        case "questions":
+            evidences, configs = questions(demo)
+            gather(evidences, configs, demo.out / RESULTS)
+        case "report":
+            report(demo)
+
+
+def side_by_side(demo: Demo, tasks: tuple[Task, ...]) -> None:
+    """Tasks at once, in a process each, their progress bars one below the other."""
+    given = (
+        f"--{field.name.replace('_', '-')}={getattr(demo, field.name)}"
+        for field in fields(demo)
+        if field.name != "task"
+    )
+    command = [sys.executable, __file__, *given]
     started = [
-        subprocess.Popen([*command, kind], env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_POSITION": str(place)})
-        for place, kind in enumerate(demo.kinds)
+        subprocess.Popen(
+            [*command, f"--task={task}"], env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_POSITION": str(place)}
+        )
+        for place, task in enumerate(tasks)
     ]
     try:
         codes = [process.wait() for process in started]
@@ -141,48 +170,56 @@ def side_by_side(demo: Demo, part: str) -> None:
         raise SystemExit(max(codes))
 
 
+def questions(demo: Demo) -> tuple[dict[str, Evidence], dict[str, dict[str, Any]]]:
+    """What the inverters of logits are asked, and what the inverters of real classifiers are shown."""
+    inverters: dict[str, Inverter] = {k: open_inverter(str(demo.out / k / "logits" / "inverter")) for k in KINDS}
+    photographs = open_images(PHOTOS)
+    every = {name: analyses.get(name).Config() for name in analyses.names()}
+    compared = {name: every.pop(name) for name in COMPARED}
+    evidences = {
+        FURTHER: Evidence(
+            open_images(HELD_OUT),
+            inverters,
+            limit=demo.asked,
+            others={"photographs": photographs},
+            features=ruler(inverters),
+        )
+    }
+    if known():
+        evidences[PHOTOGRAPHS] = Evidence(photographs, {name: open_inverter(name) for name in known()})
+    return evidences, {FURTHER: every, PHOTOGRAPHS: compared}
+
+
 def report(demo: Demo) -> None:
     """The report over both classifiers, and over a few photos where the inverter of a real classifier is there."""
-    inverters: dict[str, Inverter] = {k: open_inverter(str(demo.out / k / "logits" / "inverter")) for k in KINDS}
+    evidences, configs = questions(demo)
+    inverters = dict(evidences[FURTHER].inverters)
     robust = inverters["robust"].representation
-    for kind in KINDS:
-        inverters[f"label only ({kind})"] = open_inverter(str(demo.out / kind / "label" / "inverter"))
+    inverters["label only (robust)"] = open_inverter(str(label_folder(demo) / "inverter"))
     view = inverter_config(demo, "robust", "logits")
     nearest = NearestNeighbour(robust, open_images(IMAGES), View(view.generator.size), cache=view.cache)
     inverters["nearest (robust)"] = nearest
     runs: dict[str, Path] = {kind: demo.out / kind / "logits" for kind in KINDS}
-    features = ruler(inverters)
-    scenes, photographs = open_images(HELD_OUT), open_images(PHOTOS)
-    every = {name: analyses.get(name).Config() for name in analyses.names()}
-    compared = {name: every.pop(name) for name in COMPARED}
-    evidences = {
-        SCENES: Evidence(scenes, inverters, limit=demo.held_out, runs=runs, features=features),
-        FURTHER: Evidence(
-            scenes,
-            {kind: inverters[kind] for kind in KINDS},
-            limit=demo.asked,
-            others={"photographs": photographs},
-            features=features,
-        ),
-    }
-    if known():
-        evidences["Photos"] = Evidence(photographs, {name: open_inverter(name) for name in known()})
-    configs = dict.fromkeys(evidences, compared) | {FURTHER: every}
+    scenes = Evidence(
+        open_images(HELD_OUT), inverters, limit=demo.held_out, runs=runs, features=evidences[FURTHER].features
+    )
+    evidences = {SCENES: scenes} | evidences
+    configs[SCENES] = configs[PHOTOGRAPHS]
     parts = write_report(demo.out, "What two classifiers kept", evidences, configs=configs, command="make demo")
     print(summary([part for part in parts if part.name != FURTHER]))
     print(f"\nreport: {demo.out / 'report.html'}")
 
 
 def main(demo: Demo) -> None:
-    """All of it, or the part that is asked for."""
-    for part in ("fit", "invert"):
-        if demo.part in ("all", part):
-            if len(demo.kinds) == 1:
-                work(replace(demo, part=part), demo.kinds[0])
-            else:
-                side_by_side(demo, part)
-    if demo.part in ("all", "report"):
-        report(demo)
+    """All of it, or the task that is asked for."""
+    if demo.task:
+        work(demo, demo.task)
+        return
+    for tasks in PHASES:
+        if len(tasks) == 1:
+            work(demo, tasks[0])
+        else:
+            side_by_side(demo, tasks)
 
 
 if __name__ == "__main__":

@@ -24,17 +24,17 @@ def test_the_demo_ends_with_a_report_and_resumes(tmp_path: Path) -> None:
     assert done.stdout.rstrip().endswith(f"report: {tmp_path / 'report.html'}")
     assert "agreement" in done.stdout
     told = {number["inverter"] for number in json.loads((tmp_path / "metrics.json").read_text())}
-    scenes = {"robust", "standard", "label only (robust)", "label only (standard)", "nearest (robust)"}
+    scenes = {"robust", "standard", "label only (robust)", "nearest (robust)"}
     assert told == scenes | set(known())
     checkpoint = tmp_path / "robust" / "logits" / "checkpoints" / "000000064.pt"
     written = checkpoint.stat().st_mtime_ns
-    again = run(*small, "--part=invert", "--kinds", "robust")
+    again = run(*small, "--task=invert-robust")
     assert again.returncode == 0, again.stderr
     assert checkpoint.stat().st_mtime_ns == written
 
 
 def test_a_mistake_is_one_line(tmp_path: Path) -> None:
-    done = run(f"--out={tmp_path}", "--part=report")
+    done = run(f"--out={tmp_path}", "--task=report")
     assert done.returncode == 2
     assert done.stderr.startswith("unlogit: error: inverter")
     assert done.stderr.count("\n") == 1

@@ -24,6 +24,9 @@ from unlogit.inverters.nearest import NearestNeighbour
 from unlogit.report.results import Picture
 from unlogit.report.sections import Part, gather, told
 
+RESULTS = "results"
+"""The folder, in that of a report, where `gather` keeps what was found."""
+
 
 def write_report(
     folder: Path | str,
@@ -53,7 +56,7 @@ def write_report(
         UnlogitError: an unknown analysis, or evidence that cannot be read.
     """
     folder = Path(folder)
-    parts = gather(evidences, configs or {}, folder / "results")
+    parts = gather(evidences, configs or {}, folder / RESULTS)
     with replacing(folder / "metrics.json") as fresh:
         fresh.write_text(json.dumps(metrics(parts), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     with replacing(folder / "report.html") as fresh:
