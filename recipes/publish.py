@@ -1,4 +1,6 @@
-"""Put a fitted classifier, or a trained inverter, among those that come with unlogit: half precision, no local paths.
+"""Put a fitted classifier, or a trained inverter, among those that come with unlogit, without local paths.
+
+The classifier in half precision, the inverter in a byte a weight.
 
     python recipes/publish.py runs/twins/fgsm --name lite0_robust --pictures "Tiny ImageNet (its terms)" \
         --recipe "recipes/tiny_imagenet_twins.py --objective fgsm"
@@ -16,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 from safetensors.torch import load_file, save_file
 
@@ -102,7 +103,7 @@ def _inverter(publish: Publish) -> Path:
     if publish.classifier is not None:
         inverter.representation.classifier.spec = publish.classifier
     target = (publish.into or INVERTERS) / publish.name
-    inverter.save(target, torch.float16)
+    inverter.save(target, small=True)
     return target
 
 

@@ -7,7 +7,6 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -17,6 +16,7 @@ from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing
 from unlogit.inverters._base import Inverter
+from unlogit.inverters._packing import packed, unpacked
 from unlogit.representation import Representation
 
 FORMAT = 1
@@ -56,12 +56,17 @@ class LearnedInverter(Inverter, ModelHubMixin):
     def build(cls, representation: Representation, shape: dict[str, Any], facts: dict[str, Any], name: str) -> Self:
         """An inverter of this kind whose weights are still to be read."""
 
-    def save(self, folder: Path | str, dtype: torch.dtype = torch.float32) -> None:
-        """Write config.json, model.safetensors and README.md (the model card) in one step that cannot be half done."""
-        with replacing(Path(folder), folder=True) as fresh:
-            self._save_pretrained(fresh, dtype)
+    def save(self, folder: Path | str, small: bool = False) -> None:
+        """Write config.json, model.safetensors and README.md (the model card) in one step that cannot be half done.
 
-    def _save_pretrained(self, save_directory: Path, dtype: torch.dtype = torch.float32) -> None:
+        Args:
+            folder: where; one that is there is replaced.
+            small: a byte a weight, a quarter of the size, for pictures that differ by about half a level in 255.
+        """
+        with replacing(Path(folder), folder=True) as fresh:
+            self._save_pretrained(fresh, small)
+
+    def _save_pretrained(self, save_directory: Path, small: bool = False) -> None:
         config = {
             "format": FORMAT,
             "kind": self.KIND,
@@ -73,9 +78,11 @@ class LearnedInverter(Inverter, ModelHubMixin):
         }
         tensors = {f"{self.KIND}.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {"shift": self.representation.shift, "scale": self.representation.scale}
-        tensors = {k: v.detach().cpu().contiguous().to(dtype) for k, v in tensors.items()}
+        tensors = {k: v.detach().cpu().float().contiguous() for k, v in tensors.items()}
         (save_directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        save_file(tensors, save_directory / "model.safetensors")
+        weights = save_directory / "model.safetensors"
+        save_file(packed(tensors) if small else tensors, weights)
+        weights.chmod(0o644)  # Its library writes for the owner alone, and this is to be shared.
         (save_directory / "README.md").write_text(card(config, self.size, self.network))
 
     @classmethod
@@ -98,7 +105,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
                 f"inverter '{folder}' runs code of its own ('{spec}'): read it, then open it by that path"
             )
         try:
-            tensors = {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}
+            tensors = unpacked(load_file(folder / "model.safetensors"))
         except FileNotFoundError as error:
             raise _missing(folder, "model.safetensors") from error
         except SafetensorError as error:

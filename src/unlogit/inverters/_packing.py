@@ -1,0 +1,39 @@
+"""Weights in one byte each, for inverters that are to be sent around: rows of whole numbers with a scale for each row.
+
+Half precision keeps more than pictures of 256 levels show. Here every row of a matrix, or filter of a convolution, is
+cut into 255 equal steps between plus and minus its largest weight, so that no weight moves by more than 1/254 of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+SCALE = ".row_scale"
+LEVELS = 127
+
+
+def packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Matrices and filters as int8 with float32 scales beside them; everything else in half precision."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim < 2:
+            found[name] = tensor.half() if tensor.is_floating_point() else tensor
+            continue
+        rows = tensor.float().flatten(1)
+        scale = (rows.abs().amax(1, keepdim=True) / LEVELS).clamp(min=torch.finfo(torch.float32).tiny)
+        found[name] = (rows / scale).round().to(torch.int8).view(tensor.shape)
+        found[name + SCALE] = scale.squeeze(1)
+    return found
+
+
+def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """float32, of what `packed` returned or of any other tensors."""
+    scales = {name.removesuffix(SCALE): scale for name, scale in tensors.items() if name.endswith(SCALE)}
+    return {
+        name: tensor.float() * scales[name].view(-1, *[1] * (tensor.ndim - 1)) if name in scales else tensor.float()
+        for name, tensor in tensors.items()
+        if not name.endswith(SCALE)
+    }
