@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,22 @@ def test_two_at_once_see_each_other_s_rows(tmp_path: Path) -> None:
     for place, batch in enumerate(batches(view)):
         assert close((one, two)[place % 2](batch), Representation.raw(a, batch.images))
     assert a.seen + b.seen == 60 and a.seen and b.seen
+
+
+def test_a_full_disk_is_told_with_the_file_and_nothing_is_marked(tmp_path: Path) -> None:
+    r, view = counting(), View(32)
+    cache = RepresentationCache(tmp_path, r, open_images(SOURCE), view)
+    batch = batches(view, 1)[0]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30, hard))  # Stands for a full disk: less than two rows.
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*float16"):
+            cache(batch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    seen = r.seen
+    assert close(cache(batch), Representation.raw(r, batch.images))
+    assert r.seen == 2 * seen
 
 
 def test_another_classifier_tap_source_or_size_has_its_own_rows(tmp_path: Path) -> None:

@@ -109,15 +109,15 @@ class RepresentationCache:
 
     def __init__(self, folder: Path | None, representation: Representation, source: ImageSource, view: View) -> None:
         self.representation = representation
-        self._rows: np.memmap | None = None
+        self._rows: _Shared | None = None
         if folder is None or not view.countable or representation.tap == "label":
             return
         rest = (source.fingerprint(), repr(view), representation.tap, representation.dim)
         key = hashlib.sha256(repr((representation.classifier.fingerprint(), *rest)).encode()).hexdigest()[:24]
         folder.mkdir(parents=True, exist_ok=True)
         rows = 2 * len(source)
-        self._rows = _shared(folder / f"{key}.float16", np.float16, (rows, representation.dim))
-        self._filled = _shared(folder / f"{key}.filled", np.uint8, (rows,))
+        self._rows = _Shared(folder / f"{key}.float16", np.float16, (rows, representation.dim))
+        self._filled = _Shared(folder / f"{key}.filled", np.uint8, (rows,))
 
     def __call__(self, batch: Batch) -> Tensor:
         """Raw representations of a batch, N x K, on the CPU."""
@@ -126,19 +126,37 @@ class RepresentationCache:
         at = (2 * batch.indices + batch.flipped.long()).numpy()
         missing = np.flatnonzero(self._filled[at] == 0)
         if len(missing):
-            self._rows[at[missing]] = self._live(batch.images[missing]).numpy()
+            self._rows.write(at[missing], self._live(batch.images[missing]).numpy())
             # After the row itself: another process may read it as soon as it is marked.
-            self._filled[at[missing]] = 1
+            self._filled.write(at[missing], np.ones(len(missing)))
         return torch.from_numpy(self._rows[at]).float()
 
     def _live(self, images: Tensor) -> Tensor:
         return self.representation.raw(images.to(self.representation.shift.device)).cpu()
 
 
-def _shared(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
-    """A memory-mapped file of zeros that is made once; a sparse file, so that unused rows take no disk."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    with path.open("ab") as handle:
-        if handle.tell() < size:
-            handle.truncate(size)
-    return np.memmap(path, dtype, "r+", shape=shape)
+class _Shared:
+    """An array of zeros in a file that is made once; a sparse file, so that unused rows take no disk."""
+
+    def __init__(self, path: Path, dtype: type, shape: tuple[int, ...]) -> None:
+        self.path, self.dtype = path, np.dtype(dtype)
+        size = int(np.prod(shape)) * self.dtype.itemsize
+        with path.open("ab") as handle:
+            if handle.tell() < size:
+                handle.truncate(size)
+        self._mapped = np.memmap(path, dtype, "r", shape=shape)
+        self._file = path.open("r+b", buffering=0)
+
+    def __getitem__(self, at: np.ndarray) -> np.ndarray:
+        return self._mapped[at]
+
+    def write(self, at: np.ndarray, rows: np.ndarray) -> None:
+        """Raises `OSError` with the file's name where there is no room: a write to mapped memory would kill instead."""
+        try:
+            for place, row in zip(at.tolist(), rows.astype(self.dtype), strict=True):
+                self._file.seek(place * row.nbytes)
+                rest = row.tobytes()
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
