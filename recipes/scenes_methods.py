@@ -44,6 +44,7 @@ from unlogit.networks import DecoderConfig
 from unlogit.training import TrainConfig, train
 from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig
 
+OPTIMISED = ("mahendran", "engstrom")
 SEED = 0
 DRAWS, DRAW_PICTURES = 4, 32
 
@@ -76,7 +77,7 @@ class Methods:
         "flow",
         "label only",
     )
-    untrained: tuple[str, ...] = ("mahendran", "engstrom", "nearest")
+    untrained: tuple[str, ...] = (*OPTIMISED, "nearest")
 
 
 def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
@@ -142,7 +143,7 @@ def measure(name: str, evidence: Evidence, training: Mapping[str, str | int]) ->
     }
 
 
-def write(m: Methods, rows: list[Row], shown: dict[str, Tensor]) -> None:
+def write(out: Path, rows: list[Row], shown: dict[str, Tensor]) -> None:
     """methods.csv, an interval's ends in columns of their own, and methods.png."""
     flat = []
     for row in rows:
@@ -153,7 +154,7 @@ def write(m: Methods, rows: list[Row], shown: dict[str, Tensor]) -> None:
                 cells |= {f"{key} low": f"{value.low:.4f}", f"{key} high": f"{value.high:.4f}"}
         flat.append(cells)
     columns = list(dict.fromkeys(key for cells in flat for key in cells))
-    with replacing(m.out / "methods.csv") as fresh, fresh.open("w", newline="") as handle:
+    with replacing(out / "methods.csv") as fresh, fresh.open("w", newline="") as handle:
         writer = csv.DictWriter(handle, columns)
         writer.writeheader()
         writer.writerows(flat)
@@ -165,7 +166,7 @@ def write(m: Methods, rows: list[Row], shown: dict[str, Tensor]) -> None:
         for ax, picture in zip(axes[:, column], pictures, strict=True):
             ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="bicubic")
             ax.set_axis_off()
-    with replacing(m.out / "methods.png") as fresh:
+    with replacing(out / "methods.png") as fresh:
         figure.savefig(fresh, format="png")
 
 
@@ -183,21 +184,39 @@ def main(m: Methods) -> None:
     for method in m.untrained:
         size = next(iter(configs(m, classifier).values())).size
         inverters[method] = open_inverter(spec(m, method, classifier, size))
+    counts = {name: m.optimised if name in OPTIMISED else m.held_out for name in inverters}
+    compare(m.out, inverters, HELD_OUT, counts, {name: config.pictures for name, config in trained.items()}, m.shown)
+
+
+def compare(
+    out: Path,
+    inverters: Mapping[str, Inverter],
+    held_out: str,
+    counts: Mapping[str, int],
+    trained: Mapping[str, int],
+    shown: int,
+) -> None:
+    """Ask every inverter about so many held-out pictures, and write the table and the figure of the first `shown`.
+
+    Args:
+        out: the folder.
+        inverters: by the name shown, all of one classifier.
+        held_out: pictures as source:name.
+        counts: how many of them an inverter is measured on.
+        trained: training pictures of those that were trained.
+        shown: rows of the figure.
+    """
     rows: list[Row] = []
-    shown: dict[str, Tensor] = {}
+    pictures: dict[str, Tensor] = {}
     for name, inverter in inverters.items():
-        slow = name in m.untrained and name != "nearest"
-        evidence = Evidence(
-            open_images(HELD_OUT), {name: inverter}, limit=m.optimised if slow else m.held_out, seed=SEED
-        )
-        told = {"training pictures": trained[name].pictures} if name in trained else {}
-        rows.append(measure(name, evidence, told))
+        evidence = Evidence(open_images(held_out), {name: inverter}, limit=counts[name], seed=SEED)
+        rows.append(measure(name, evidence, {"training pictures": trained[name]} if name in trained else {}))
         print(", ".join(f"{k} {v.value:.3f}" if isinstance(v, Estimate) else f"{k} {v}" for k, v in rows[-1].items()))
-        few = Evidence(open_images(HELD_OUT), {name: inverter}, limit=m.shown, seed=SEED)
-        shown.setdefault("original", few.originals[: m.shown])
-        shown[name] = few.reconstructed(name).pictures[: m.shown]
-    write(m, rows, shown)
-    print(m.out / "methods.csv")
+        few = Evidence(open_images(held_out), {name: inverter}, limit=shown, seed=SEED)
+        pictures.setdefault("original", few.originals[:shown])
+        pictures[name] = few.reconstructed(name).pictures[:shown]
+    write(out, rows, pictures)
+    print(out / "methods.csv")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""Every way to invert, side by side on natural pictures of 64 px: one of the twins, one table and one figure.
+
+Run (the same command resumes what it trains):
+
+    python recipes/tiny_imagenet_methods.py --data DIR --kind robust
+    python recipes/tiny_imagenet_methods.py --data DIR --kind robust --learned   # without the learned rivals: minutes
+
+The paper's method is the inverter that comes with unlogit, with its aids; its rivals are trained here on `--pictures`
+of the same pictures, against the same classifier. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes
+methods.csv and methods.png into runs/natural_methods/KIND. Expected: RESULTS.md, "The other ways to invert".
+
+Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: its comparator is the classifier that is asked.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import tiny_imagenet_lite0
+import tyro
+from scenes_methods import OPTIMISED, compare
+
+from unlogit.cli import guarded
+from unlogit.inverters import Inverter, LearnedInverter, open_inverter
+from unlogit.networks import DecoderConfig
+from unlogit.training import TrainConfig, train
+from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig
+
+
+@dataclass(frozen=True)
+class Natural:
+    """Which classifier, how long, and which methods."""
+
+    data: Path
+    kind: Literal["robust", "standard"] = "robust"
+    out: Path = Path("runs/natural_methods")
+    pictures: int = 64_000
+    """Training pictures for each learned rival."""
+    held_out: int = 1_000
+    optimised: int = 64
+    """How many pictures the optimisation methods are measured on."""
+    steps: int = 500
+    """Gradient steps of the optimisation methods."""
+    shown: int = 8
+    learned: tuple[str, ...] = ("Dosovitskiy & Brox 2016a", "Dosovitskiy & Brox 2016b", "flow")
+    """Which rivals are trained."""
+
+
+def configs(n: Natural) -> dict[str, TrainConfig]:
+    """The learned rivals, by the name shown."""
+    classifier, folder = f"fitted:lite0_{n.kind}", n.out / n.kind / "learned"
+    recipe = tiny_imagenet_lite0.Recipe(data=n.data, classifier=classifier, pictures=n.pictures)
+    base = replace(tiny_imagenet_lite0.config(recipe), warm_start=0, layout_weight=0.0, cache=n.out / "cache")
+    # A decoder of about the generator's cost.
+    base = replace(base, decoder=DecoderConfig(channels=32, hidden=512))
+    adversarial = AdversarialComparisonConfig(module="blocks.6")
+    return {
+        "Dosovitskiy & Brox 2016a": replace(
+            base, method="dosovitskiy2016a", dosovitskiy2016a=adversarial, out=folder / "dosovitskiy2016a"
+        ),
+        "Dosovitskiy & Brox 2016b": replace(
+            base, method="dosovitskiy2016b", dosovitskiy2016b=ComparisonConfig(), out=folder / "dosovitskiy2016b"
+        ),
+        "flow": replace(base, method="flow", out=folder / "flow"),
+    }
+
+
+def main(n: Natural) -> None:
+    """Train, measure."""
+    classifier, size = f"fitted:lite0_{n.kind}", 64
+    published = open_inverter(f"lite0_{n.kind}")
+    assert isinstance(published, LearnedInverter)
+    inverters: dict[str, Inverter] = {"paper": published}
+    trained = {"paper": int(published.facts["pictures_seen"])}
+    for name in n.learned:
+        config = configs(n)[name]
+        train(config)
+        inverters[name] = open_inverter(str(config.out / "inverter"))
+        trained[name] = n.pictures
+    for method in OPTIMISED:
+        inverters[method] = open_inverter(f"{method}:?classifier={classifier}&size={size}&steps={n.steps}")
+    cache = f"images=parquet:{n.data}/train-*.parquet&cache={n.out / 'cache'}"
+    inverters["nearest"] = open_inverter(f"nearest:?classifier={classifier}&size={size}&{cache}")
+    counts = {name: n.optimised if name in OPTIMISED else n.held_out for name in inverters}
+    out = n.out / n.kind
+    out.mkdir(parents=True, exist_ok=True)
+    compare(out, inverters, f"parquet:{n.data}/val.parquet", counts, trained, n.shown)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: main(tyro.cli(Natural, description=__doc__))))
