@@ -88,7 +88,7 @@ def divergence(p: Tensor, q: Tensor) -> Tensor:
 
 
 def llr(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, settings: Settings) -> Tensor:
-    """Cross-entropy, plus how far from linear it is around the picture (local linearity, Qin et al. 2019, eq. 6 to 8).
+    """Cross-entropy, plus how far from linear it is around the picture (Qin et al. 2019, their LLR).
 
     With g(delta) = |l(x + delta) - l(x) - delta . grad l(x)|, found at its largest in the ball by ascent, the loss is
     l(x) + lambda g(delta) + mu |delta . grad l(x)|.

@@ -1,0 +1,32 @@
+"""The table of methods, as small as it goes: a row a method, with its intervals, and one figure."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_method_has_a_row_and_the_figure_is_drawn(tmp_path: Path) -> None:
+    small = ("--pictures=32", "--fit-pictures=320", "--held-out=24", "--optimised=4", "--steps=2", "--shown=2")
+    command = [sys.executable, str(ROOT / "recipes" / "scenes_methods.py"), f"--out={tmp_path}", *small]
+    done = subprocess.run(
+        [*command, "--learned", "paper", "--untrained", "engstrom", "nearest"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "methods.csv").open(newline="") as handle:
+        rows = {row["method"]: row for row in csv.DictReader(handle)}
+    assert list(rows) == ["paper", "engstrom", "nearest"]
+    assert (rows["paper"]["training pictures"], rows["engstrom"]["training pictures"]) == ("32", "")
+    assert (rows["paper"]["n"], rows["engstrom"]["n"]) == ("24", "4")
+    for row in rows.values():
+        assert float(row["pixel error low"]) <= float(row["pixel error"]) <= float(row["pixel error high"])
+        assert float(row["seconds a picture"]) > 0
+    assert rows["nearest"]["diversity"] == "" and float(rows["paper"]["diversity"]) > 0
+    assert (tmp_path / "methods.png").read_bytes().startswith(b"\x89PNG")
