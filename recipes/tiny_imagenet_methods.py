@@ -74,7 +74,7 @@ def main(n: Natural) -> None:
     published = open_inverter(f"lite0_{n.kind}")
     assert isinstance(published, LearnedInverter)
     inverters: dict[str, Inverter] = {"paper": published}
-    trained = {"paper": int(published.facts["pictures_seen"])}
+    trained = {"paper": sum(published.facts.get(f"pictures_{when}", 0) for when in ("before", "seen"))}
     for name in n.learned:
         config = configs(n)[name]
         train(config)

@@ -28,6 +28,7 @@ from unlogit.training.loop import Training, train
 from unlogit.training.methods.dosovitskiy2016a import Balance
 from unlogit.training.methods.flow import interpolate
 from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig, FlowConfig
+from unlogit.training.validation import _begun
 
 Tiny = Callable[..., TrainConfig]
 
@@ -244,6 +245,8 @@ def test_a_run_can_begin_with_a_trained_inverter(tiny: Tiny, tmp_path: Path, spe
     # Its network is the same; standing statistics are estimated anew, on the same pictures.
     torch.testing.assert_close(after.invert(raw, noise), before.invert(raw, noise), rtol=1e-3, atol=1e-3)
     assert "started from another inverter" in config.aids
+    assert _begun(config.start) == {"start": config.start, "pictures_before": first.pictures}
+    assert _begun(str(tmp_path / "gone")) == {"start": str(tmp_path / "gone")}
 
 
 def test_the_discriminator_can_learn_first(tiny: Tiny) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from unlogit.errors import UnlogitError
 from unlogit.files import replacing
 from unlogit.images import ImageSource, Loader, View
-from unlogit.inverters import LearnedInverter
+from unlogit.inverters import LearnedInverter, open_inverter
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
@@ -88,8 +90,7 @@ class Validator:
     def facts(self, images_seen: int, folder: RunFolder, means: dict[str, float]) -> dict[str, object]:
         """What the model card tells of this run."""
         config = self.config
-        begun: dict[str, object] = {"start": config.start} if config.start else {}
-        return begun | {
+        return _begun(config.start) | {
             "training_pictures": config.images,
             "pictures_seen": images_seen,
             "hours": round(folder.seconds() / 3600, 2),
@@ -98,6 +99,17 @@ class Validator:
             "validation_pictures": f"{self.pictures} of {config.held_out}",
             "validation": means,
         }
+
+
+def _begun(start: str | None) -> dict[str, object]:
+    """What the card tells of the inverter that a run started from, less its pictures where it is gone by now."""
+    if start is None:
+        return {}
+    try:
+        facts = cast(LearnedInverter, open_inverter(start)).facts
+    except UnlogitError:
+        return {"start": start}
+    return {"start": start, "pictures_before": facts.get("pictures_before", 0) + facts.get("pictures_seen", 0)}
 
 
 def drawn(inverter: LearnedInverter, n: int, draw: int) -> Tensor | None:
