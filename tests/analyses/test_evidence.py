@@ -7,10 +7,10 @@ import copy
 import pytest
 import torch
 
-from unlogit.analyses import Evidence
+from unlogit.analyses import Evidence, ruler
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, Loader, View, open_images
-from unlogit.inverters import Inverter
+from unlogit.inverters import Inverter, open_inverter
 from unlogit.inverters.nearest import NearestNeighbour
 
 
@@ -104,3 +104,9 @@ def test_a_limit_spreads_over_the_source(tiny_scenes: ImageSource, tiny_inverter
     expected = torch.cat([b.indices for b in Loader(tiny_scenes, View(32), 64, seed=0).once(5)])
     assert torch.equal(few.indices, expected)
     assert few.indices.max() > 10
+
+
+def test_perceptual_distances_are_not_taken_in_a_twin_of_what_is_measured() -> None:
+    found = ruler({"fine-tuned from lite0": open_inverter("lite0_robust")})
+    assert found is not None
+    assert found.spec == "packaged:efficientnet_lite1?size=64"

@@ -337,12 +337,20 @@ def _device(classifier: Classifier) -> torch.device:
 
 
 def ruler(inverters: Mapping[str, Inverter]) -> Classifier | None:
-    """A classifier for perceptual distances that is none of the inverters' own; None without extra "imagenet"."""
-    own = {inverter.representation.classifier.spec.partition("?")[0] for inverter in inverters.values()}
+    """A classifier for perceptual distances of another architecture than the inverters' own; None without one.
+
+    A network that was fine-tuned from another is told by its convolutions, whatever its head and its name.
+    """
+    own = {_convolutions(inverter.representation.classifier) for inverter in inverters.values()}
     for spec in RULERS:
-        if spec.partition("?")[0] not in own:
-            try:
-                return open_classifier(spec)
-            except UnlogitError:  # Its package is not installed.
-                continue
+        try:
+            classifier = open_classifier(spec)
+        except UnlogitError:  # Extra "imagenet" is not installed.
+            continue
+        if _convolutions(classifier) not in own:
+            return classifier
     return None
+
+
+def _convolutions(classifier: Classifier) -> tuple[torch.Size, ...]:
+    return tuple(p.shape for p in classifier.network.parameters() if p.ndim == 4)
