@@ -26,6 +26,8 @@ CHUNK = 64
 SHOWN = View(256)
 """How originals stand in the grid; the inverter is given them at its own size."""
 CELLS_IN_A_ROW = 6
+WRAP, LINE = 24, 0.24
+"""Letters of a class's name in a line below a picture, and what a line of text takes of the figure, in inches."""
 INK, KEPT = "#444444", "#16915d"
 
 
@@ -183,22 +185,32 @@ def _grid(made: Sequence[Reconstruction], inverters: Mapping[str, Inverter]) -> 
     across = min(max(1, CELLS_IN_A_ROW // (1 + count)), len(photos))
     down = -(-len(photos) // across)
     columns = (1 + count) * across
-    figure = Figure(figsize=(2.1 * columns, 2.4 * down + 0.4), dpi=120, facecolor="white", layout="constrained")
+    told = textwrap.fill(_told(inverters), 36 * columns)
+    # Classifiers may differ about the photo; each reconstruction is compared with its own's answer.
+    seen = [" | ".join(dict.fromkeys(one.original for one in group)) for group in photos]
+    words = [
+        [textwrap.fill(word, WRAP) for word in (name, *(one.reconstructed for one in group))]
+        for name, group in zip(seen, photos, strict=True)
+    ]
+    rows = [words[i : i + across] for i in range(0, len(words), across)]
+    lines = [max(word.count("\n") + 1 for group in row for word in group) for row in rows]
+    text = sum(lines) + (count > 1) + told.count("\n") + 1
+    size = (2.1 * columns, 2.1 * down + LINE * text)
+    figure = Figure(figsize=size, dpi=120, facecolor="white", layout="constrained")
     axes = figure.subplots(down, columns, squeeze=False).flatten()
     for ax in axes:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     for place, group in enumerate(photos):
-        # Classifiers may differ about the photo; each reconstruction is compared with its own's answer.
-        seen = list(dict.fromkeys(one.original for one in group))
-        cells = [(group[0].shown, " | ".join(seen), any(one.kept for one in group))]
-        cells += [(one.picture, one.reconstructed, one.kept) for one in group]
+        cells = [(group[0].shown, any(one.kept for one in group)), *((one.picture, one.kept) for one in group)]
         titles = ["photo", *inverters] if count > 1 and place < across else [""] * len(cells)
-        for ax, (picture, word, kept), title in zip(axes[(1 + count) * place :], cells, titles, strict=False):
+        for ax, (picture, kept), word, title in zip(
+            axes[(1 + count) * place :], cells, words[place], titles, strict=False
+        ):
             ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="bicubic")
-            ax.set_xlabel(textwrap.fill(word, 24), fontsize=10, color=KEPT if kept else INK)
+            ax.set_xlabel(word, fontsize=10, color=KEPT if kept else INK)
             ax.set_title(title, fontsize=10, color=INK)
-    figure.supxlabel(textwrap.fill(_told(inverters), 36 * columns), fontsize=8, color=INK)
+    figure.supxlabel(told, fontsize=8, color=INK)
     return figure
 
 
