@@ -124,7 +124,8 @@ def measure(name: str, evidence: Evidence, training: Mapping[str, str | int]) ->
     pairs = list(zip(evidence.originals.chunks(), made.pictures.chunks(), strict=True))
     kept = agreement(made.logits, made.reencoded)
     mean = made.logits.mean(0)
-    draws = evidence.draws(name, torch.arange(min(DRAW_PICTURES, len(evidence))), DRAWS)
+    few = min(DRAW_PICTURES, max(2, len(evidence) // 8))  # An optimisation takes as long for each draw.
+    draws = evidence.draws(name, torch.arange(few), DRAWS)
     raw = evidence.encoded(name).raw[inverter.representation.tap]
     spent = cost(inverter, raw[:16], repeats=1 if "steps" in " ".join(inverter.aids) else 3)
     return {

@@ -3,11 +3,11 @@
 Run (the same command resumes what it trains):
 
     python recipes/tiny_imagenet_methods.py --data DIR --kind robust
-    python recipes/tiny_imagenet_methods.py --data DIR --kind robust --learned   # without the learned rivals: minutes
+    python recipes/tiny_imagenet_methods.py --data DIR --kind robust --learned   # without the learned rivals
 
 The paper's method is the inverter that comes with unlogit, with its aids; its rivals are trained here on `--pictures`
 of the same pictures, against the same classifier. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes
-methods.csv and methods.png into runs/natural_methods/KIND. Expected: RESULTS.md, "The other ways to invert".
+methods.csv and methods.png into runs/natural_methods/KIND. Expected: not settled yet.
 
 Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: its comparator is the classifier that is asked.
 """
