@@ -118,11 +118,6 @@ def inverter_config(demo: Demo, kind: Kind, tap: str) -> TrainConfig:
     )
 
 
-def label_folder(demo: Demo) -> Path:
-    """Where the floor lies: an inverter of the class alone."""
-    return demo.out / "robust" / "label"
-
-
 def work(demo: Demo, task: Task) -> None:
     """One task, in this process."""
     if task != "report":
@@ -195,7 +190,7 @@ def report(demo: Demo) -> None:
     evidences, configs = questions(demo)
     inverters = dict(evidences[FURTHER].inverters)
     robust = inverters["robust"].representation
-    inverters["label only (robust)"] = open_inverter(str(label_folder(demo) / "inverter"))
+    inverters["label only (robust)"] = open_inverter(str(demo.out / "robust" / "label" / "inverter"))
     view = inverter_config(demo, "robust", "logits")
     nearest = NearestNeighbour(robust, open_images(IMAGES), View(view.generator.size), cache=view.cache)
     inverters["nearest (robust)"] = nearest
