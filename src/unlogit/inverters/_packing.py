@@ -16,11 +16,11 @@ LEVELS = 127
 
 
 def packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices and filters as int8 with float32 scales beside them; everything else in half precision."""
+    """Of float32: matrices and filters as int8 with float32 scales beside them; everything else in half precision."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if tensor.ndim < 2:
-            found[name] = tensor.half() if tensor.is_floating_point() else tensor
+            found[name] = tensor.half()
             continue
         rows = tensor.float().flatten(1)
         scale = (rows.abs().amax(1, keepdim=True) / LEVELS).clamp(min=torch.finfo(torch.float32).tiny)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import cast
 
 import torch
@@ -101,6 +102,7 @@ class Validator:
         }
 
 
+@cache
 def _begun(start: str | None) -> dict[str, object]:
     """What the card tells of the inverter that a run started from, less its pictures where it is gone by now."""
     if start is None:
