@@ -13,6 +13,7 @@ from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Re
 from unlogit.analyses._evidence import CHUNK, Pictures
 from unlogit.analyses._factors import Readers, Reading, Target, class_share, of_source
 from unlogit.analyses._fidelity import listed
+from unlogit.analyses._matching import matched
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.errors import UnlogitError
 from unlogit.images import Loader
@@ -101,10 +102,12 @@ def _read(
     def judged(said: dict[str, Tensor]) -> dict[str, Reading]:
         return {name: Reading.of(said[name], known[name], offsets[name], evidence.seed) for name in known}
 
-    look = readers.convolutional(lambda at: training[at])
+    look, source = readers.convolutional(lambda at: training[at]), evidence.source
+    assert isinstance(source, SceneImages)
 
     def seen(pictures: Pictures) -> dict[str, Tensor]:
-        parts = [look(x, y) for x, y in zip(pictures.chunks(), evidence.labels.split(CHUNK), strict=True)]
+        places = zip(pictures.chunks(), evidence.labels.split(CHUNK), evidence.indices.split(CHUNK), strict=True)
+        parts = [{**look(x, labels), **matched(x, source, at)} for x, labels, at in places]
         return {name: torch.cat([part[name] for part in parts]) for name in known}
 
     found = {IMAGE: judged(seen(evidence.originals))}
@@ -169,7 +172,9 @@ def _caption() -> str:
         "0: no more than the class alone tells, by the scenes' habits; 1: all that varies within a class. Upright "
         "bars: read from the picture itself, by a network that was fitted on real scenes, which is a floor of what a "
         "picture shows. Circles and squares: read from the representation. Diamonds: read from the reconstruction by "
-        "the very network that reads pictures. Lines are 95 % intervals; what lies left of -0.1 is drawn there."
+        "the very reader of pictures. Rotation and mirroring no such network sees; in a picture they are those with "
+        "which the scene, drawn with all else as it is, is most like it up to a linear change of colours. Lines are "
+        "95 % intervals; what lies left of -0.1 is drawn there."
     )
 
 
