@@ -111,6 +111,18 @@ def union(part: dict[int, str]) -> dict[int, str]:
     return {number: known for each in parts for number, known in each.items()}
 
 
+def every(share: Tensor) -> Tensor:
+    """All rows, on the CPU, where each rank has every `world_size`-th from its own number on."""
+    if world_size() == 1:
+        return share.cpu()
+    parts: list[Tensor] = [share] * world_size()
+    dist.all_gather_object(parts, share.cpu())
+    whole = parts[0].new_empty(sum(map(len, parts)), *share.shape[1:])
+    for first, part in enumerate(parts):
+        whole[first :: world_size()] = part
+    return whole
+
+
 def anywhere(flag: bool) -> bool:
     """Whether it is so in any process, for all to do the same."""
     return flag if world_size() == 1 else mean([float(flag)])[0] > 0

@@ -168,8 +168,10 @@ def test_two_processes_train_what_one_does(tiny: Tiny, tmp_path: Path) -> None:
     """Global batches, shifts, batch statistics and gradients over both, in parts; the rest is rounding."""
     one = tiny(out=tmp_path / "one", pictures=32, translation=True)
     two = replace(one, out=tmp_path / "two", micro_batch=2)
-    launch(one, processes=1)
-    launch(two, processes=2)
+    alone, shared = launch(one, processes=1), launch(two, processes=2)
+    # Each process evaluates its share, with standing statistics over both.
+    for name in ("pixel_error", "layout_cosine", "logit_error", "diversity"):
+        assert shared[name] == pytest.approx(alone[name], rel=2e-3), name
     first, second = weights(one), weights(two)
     for path in first:
         if path.startswith(("/generator", "/discriminator")):

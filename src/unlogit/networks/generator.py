@@ -138,7 +138,8 @@ class Generator(nn.Module):
 def standing_statistics(generator: Generator, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
     """Replace the batch-norm statistics that evaluation uses by averages over (representation, noise) batches.
 
-    "Standing statistics" (Brock et al. 2018, appendix D): passes in training mode with the final, averaged weights.
+    "Standing statistics" (Brock et al. 2018, appendix D): passes in training mode with the final, averaged weights. All
+    ranks take part, each with its share of a batch.
     """
     norms = [m for m in generator.modules() if isinstance(m, Normalise)]
     was_training = generator.training
@@ -148,8 +149,9 @@ def standing_statistics(generator: Generator, batches: Iterable[tuple[Tensor, Te
         norm.batches.zero_()
         norm.accumulate = True
         norm.train()
-    for representation, noise in batches:
-        generator(representation, noise)
+    with torch.no_grad():
+        for representation, noise in batches:
+            generator(representation, noise)
     for norm in norms:
         norm.accumulate = False
         assert norm.batches > 0, "standing statistics need at least one batch"

@@ -110,19 +110,20 @@ class Normalise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return F.batch_norm(x, self.mean, self.var, eps=self.eps)
-        if self.accumulate:
-            self._accumulate(x)
-        if self.accumulate or distributed.world_size() == 1:
+        if distributed.world_size() == 1:
+            if self.accumulate:
+                self._accumulate(*torch.var_mean(x.float(), (0, 2, 3), correction=0))
             return F.batch_norm(x, None, None, training=True, eps=self.eps)
         # SyncBatchNorm does not run on the CPU; ranks hold equal shares, so that plain means of means are exact.
         mean = distributed.differentiable_mean(x.float().mean((0, 2, 3)))
         centred = x - mean.to(x.dtype).view(1, -1, 1, 1)
         var = distributed.differentiable_mean(centred.float().square().mean((0, 2, 3)))
+        if self.accumulate:
+            self._accumulate(var, mean)
         return centred * (var + self.eps).rsqrt().to(x.dtype).view(1, -1, 1, 1)
 
     @torch.no_grad()
-    def _accumulate(self, x: Tensor) -> None:
-        var, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+    def _accumulate(self, var: Tensor, mean: Tensor) -> None:
         self.batches += 1
         self.mean += (mean - self.mean) / self.batches
         self.var += (var - self.var) / self.batches

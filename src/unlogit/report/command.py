@@ -104,7 +104,15 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         features = None
     else:
         features = ruler(inverters) if config.features == "auto" else open_classifier(config.features)
-    logits_of = None if config.labels is None else read_labels(config.labels, len(source.class_names))
+    logits_of = None
+    if config.labels is not None:
+        logits_of = read_labels(config.labels, len(source.class_names))
+        most = max(len(inverter.representation.classifier.class_names) for inverter in inverters.values())
+        if (asked_for := int(logits_of.max())) >= most:
+            raise UnlogitError(
+                f"labels '{config.labels}': names logit {asked_for}, and the classifiers have logits 0 to {most - 1}: "
+                "give the file that was made for them"
+            )
     evidence = Evidence(
         source,
         inverters,

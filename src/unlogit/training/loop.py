@@ -169,14 +169,14 @@ class Training:
         return {"log": config.log_every, "validate": config.validate_every, "checkpoint": config.checkpoint_every}
 
     def _validate(self, bar: tqdm[None]) -> dict[str, float]:
-        """Figures, sample grid and saved inverter, by the first process; the others wait at their next exchange."""
-        if not self.lead:
-            return {}
+        """Figures, sample grid and saved inverter: made by all processes, told and written by the first."""
         state = self.method
         facts: dict[str, Any] = {"aids": self.config.aids, "source": state.SOURCE}
         inverter = state.inverter(facts | ({"rollbacks": self.rollbacks} if self.rollbacks else {}))
-        earlier = self.folder.validations()
         figures = self.validator(inverter, state.images, self.folder)
+        if not self.lead:
+            return figures
+        earlier = self.folder.validations()
         self.folder.log(state.images, {f"val/{k}": v for k, v in figures.items()})
         shown = ", ".join(f"{k} {v:.3f}" for k, v in figures.items())
         bar.write(f"{state.images:,} pictures: {shown}")

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from unlogit import distributed
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing
 from unlogit.images import ImageSource, Loader, View
@@ -30,7 +31,7 @@ BEST = "logit_error"
 
 
 class Validator:
-    """Evaluates what a training has made so far."""
+    """Evaluates what a training has made so far; every process its share of the held-out pictures."""
 
     def __init__(self, config: TrainConfig, representation: Representation, held_out: ImageSource) -> None:
         self.config = config
@@ -43,9 +44,14 @@ class Validator:
         """Held-out pictures, their raw representation and their logits; read once."""
         if self._originals is None:
             images = torch.cat([self.loader.batch(i).images for i in range(0, self.pictures, CHUNK)])[: self.pictures]
-            raw, logits = zip(*(self._encode(part) for part in images.split(CHUNK)), strict=True)
-            self._originals = images, torch.cat(raw), torch.cat(logits)
+            raw, logits = zip(*(self._encode(part) for part in images[self.mine].split(CHUNK)), strict=True)
+            self._originals = images, distributed.every(torch.cat(raw)), distributed.every(torch.cat(logits))
         return self._originals
+
+    @property
+    def mine(self) -> slice:
+        """This process's share."""
+        return slice(distributed.rank(), None, distributed.world_size())
 
     @torch.no_grad()
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,13 +63,19 @@ class Validator:
         return self.representation.shift.device
 
     def __call__(self, inverter: LearnedInverter, images_seen: int, folder: RunFolder) -> dict[str, float]:
-        """Figures (means over the held-out pictures); writes samples/NNNNNNNNN.png, inverter/, and best/ if it is."""
+        """Figures (means over the held-out pictures); writes samples/NNNNNNNNN.png, inverter/, and best/ if it is.
+
+        The first process has the figures and writes; the others return none.
+        """
         originals, raw, logits = self.originals()
         noise = drawn(inverter, len(raw), 0)
-        noises = [None] * len(raw) if noise is None else noise.split(CHUNK)
-        parts = zip(raw.split(CHUNK), noises, strict=False)
-        images = torch.cat([inverter.invert(r.to(self.device), n).cpu() for r, n in parts])
-        reencoded = torch.cat([self._encode(part)[1] for part in images.split(CHUNK)])
+        noises = [None] * len(raw) if noise is None else noise[self.mine].split(CHUNK)
+        parts = zip(raw[self.mine].split(CHUNK), noises, strict=False)
+        share = torch.cat([inverter.invert(r.to(self.device), n).cpu() for r, n in parts])
+        reencoded = distributed.every(torch.cat([self._encode(part)[1] for part in share.split(CHUNK)]))
+        images = distributed.every(share)
+        if distributed.rank():
+            return {}
         spread = logits.std(0)
         figures = {
             "agreement": agreement(logits, reencoded),
