@@ -39,6 +39,8 @@ class Recipe:
     """"label" trains the label-only floor."""
     start: str | None = None
     """A trained inverter to begin with, instead of a warm start from random weights; of the same shape."""
+    reencoding: float = 0.0
+    """Weight of the re-encoding term, which the paper does not have: the classifier as a second teacher."""
     processes: int = 1
     """One a GPU, or on a CPU with few cores one a core."""
 
@@ -86,6 +88,7 @@ def config(recipe: Recipe) -> TrainConfig:
         warm_start=0 if recipe.start else 25_600,
         discriminator_first=9_600 if recipe.start else 0,
         layout_weight=10.0,
+        reencoding_weight=recipe.reencoding,
         log_every=1_600,
         checkpoint_every=3_200,
         validate_every=12_800,
