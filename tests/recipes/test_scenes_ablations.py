@@ -1,0 +1,27 @@
+"""The table of ablations, as small as it goes: a row a change and a seed."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_row_a_change_and_a_seed(tmp_path: Path, tiny_classifier_spec: str) -> None:
+    command = [sys.executable, str(ROOT / "recipes" / "scenes_ablations.py"), f"--classifier={tiny_classifier_spec}"]
+    small = (f"--out={tmp_path}", "--pictures=32", "--held-out=24", "--seeds", "0", "3")
+    done = subprocess.run(
+        [*command, *small, "--rows", "batch 32", "the paper's way"], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "ablations.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [(row["what"], row["seed"]) for row in rows] == [
+        (what, seed) for what in ("batch 32", "the paper's way") for seed in ("0", "3")
+    ]
+    assert {row["n"] for row in rows} == {"24"}
+    assert len({row["pixel_error"] for row in rows}) == 4
+    assert all(0 <= float(row["agreement"]) <= 1 for row in rows)
