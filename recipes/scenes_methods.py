@@ -7,7 +7,8 @@ Run (the same command resumes; about 20 minutes a learned method on one idle cor
 Fits the demo's robust classifier (or takes `--classifier`), trains each learned method on the same number of the same
 pictures, and asks all of them, the optimisation methods and the nearest neighbour about held-out scenes. Writes
 methods.csv and methods.png into runs/methods: how often the class is kept, how near logits, layout and pixels are, how
-much samples differ, and what a picture costs. Expected: not settled yet.
+many bits of the original are proven (`identify`), how much samples differ, how often an automated observer (ST-LPIPS)
+prefers the first, and what a picture costs. Expected: not settled yet.
 
 Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: the classifier that is asked is the comparator
 that it was trained with, as for the re-encoding ablation.
@@ -30,13 +31,15 @@ from demo import HELD_OUT, IMAGES, Demo, classifier_config, classifier_folder, i
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from unlogit.analyses import Evidence
+from unlogit import metrics
+from unlogit.analyses import Evidence, Number, identify
 from unlogit.classifiers import fit
 from unlogit.cli import guarded
 from unlogit.files import replacing
 from unlogit.images import open_images
 from unlogit.intervals import Estimate, bootstrap, wilson
 from unlogit.inverters import Inverter, cost, open_inverter
+from unlogit.metrics import Metric, Unavailable
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
 from unlogit.metrics.reencoding import agreement, logit_cosine
@@ -47,6 +50,7 @@ from unlogit.training.options import AdversarialComparisonConfig, ComparisonConf
 OPTIMISED = ("mahendran", "engstrom")
 SEED = 0
 DRAWS, DRAW_PICTURES = 4, 32
+OBSERVER = "st_lpips_alex"
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def measure(name: str, evidence: Evidence, training: Mapping[str, str | int]) ->
     few = min(DRAW_PICTURES, max(2, len(evidence) // 8))  # An optimisation takes as long for each draw.
     draws = evidence.draws(name, torch.arange(few), DRAWS)
     raw = evidence.encoded(name).raw[inverter.representation.tap]
+    proven = {r.name: r.estimate for r in identify.run(identify.Config(), evidence) if isinstance(r, Number)}
     spent = cost(inverter, raw[:16], repeats=1 if "steps" in " ".join(inverter.aids) else 3)
     return {
         "method": name,
@@ -137,6 +142,7 @@ def measure(name: str, evidence: Evidence, training: Mapping[str, str | int]) ->
         "logit cosine": bootstrap(logit_cosine(made.logits - mean, made.reencoded - mean), SEED),
         "layout cosine": bootstrap(torch.cat([layout_cosine(a, b, centre) for a, b in pairs]), SEED),
         "pixel error": bootstrap(torch.cat([pixel_error(a, b) for a, b in pairs]), SEED),
+        "bits of the original": proven["bits_any_together"],
         "diversity": None if draws is None else bootstrap(diversity(draws), SEED),
         "seconds a picture": float(f"{spent.seconds:.3g}"),
         "GFLOPs a picture": float(f"{spent.flops / 1e9:.3g}"),
@@ -209,15 +215,38 @@ def compare(
     """
     rows: list[Row] = []
     pictures: dict[str, Tensor] = {}
+    seen: dict[str, Tensor] = {}
+    fewest = min(counts.values())
+    observer = _observer()
     for name, inverter in inverters.items():
         evidence = Evidence(open_images(held_out), {name: inverter}, limit=counts[name], seed=SEED)
-        rows.append(measure(name, evidence, {"training pictures": trained[name]} if name in trained else {}))
-        print(", ".join(f"{k} {v.value:.3f}" if isinstance(v, Estimate) else f"{k} {v}" for k, v in rows[-1].items()))
-        few = Evidence(open_images(held_out), {name: inverter}, limit=shown, seed=SEED)
+        row = measure(name, evidence, {"training pictures": trained[name]} if name in trained else {})
+        # Those that all are asked about: an optimisation is not run again.
+        few = evidence
+        if counts[name] > fewest:
+            few = Evidence(open_images(held_out), {name: inverter}, limit=fewest, seed=SEED)
+        made = few.reconstructed(name).pictures
         pictures.setdefault("original", few.originals[:shown])
-        pictures[name] = few.reconstructed(name).pictures[:shown]
+        pictures[name] = made[:shown]
+        if observer is not None:
+            parts = zip(few.originals.chunks(), made.chunks(), strict=True)
+            seen[name] = torch.cat([observer(a, b) for a, b in parts])
+            first = next(iter(seen))
+            if name != first:
+                row[f"{first} preferred"] = wilson(int((seen[first] < seen[name]).sum()), fewest)
+        rows.append(row)
+        print(", ".join(f"{k} {v.value:.3f}" if isinstance(v, Estimate) else f"{k} {v}" for k, v in row.items()))
     write(out, rows, pictures)
     print(out / "methods.csv")
+
+
+def _observer() -> Metric | None:
+    """Whose lower value is a preference; None, told, where its weights are not to be had."""
+    try:
+        return metrics.get(OBSERVER)
+    except Unavailable as error:
+        print(f"no observer: {error}", file=sys.stderr)
+        return None
 
 
 if __name__ == "__main__":
