@@ -11,7 +11,8 @@ many bits of the original are proven (`identify`), how much samples differ, how 
 prefers the first, and what a picture costs. Expected: not settled yet.
 
 Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: the classifier that is asked is the comparator
-that it was trained with, as for the re-encoding ablation.
+that it was trained with, as for the re-encoding ablation, and what an optimisation works on. "Same class for the judge"
+is asked of another classifier, which nobody was trained with: `--judge small:runs/demo/standard/classifier`.
 
 "paper" is the demo's inverter, whose aids (the projected discriminator and the layout term) the table tells; the three
 ablations of it differ in what their name says alone.
@@ -33,7 +34,7 @@ from torch import Tensor
 
 from unlogit import metrics
 from unlogit.analyses import Evidence, Number, identify
-from unlogit.classifiers import fit
+from unlogit.classifiers import Classifier, fit, open_classifier
 from unlogit.cli import guarded
 from unlogit.files import replacing
 from unlogit.images import open_images
@@ -62,6 +63,8 @@ class Methods:
     """Of scenes, as source:name; None fits the demo's robust one."""
     pictures: int = 28_000
     """Training pictures for each learned method."""
+    judge: str | None = None
+    """Another classifier of scenes, as source:name, that says too whether the class is kept."""
     fit_pictures: int = 64_000
     held_out: int = 1_000
     """Held-out pictures that learned methods and the nearest neighbour are measured on."""
@@ -121,7 +124,7 @@ def spec(m: Methods, method: str, classifier: str, size: int) -> str:
 Row = dict[str, Estimate | str | float | int | None]
 
 
-def measure(name: str, evidence: Evidence, training: Mapping[str, str | int]) -> Row:
+def measure(name: str, evidence: Evidence, training: Mapping[str, str | int], judge: Classifier | None) -> Row:
     """One line of the table."""
     inverter, made = evidence.inverters[name], evidence.reconstructed(name)
     centre = torch.cat([layout(images) for images in evidence.originals.chunks()]).mean(0)
@@ -133,12 +136,18 @@ def measure(name: str, evidence: Evidence, training: Mapping[str, str | int]) ->
     raw = evidence.encoded(name).raw[inverter.representation.tap]
     proven = {r.name: r.estimate for r in identify.run(identify.Config(), evidence) if isinstance(r, Number)}
     spent = cost(inverter, raw[:16], repeats=1 if "steps" in " ".join(inverter.aids) else 3)
+    judged: Row = {}
+    if judge is not None:
+        with torch.no_grad():
+            right = torch.cat([agreement(judge(a), judge(b)) for a, b in pairs])
+        judged = {"same class for the judge": wilson(int(right.sum()), len(right))}
     return {
         "method": name,
         "aids": "; ".join(inverter.aids),
         **training,
         "n": len(evidence),
         "same class": wilson(int(kept.sum()), len(kept)),
+        **judged,
         "logit cosine": bootstrap(logit_cosine(made.logits - mean, made.reencoded - mean), SEED),
         "layout cosine": bootstrap(torch.cat([layout_cosine(a, b, centre) for a, b in pairs]), SEED),
         "pixel error": bootstrap(torch.cat([pixel_error(a, b) for a, b in pairs]), SEED),
@@ -192,7 +201,8 @@ def main(m: Methods) -> None:
         size = next(iter(configs(m, classifier).values())).size
         inverters[method] = open_inverter(spec(m, method, classifier, size))
     counts = {name: m.optimised if name in OPTIMISED else m.held_out for name in inverters}
-    compare(m.out, inverters, HELD_OUT, counts, {name: config.pictures for name, config in trained.items()}, m.shown)
+    lengths = {name: config.pictures for name, config in trained.items()}
+    compare(m.out, inverters, HELD_OUT, counts, lengths, m.shown, m.judge)
 
 
 def compare(
@@ -202,6 +212,7 @@ def compare(
     counts: Mapping[str, int],
     trained: Mapping[str, int],
     shown: int,
+    judge: str | None,
 ) -> None:
     """Ask every inverter about so many held-out pictures, and write the table and the figure of the first `shown`.
 
@@ -212,15 +223,18 @@ def compare(
         counts: how many of them an inverter is measured on.
         trained: training pictures of those that were trained.
         shown: rows of the figure.
+        judge: another classifier of these classes, as source:name.
     """
     rows: list[Row] = []
     pictures: dict[str, Tensor] = {}
     seen: dict[str, Tensor] = {}
     fewest = min(counts.values())
     observer = _observer()
+    asked = None if judge is None else open_classifier(judge)
     for name, inverter in inverters.items():
         evidence = Evidence(open_images(held_out), {name: inverter}, limit=counts[name], seed=SEED)
-        row = measure(name, evidence, {"training pictures": trained[name]} if name in trained else {})
+        training = {"training pictures": trained[name]} if name in trained else {}
+        row = measure(name, evidence, training, asked)
         # Those that all are asked about: an optimisation is not run again.
         few = evidence
         if counts[name] > fewest:

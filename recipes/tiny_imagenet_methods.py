@@ -9,7 +9,8 @@ The paper's method is the inverter that comes with unlogit, with its aids; its r
 of the same pictures, against the same classifier. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes
 methods.csv and methods.png into runs/natural_methods/KIND. Expected: not settled yet.
 
-Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: its comparator is the classifier that is asked.
+Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: its comparator is the classifier that is asked,
+as it is what an optimisation works on. The judge of "same class for the judge" is the other twin.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ def main(n: Natural) -> None:
     counts = {name: n.optimised if name in OPTIMISED else n.held_out for name in inverters}
     out = n.out / n.kind
     out.mkdir(parents=True, exist_ok=True)
-    compare(out, inverters, f"parquet:{n.data}/val.parquet", counts, trained, n.shown)
+    other = "standard" if n.kind == "robust" else "robust"
+    compare(out, inverters, f"parquet:{n.data}/val.parquet", counts, trained, n.shown, f"fitted:lite0_{other}")
 
 
 if __name__ == "__main__":

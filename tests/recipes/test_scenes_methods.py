@@ -10,8 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_method_has_a_row_and_the_figure_is_drawn(tmp_path: Path) -> None:
-    small = ("--pictures=32", "--fit-pictures=320", "--held-out=24", "--optimised=4", "--steps=2", "--shown=2")
+def test_every_method_has_a_row_and_the_figure_is_drawn(tmp_path: Path, tiny_classifier_spec: str) -> None:
+    small = (
+        "--pictures=32",
+        "--fit-pictures=320",
+        "--held-out=24",
+        "--optimised=4",
+        "--steps=2",
+        "--shown=2",
+        f"--judge={tiny_classifier_spec}",
+    )
     command = [sys.executable, str(ROOT / "recipes" / "scenes_methods.py"), f"--out={tmp_path}", *small]
     done = subprocess.run(
         [*command, "--learned", "paper", "--untrained", "engstrom", "nearest"],
@@ -26,6 +34,7 @@ def test_every_method_has_a_row_and_the_figure_is_drawn(tmp_path: Path) -> None:
     assert (rows["paper"]["training pictures"], rows["engstrom"]["training pictures"]) == ("32", "")
     assert (rows["paper"]["n"], rows["engstrom"]["n"]) == ("24", "4")
     for row in rows.values():
+        assert 0 <= float(row["same class for the judge"]) <= 1
         assert float(row["pixel error low"]) <= float(row["pixel error"]) <= float(row["pixel error high"])
         assert float(row["seconds a picture"]) > 0
     assert rows["nearest"]["diversity"] == "" and float(rows["paper"]["diversity"]) > 0
