@@ -5,9 +5,10 @@ Run (two processes of one thread beat one of two on a 2-core machine; the same c
     python recipes/tiny_imagenet_lite0.py --data DIR --processes 2
 
 `DIR` holds Tiny ImageNet as parquet files in the Hugging Face layout, train-*.parquet and val.parquet.
-Expected: the first 109,232 pictures (2.0 hours of two cores that were shared) led to layout cosine 0.635, top-1
-agreement 0.053, top-5 0.186 on 2,000 validation pictures; 38,400 more from there (`--start`, 0.7 hours of one core)
-to 0.637, 0.068 and 0.186 and clearer pictures; docs/lab-notes.md tells the rest.
+Expected, by the runs' own validation: the first 109,232 pictures (2.0 hours of two cores that were shared) lead to
+layout cosine 0.635, top-1 agreement 0.053 and top-5 0.186; 38,400 more from there (`--start`, 0.7 hours of one core) to
+0.624, 0.063, 0.182 and clearer pictures; and 76,800 more (`--start`, `--reencoding 1`, 2.1 hours) to 0.632, 0.166 and
+0.418. docs/lab-notes.md tells the rest.
 """
 
 from __future__ import annotations
