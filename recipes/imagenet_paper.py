@@ -2,8 +2,8 @@
 
 Run, one process a GPU (several machines: docs/training.md); the same command resumes:
 
-    python recipes/imagenet_paper.py --images webdataset:imagenet-train-{000000..001023}.tar --held-out folder:val \
-        --processes 8
+    python recipes/imagenet_paper.py --images 'webdataset:imagenet-train-{000000..001023}.tar' \
+        --held-out folder:val --processes 8
 
 Settings that the paper does not give are those of the code base that it modified (compare_gan), among them 250,000
 steps of the generator, each after two of the discriminator, and a batch of 2,048. Never run here: docs/training.md says

@@ -1,6 +1,6 @@
 """What makes an inverter good in few pictures: the demo's training with one thing changed, two seeds each.
 
-Run (the same command resumes; four to eight minutes a training on one idle core at the default length):
+Run (the same command resumes; a training takes as long a picture as the demo's, some of them longer):
 
     python recipes/scenes_ablations.py --classifier small:runs/demo/robust/classifier
 
@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
-from demo import Demo, inverter_config
+from demo import Demo
+from scenes_methods import folder, of
 
 from unlogit.cli import guarded
+from unlogit.errors import unknown
 from unlogit.files import replacing
 from unlogit.networks import DiscriminatorConfig
 from unlogit.training import TrainConfig, train
@@ -82,19 +84,16 @@ def _paper() -> DiscriminatorConfig:
 
 def main(ablations: Ablations) -> None:
     """Train all, one after another, and write the table after each."""
-    base = replace(
-        inverter_config(Demo(out=ablations.out), "robust", "logits"),
-        classifier=ablations.classifier,
-        pictures=ablations.pictures,
-        validation_pictures=ablations.held_out,
-    )
-    base = replace(base, discriminator=replace(base.discriminator, network=ablations.classifier))
-    chosen = {name: config for name, config in changed(base).items() if not ablations.rows or name in ablations.rows}
+    base = of(Demo(out=ablations.out, pictures=ablations.pictures), ablations.classifier)
+    found = changed(replace(base, validation_pictures=ablations.held_out))
+    for name in ablations.rows:
+        if name not in found:
+            raise unknown("row", name, found)
+    chosen = {name: config for name, config in found.items() if not ablations.rows or name in ablations.rows}
     lines: list[dict[str, str | int]] = []
     for name, config in chosen.items():
         for seed in ablations.seeds:
-            folder = ablations.out / "-".join("".join(c if c.isalnum() else " " for c in name).split()) / str(seed)
-            figures = train(replace(config, out=folder, seed=seed))
+            figures = train(replace(config, out=ablations.out / folder(name) / str(seed), seed=seed))
             told = {key: f"{figures[key]:.4f}" for key in FIGURES}
             lines.append({"what": name, "seed": seed, "pictures": config.pictures, "n": ablations.held_out, **told})
             print(", ".join(f"{key} {value}" for key, value in lines[-1].items()), flush=True)

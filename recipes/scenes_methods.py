@@ -89,9 +89,7 @@ class Methods:
 
 def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
     """The learned methods, by the name shown."""
-    demo = Demo(out=m.out, pictures=m.pictures)
-    base = replace(inverter_config(demo, "robust", "logits"), classifier=classifier)
-    base = replace(base, discriminator=replace(base.discriminator, network=classifier))
+    base = of(Demo(out=m.out, pictures=m.pictures), classifier)
     # A decoder of about the generator's cost.
     base = replace(base, decoder=DecoderConfig(channels=12, hidden=256))
     found = {
@@ -106,10 +104,17 @@ def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
         "flow": replace(base, method="flow"),
         "label only": replace(base, tap="label"),
     }
-    return {name: replace(config, out=m.out / "learned" / _folder(name)) for name, config in found.items()}
+    return {name: replace(config, out=m.out / "learned" / folder(name)) for name, config in found.items()}
 
 
-def _folder(name: str) -> str:
+def of(demo: Demo, classifier: str) -> TrainConfig:
+    """The demo's training of this classifier, whose features are the discriminator's too."""
+    base = replace(inverter_config(demo, "robust", "logits"), classifier=classifier)
+    return replace(base, discriminator=replace(base.discriminator, network=classifier))
+
+
+def folder(name: str) -> str:
+    """Of what is shown by this name."""
     return "-".join("".join(c if c.isalnum() else " " for c in name).split())
 
 
