@@ -54,7 +54,9 @@ class Options:
     rounds: int = 7
     threads: int = 1
     bf16: bool = False
-    """Everybody under bf16 autocast; else everybody in fp32."""
+    """Ours under bf16 autocast, the peers as they ship and under it; else everybody in fp32."""
+    compile: bool = False
+    """Ours with torch.compile too, whose first call takes minutes."""
 
 
 class Ours:
@@ -115,6 +117,16 @@ def _plain_attention(self: layers.Attention, x: Tensor) -> Tensor:
     return x + self.gate * self.out(attended.view(n, -1, h, w))
 
 
+def _plain_sum(weight: Tensor) -> Tensor:
+    w = F.pad(weight, (1, 1, 1, 1))
+    return w[:, :, :-1, :-1] + w[:, :, 1:, :-1] + w[:, :, :-1, 1:] + w[:, :, 1:, 1:]
+
+
+def _plain_gain(self: layers.Normalise, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    normalised = F.batch_norm(x, None, None, training=True, eps=self.eps)
+    return normalised if gain is None else normalised * gain.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
+
+
 @contextlib.contextmanager
 def _contiguous(ours: Ours) -> Iterator[None]:
     """Networks in NCHW: what follows a parameter's layout follows it too."""
@@ -140,9 +152,12 @@ def _plain_adam(ours: Ours) -> Iterator[None]:
 WITHOUT: dict[str, Callable[[Ours], Any]] = {
     "up-sampling folded into the convolution": lambda _: patch.object(generator, "upsampled_conv", _plain_up),
     "pooling folded into the convolution": lambda _: patch.object(discriminator, "conv_downsampled", _plain_down),
+    "a folded kernel by one product": lambda _: patch.object(layers, "_shifted_sum", _plain_sum),
+    "the last norm's gain and bias in it": lambda _: patch.object(layers.Normalise, "forward", _plain_gain),
     "fused attention": lambda _: patch.object(layers.Attention, "forward", _plain_attention),
     "channels last": _contiguous,
     "fused Adam": _plain_adam,
+    "bf16 autocast": lambda ours: patch.object(ours.method, "config", replace(ours.method.config, precision="fp32")),
 }
 
 
@@ -152,11 +167,13 @@ def main(options: Options) -> None:
     torch.manual_seed(0)
     work = Work(channels=options.channels, batch=options.batch)
     precision = "bf16" if options.bf16 else "fp32"
-    peak = matmul_peak(torch.bfloat16 if options.bf16 else torch.float32)
-    print(f"{machine()}; matmul {peak / 1e9:.0f} GFLOP/s in {precision}")
+    peaks = {"fp32": matmul_peak(torch.float32), "bf16": matmul_peak(torch.bfloat16)}
+    print(f"{machine()}; matmul {', '.join(f'{peak / 1e9:.0f} GFLOP/s in {p}' for p, peak in peaks.items())}")
     print(f"{work}; {options.rounds} rounds\n")
-    head = "| against | what | parameters G / D | GFLOP | s | share of peak | images/s | ours is faster by |"
-    print(head + "\n|" + "---|" * 8)
+    head = (
+        "| against | what | precision | parameters G / D | GFLOP | s | share of peak | images/s | ours is faster by |"
+    )
+    print(head + "\n|" + "---|" * 9)
     for name, open_peer in PEERS.items():
         folder = getattr(options, name.lower().replace("-", "_"))
         if folder is None:
@@ -164,37 +181,40 @@ def main(options: Options) -> None:
         peer = open_peer(folder.resolve(), work)
         ours = Ours(work, precision, PLANS[name]).peer()
         for what in ("step", "generate"):
-            compare(name, what, ours, peer, work, peak, options)
-    if not options.bf16:
-        ablate(work, precision, options.rounds)
+            compare(name, what, ours, peer, work, peaks, options)
+    ablate(work, precision, options)
 
 
-def compare(name: str, what: str, ours: Peer, peer: Peer, work: Work, peak: float, options: Options) -> None:
-    """Two rows: the peer and ours at the same work."""
+def compare(
+    name: str, what: str, ours: Peer, peer: Peer, work: Work, peaks: dict[str, float], options: Options
+) -> None:
+    """The peer and ours at the same work; under bf16, the peer as it ships too."""
     theirs = getattr(peer, what)
+
+    def cast() -> None:
+        with torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16):
+            theirs()
+
+    rows = {("theirs", "fp32"): (theirs, peer)}
     if options.bf16:
-        plain = theirs
-
-        def theirs() -> None:
-            with torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16):
-                plain()
-
-    mine = getattr(ours, what)
-    times = interleaved({"theirs": theirs, "ours": mine}, options.rounds)
-    for key, run, parameters in (("theirs", theirs, peer.parameters), ("ours", mine, ours.parameters)):
+        rows["theirs", "bf16"] = (cast, peer)
+    rows["ours", "bf16" if options.bf16 else "fp32"] = (getattr(ours, what), ours)
+    times = interleaved({" ".join(key): run for key, (run, _) in rows.items()}, options.rounds)
+    *_, last = times.values()
+    for (whose, precision), (run, side) in rows.items():
         with FlopCounterMode(display=False) as counter:
             run()
-        flop, s = counter.get_total_flops(), median(times[key])
-        sizes = " / ".join(f"{n / 1e6:.2f}M" for n in parameters)
-        faster = f"{ratio(times['ours'], times['theirs']):.2f}" if key == "ours" else ""
+        flop, taken = counter.get_total_flops(), times[f"{whose} {precision}"]
+        s, sizes = median(taken), " / ".join(f"{n / 1e6:.2f}M" for n in side.parameters)
+        faster = f"**{ratio(last, taken):.2f}**" if whose == "theirs" else ""
         print(
-            f"| {name} | {what}, {key} | {sizes} | {flop / 1e9:.0f} | {s:.3f} | {flop / s / peak:.0%} "
-            f"| {work.batch / s:.1f} | {faster} |",
+            f"| {name} | {what}, {whose} | {precision} | {sizes} | {flop / 1e9:.0f} | {s:.3f} "
+            f"| {flop / s / peaks[precision]:.0%} | {work.batch / s:.1f} | {faster} |",
             flush=True,
         )
 
 
-def ablate(work: Work, precision: str, rounds: int) -> None:
+def ablate(work: Work, precision: str, options: Options) -> None:
     """What each rewrite gives, the others left on."""
     ours = Ours(replace(work), precision, PLANS["BigGAN-PyTorch"])
 
@@ -205,12 +225,18 @@ def ablate(work: Work, precision: str, rounds: int) -> None:
 
         return run
 
-    times = interleaved({"all": ours.step} | {name: without(name) for name in WITHOUT}, rounds)
+    runs: dict[str, Callable[[], object]] = {"nothing": ours.step} | {
+        name: without(name) for name in WITHOUT if options.bf16 or name != "bf16 autocast"
+    }
+    if options.compile:
+        compiled = Ours(replace(work), precision, PLANS["BigGAN-PyTorch"])
+        compiled.method.generator.compile()
+        compiled.method.discriminator.judge = torch.compile(compiled.method.discriminator.judge)  # type: ignore[method-assign]
+        runs["nothing, and torch.compile on top"] = compiled.step
+    times = interleaved(runs, options.rounds)
     print("\n| our step with everything but | s | slower by |\n|---|---|---|")
     for name, taken in times.items():
-        print(
-            f"| {'nothing' if name == 'all' else name} | {median(taken):.3f} | {1 / ratio(taken, times['all']):.2f} |"
-        )
+        print(f"| {name} | {median(taken):.3f} | {1 / ratio(taken, times['nothing']):.2f} |")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,15 @@ from unlogit.networks import (
     folded,
     standing_statistics,
 )
-from unlogit.networks.layers import Attention, ConditionalBatchNorm, Normalise, conv, conv_downsampled, upsampled_conv
+from unlogit.networks.layers import (
+    Attention,
+    ConditionalBatchNorm,
+    Normalise,
+    conv,
+    conv_downsampled,
+    linear,
+    upsampled_conv,
+)
 
 SMALL = GeneratorConfig(size=32, channels=8, noise=16, attention=16)
 
@@ -112,6 +120,34 @@ def test_spectral_norms_are_at_most_one() -> None:
         if nn.utils.parametrize.is_parametrized(module):
             sigma = torch.linalg.matrix_norm(module.weight.detach().flatten(1), 2)
             assert 0.8 < float(sigma) < 1.05
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_spectral_norms_are_taken_in_full_precision_under_autocast(device: str) -> None:
+    torch.manual_seed(0)
+    layer = linear(64, 48, spectral_norm=True).to(device)
+    (norm,) = layer.parametrizations.weight
+    start = norm._u.clone(), norm._v.clone()
+    expected = layer.weight.detach()
+    norm._u, norm._v = start
+    with torch.autocast(device, torch.bfloat16):
+        found = layer.weight.detach()
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_batch_norm_takes_its_gain_and_bias_in_one(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    norm, x = Normalise(4), (torch.randn(6, 4, 5, 5) * 3 + 1).to(dtype)
+    gain, bias = torch.randn(4, requires_grad=True), torch.randn(4, requires_grad=True)
+    apart = norm(x).float() * gain.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
+    together = norm(x, gain, bias)
+    assert together.dtype == dtype
+    close = {"rtol": 2e-2, "atol": 2e-2} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-5}
+    torch.testing.assert_close(together.float(), apart, **close)
+    slope = torch.randn_like(apart)
+    expected, found = (torch.autograd.grad(y, (gain, bias), slope.to(y.dtype)) for y in (apart, together))
+    torch.testing.assert_close(found, expected, rtol=2e-2, atol=0.1)
 
 
 def test_standing_statistics_equal_the_average_over_batches() -> None:

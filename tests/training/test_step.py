@@ -71,9 +71,11 @@ def test_micro_batches_give_the_gradients_of_the_whole(changes: dict[str, Any], 
         torch.testing.assert_close(in_parts[name], value, rtol=1e-4, atol=1e-6)
     expected, found = gradients(whole), gradients(parts)
     assert expected.keys() == found.keys()
+    largest = max(value.norm() for value in expected.values())
     for name, value in expected.items():
         # Not element by element: D has taken a step of Adam, in which a tiny gradient's rounding is a step's size.
-        assert (found[name] - value).norm() <= 1e-3 * value.norm() + 1e-6, name
+        # Some gradients are zero, as of a bias before a batch norm: on the scale of the largest.
+        assert (found[name] - value).norm() <= 1e-3 * value.norm() + 1e-6 * largest, name
     for (name, one), (_, other) in zip(whole.generator.named_buffers(), parts.generator.named_buffers(), strict=True):
         torch.testing.assert_close(other, one, msg=name)
 

@@ -79,8 +79,8 @@ class GeneratorBlock(nn.Module):
         self.shortcut = conv(inputs, outputs, 1, spectral_norm=sn)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        h = upsampled_conv(F.relu(self.norm1(x, condition)), self.conv1)
-        h = self.conv2(F.relu(self.norm2(h, condition)))
+        h = upsampled_conv(F.relu(self.norm1(x, condition), inplace=True), self.conv1)
+        h = self.conv2(F.relu(self.norm2(h, condition), inplace=True))
         # A 1x1 convolution and nearest up-sampling commute: a quarter of the work below.
         return h + F.interpolate(self.shortcut(x), scale_factor=2)
 
@@ -130,8 +130,8 @@ class Generator(nn.Module):
             x = recomputed(block, x, condition) if self.recompute and x.requires_grad else block(x, condition)
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
-        x = self.last_norm(x) * self.last_gain.view(1, -1, 1, 1) + self.last_bias.view(1, -1, 1, 1)
-        return (torch.tanh(self.last(F.relu(x))).float() + 1) / 2
+        x = self.last(F.relu(self.last_norm(x, self.last_gain, self.last_bias), inplace=True))
+        return (torch.tanh(x.float()) + 1) / 2
 
 
 @torch.no_grad()
