@@ -124,7 +124,9 @@ def _plain_sum(weight: Tensor) -> Tensor:
 
 def _plain_gain(self: layers.Normalise, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
     normalised = F.batch_norm(x, None, None, training=True, eps=self.eps)
-    return normalised if gain is None else normalised * gain.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
+    if gain is None or bias is None:
+        return normalised
+    return normalised * gain.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
 
 
 @contextlib.contextmanager

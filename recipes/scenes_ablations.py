@@ -51,9 +51,15 @@ def changed(base: TrainConfig) -> dict[str, TrainConfig]:
         "D learns at a quarter": replace(base, learning_rate_d=base.learning_rate_d / 4),
         "D learns at four times": replace(base, learning_rate_d=base.learning_rate_d * 4),
         "G learns at half": replace(base, learning_rate_g=base.learning_rate_g / 2),
+        "G learns at twice": replace(base, learning_rate_g=base.learning_rate_g * 2),
+        "both learn at twice": replace(
+            base, learning_rate_g=base.learning_rate_g * 2, learning_rate_d=base.learning_rate_d * 2
+        ),
         "two D steps": replace(base, shared_fakes=False, d_steps=2),
         "batch 32": replace(base, batch=32),
-        "EMA half-life a fifth": replace(base, ema_half_life=base.ema_half_life / 5),
+        "batch 8": replace(base, batch=8),
+        # So short a run has a half-life of a tenth of its pictures, whatever a longer one is given.
+        "EMA half-life 200 pictures": replace(base, ema_half_life=200),
         "shifted for D (DiffAugment)": replace(base, translation=True),
         "R1 and R2, gamma 0.1": replace(base, gradient_penalty=0.1),
         "no pixels for D": replace(base, discriminator=replace(judge, maps=judge.maps[1:])),
@@ -61,6 +67,7 @@ def changed(base: TrainConfig) -> dict[str, TrainConfig]:
         "heads twice as wide": replace(
             base, discriminator=replace(judge, widths=tuple(2 * width for width in judge.widths))
         ),
+        "re-encoding term": replace(base, reencoding_weight=1.0),
         "no layout term": replace(base, layout_weight=0.0),
         "the paper's discriminator": replace(base, discriminator=_paper()),
         "the paper's, and its loss alone": replace(base, discriminator=_paper(), layout_weight=0.0),

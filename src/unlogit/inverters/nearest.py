@@ -15,6 +15,7 @@ from unlogit.images import ImageSource, Loader, View, open_images
 from unlogit.inverters._base import Inverter
 from unlogit.inverters._options import read_options
 from unlogit.representation import Representation, RepresentationCache
+from unlogit.taps import Tap
 
 CHUNK = 64
 """Pictures encoded at a time."""
@@ -116,5 +117,6 @@ def open_source(rest: str, spec: str) -> NearestNeighbour:
     options = read_options(Options, rest, spec)
     source, view = open_images(options.images), View(options.size)
     few = Loader(source, view, CHUNK, seed=0).once(CALIBRATION_PICTURES)
-    representation = Representation(open_classifier(options.classifier), options.tap).fit(b.images for b in few)
+    classifier = open_classifier(options.classifier).fused([Tap.parse(options.tap).module])
+    representation = Representation(classifier, options.tap).fit(b.images for b in few)
     return NearestNeighbour(representation, source, view, options.limit, Path(options.cache))
