@@ -52,9 +52,9 @@ def changed(base: TrainConfig) -> dict[str, TrainConfig]:
         "D learns at four times": replace(base, learning_rate_d=base.learning_rate_d * 4),
         "G learns at half": replace(base, learning_rate_g=base.learning_rate_g / 2),
         "G learns at twice": replace(base, learning_rate_g=base.learning_rate_g * 2),
-        "both learn at twice": replace(
-            base, learning_rate_g=base.learning_rate_g * 2, learning_rate_d=base.learning_rate_d * 2
-        ),
+        "G learns at four times": replace(base, learning_rate_g=base.learning_rate_g * 4),
+        "both learn at twice": _rates(base, 2),
+        "both learn at four times": _rates(base, 4),
         "two D steps": replace(base, shared_fakes=False, d_steps=2),
         "batch 32": replace(base, batch=32),
         "batch 8": replace(base, batch=8),
@@ -62,7 +62,7 @@ def changed(base: TrainConfig) -> dict[str, TrainConfig]:
         "EMA half-life 200 pictures": replace(base, ema_half_life=200),
         "shifted for D (DiffAugment)": replace(base, translation=True),
         "R1 and R2, gamma 0.1": replace(base, gradient_penalty=0.1),
-        "no pixels for D": replace(base, discriminator=replace(judge, maps=judge.maps[1:])),
+        "no pixels for D": replace(base, discriminator=replace(judge, maps=judge.maps[1:], widths=judge.widths[1:])),
         "late maps alone for D": replace(base, discriminator=replace(judge, maps=judge.maps[3:], widths=(64,))),
         "heads twice as wide": replace(
             base, discriminator=replace(judge, widths=tuple(2 * width for width in judge.widths))
@@ -82,6 +82,10 @@ def changed(base: TrainConfig) -> dict[str, TrainConfig]:
             d_steps=2,
         ),
     }
+
+
+def _rates(base: TrainConfig, factor: float) -> TrainConfig:
+    return replace(base, learning_rate_g=base.learning_rate_g * factor, learning_rate_d=base.learning_rate_d * factor)
 
 
 def _paper() -> DiscriminatorConfig:

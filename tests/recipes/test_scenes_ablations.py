@@ -7,7 +7,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from unlogit.networks import ProjectedDiscriminator
+
 ROOT = Path(__file__).parents[2]
+
+
+def test_every_change_is_one_that_can_be_trained(
+    tmp_path: Path, tiny_classifier_spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
+    from demo import Demo
+    from scenes_ablations import changed
+    from scenes_methods import of
+
+    found = changed(of(Demo(out=tmp_path), tiny_classifier_spec))
+    assert len({repr(config) for config in found.values()}) == len(found)
+    for judge in {config.discriminator for config in found.values()}:
+        if judge.kind == "projected":
+            ProjectedDiscriminator(10, 32, judge)
 
 
 def test_a_row_a_change_and_a_seed(tmp_path: Path, tiny_classifier_spec: str) -> None:
