@@ -103,7 +103,7 @@ def inverter_config(demo: Demo, kind: Kind, tap: str) -> TrainConfig:
         pictures=demo.pictures,
         batch=16,
         d_steps=1,
-        learning_rate_g=4e-4,
+        learning_rate_g=8e-4,
         learning_rate_d=4e-4,
         betas=(0.0, 0.99),
         flip=False,
