@@ -8,7 +8,7 @@ Run (two processes of one thread beat one of two on a 2-core machine; the same c
 Expected, by the runs' own validation: the first 109,232 pictures (2.0 hours of two cores that were shared) lead to
 layout cosine 0.635, top-1 agreement 0.053 and top-5 0.186; 38,400 more from there (`--start`, 0.7 hours of one core) to
 0.624, 0.063, 0.182 and clearer pictures; and 76,800 more (`--start`, `--reencoding 1`, 2.1 hours) to 0.632, 0.166 and
-0.418. docs/lab-notes.md tells the rest.
+0.418; 64,000 more by the same command, to 0.642, 0.211 and 0.488. docs/lab-notes.md tells the rest.
 """
 
 from __future__ import annotations
