@@ -7,8 +7,7 @@ Run (the same command resumes what it trains):
 
 The paper's method is the inverter that comes with unlogit, with its aids; its rivals are trained here on `--pictures`
 of the same pictures, against the same classifier. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes
-methods.csv and methods.png into runs/natural_methods/KIND. Expected, without the
-learned rivals: the table in RESULTS.md.
+methods.csv and methods.png into runs/natural_methods/KIND. Expected: the table in RESULTS.md, which has its command.
 
 Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: its comparator is the classifier that is asked,
 as it is what an optimisation works on. The judge of "same class for the judge" is the other twin.
