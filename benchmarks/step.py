@@ -82,7 +82,7 @@ class Ours:
         )
         with patch.dict(generator.WIDTHS, {work.size: plan[0]}), patch.dict(discriminator.WIDTHS, {work.size: plan[1]}):
             self.method = Learning(config, feed, self.device)
-            self.folded = folded(self.method.generator).requires_grad_(False)
+            self.folded = folded(self.method.generator)
         self.representation, self.noise = representation, noise
         self.step = self.method.step
 

@@ -159,7 +159,7 @@ def standing_statistics(generator: Generator, batches: Iterable[tuple[Tensor, Te
 
 
 def folded(generator: Generator) -> Generator:
-    """A copy with spectral normalisation folded into its weights, in evaluation mode: to be used and saved."""
+    """A copy to be used and saved: spectral normalisation folded into its weights, evaluation mode, without gradients."""
     config = replace(generator.config, spectral_norm=False)
     copy = Generator(generator.representation, config).to(next(generator.parameters()).device)
     was_training = generator.training
@@ -170,4 +170,4 @@ def folded(generator: Generator) -> Generator:
             weights[f"{name}.weight"] = layer.weight.detach()
     generator.train(was_training)
     copy.load_state_dict(weights)
-    return copy.eval()
+    return copy.eval().requires_grad_(False)
