@@ -159,7 +159,7 @@ def standing_statistics(generator: Generator, batches: Iterable[tuple[Tensor, Te
 
 
 def folded(generator: Generator) -> Generator:
-    """A copy to be used and saved: spectral normalisation folded into its weights, evaluation mode, without gradients."""
+    """A copy to be used and saved: spectral norms folded into its weights, in evaluation mode, without gradients."""
     config = replace(generator.config, spectral_norm=False)
     copy = Generator(generator.representation, config).to(next(generator.parameters()).device)
     was_training = generator.training
