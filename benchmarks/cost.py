@@ -34,7 +34,7 @@ class Assumptions:
     efficiency: float = 0.9
     """Of many GPUs, against as many alone."""
     gpus: tuple[int, ...] = (1, 8, 64)
-    batch: int = 8
+    batch: int = 64
     """For counting alone."""
 
 

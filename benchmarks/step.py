@@ -10,7 +10,7 @@ the same batch with the peers' own channel plan, in rounds one after the other; 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -117,9 +117,20 @@ def _plain_attention(self: layers.Attention, x: Tensor) -> Tensor:
     return x + self.gate * self.out(attended.view(n, -1, h, w))
 
 
-def _plain_sum(weight: Tensor) -> Tensor:
-    w = F.pad(weight, (1, 1, 1, 1))
+def _plain_sum(kernels: Tensor, shifts: Sequence[Sequence[int]]) -> Tensor:
+    w = kernels.unflatten(1, (3, 3)).permute(0, 3, 1, 2)
+    w = F.pad(w if shifts[0][0] else w.flip(2, 3), (1, 1, 1, 1))
     return w[:, :, :-1, :-1] + w[:, :, 1:, :-1] + w[:, :, :-1, 1:] + w[:, :, 1:, 1:]
+
+
+def _plain_norm(self: layers.SpectralNorm, weight: Tensor) -> Tensor:
+    """As torch's own parametrization has it."""
+    with torch.autocast(weight.device.type, enabled=False):
+        matrix = weight.movedim(1, -1).flatten(1)
+        with torch.no_grad():
+            F.normalize(torch.mv(matrix, self._v), dim=0, eps=self.eps, out=self._u)
+            F.normalize(torch.mv(matrix.mT, self._u), dim=0, eps=self.eps, out=self._v)
+        return weight / torch.vdot(self._u.clone(), torch.mv(matrix, self._v.clone()))
 
 
 def _plain_gain(self: layers.Normalise, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
@@ -155,6 +166,7 @@ WITHOUT: dict[str, Callable[[Ours], Any]] = {
     "up-sampling folded into the convolution": lambda _: patch.object(generator, "upsampled_conv", _plain_up),
     "pooling folded into the convolution": lambda _: patch.object(discriminator, "conv_downsampled", _plain_down),
     "a folded kernel by one product": lambda _: patch.object(layers, "_shifted_sum", _plain_sum),
+    "spectral norm's gradient in closed form": lambda _: patch.object(layers.SpectralNorm, "forward", _plain_norm),
     "the last norm's gain and bias in it": lambda _: patch.object(layers.Normalise, "forward", _plain_gain),
     "fused attention": lambda _: patch.object(layers.Attention, "forward", _plain_attention),
     "channels last": _contiguous,

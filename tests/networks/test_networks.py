@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -16,12 +17,14 @@ from unlogit.networks import (
     Generator,
     GeneratorConfig,
     folded,
+    layers,
     standing_statistics,
 )
 from unlogit.networks.layers import (
     Attention,
     ConditionalBatchNorm,
     Normalise,
+    SpectralNorm,
     conv,
     conv_downsampled,
     linear,
@@ -58,6 +61,14 @@ def test_shapes_and_ranges_at_every_resolution(size: int) -> None:
     assert scores.shape == (3,)
 
 
+def test_networks_run_without_data_to_be_counted() -> None:
+    with torch.device("meta"):
+        images = Generator(10, SMALL)(torch.randn(40, 10), torch.randn(40, 16))
+        (scores,) = Discriminator(10, 32, DiscriminatorConfig(channels=8, attention=16))(images, torch.randn(40, 10))
+    assert scores.shape == (40,)
+    assert scores.device.type == "meta"
+
+
 def test_wrong_shapes_are_told() -> None:
     with pytest.raises(UnlogitError, match="image size 48: must be one of 32, 64, 128"):
         GeneratorConfig(size=48)
@@ -71,8 +82,13 @@ def test_upsampling_and_convolution_fold_exactly() -> None:
     torch.manual_seed(0)
     layer = conv(6, 5, 3, spectral_norm=False).double()
     nn.init.normal_(layer.bias)
-    x = torch.randn(2, 6, 8, 8, dtype=torch.double)
-    torch.testing.assert_close(upsampled_conv(x, layer), layer(F.interpolate(x, scale_factor=2)))
+    for side in (8, 32):  # What is too small is not folded.
+        x = torch.randn(2, 6, side, side, dtype=torch.double)
+        assert layers.folds(x) is (side == 32)
+        with patch.object(F, "conv_transpose2d", wraps=F.conv_transpose2d) as folded_conv:
+            found = upsampled_conv(x, layer)
+        assert folded_conv.called is (side == 32)
+        torch.testing.assert_close(found, layer(F.interpolate(x, scale_factor=2)))
 
 
 def test_convolution_and_pooling_fold_exactly() -> None:
@@ -109,6 +125,29 @@ def test_discriminator_is_equation_2() -> None:
     (at_zero,) = d(x, torch.zeros(3, 5))
     torch.testing.assert_close(scores, at_zero + (slope * z).sum(1), rtol=1e-4, atol=1e-4)
     assert slope.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (7, 5, 3, 3)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_spectral_norm_has_the_value_and_gradient_of_torch_s(
+    shape: tuple[int, ...], layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    weight, slope = torch.randn(shape, dtype=torch.double), torch.randn(shape, dtype=torch.double)
+    if weight.ndim == 4:
+        weight, slope = weight.to(memory_format=layout), slope.to(memory_format=torch.channels_last)
+    weight.requires_grad_()
+    torch_s = nn.Linear(1, 1, bias=False)
+    torch_s.weight = nn.Parameter(weight.detach().contiguous().clone())
+    nn.utils.parametrizations.spectral_norm(torch_s, n_power_iterations=500)
+    ours = SpectralNorm(weight)
+    for _ in range(500):
+        normalised = ours(weight)
+    torch.testing.assert_close(normalised, torch_s.weight)
+    normalised.backward(slope)
+    torch_s.weight.backward(slope)
+    torch.testing.assert_close(weight.grad, torch_s.parametrizations.weight.original.grad)
+    torch.testing.assert_close(ours.eval()(weight), normalised)
 
 
 def test_spectral_norms_are_at_most_one() -> None:
