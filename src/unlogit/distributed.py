@@ -50,21 +50,13 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-class _Mean(torch.autograd.Function):
-    @staticmethod
-    def forward(_ctx: object, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total / world_size()
-
-    @staticmethod
-    def backward(_ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return _Mean.forward(_ctx, gradient)
-
-
-def differentiable_mean(x: Tensor) -> Tensor:
-    """Mean over the ranks; the gradient is that of the sum of all ranks' losses."""
-    return x if world_size() == 1 else _Mean.apply(x)  # type: ignore[no-any-return]
+def gathered(x: Tensor) -> Tensor:
+    """What all ranks have, R x the shape of one's."""
+    if world_size() == 1:
+        return x[None]
+    parts = [torch.empty_like(x) for _ in range(world_size())]
+    dist.all_gather(parts, x)
+    return torch.stack(parts)
 
 
 @torch.no_grad()

@@ -115,6 +115,19 @@ def test_conditional_batch_norm_is_equation_3() -> None:
     torch.testing.assert_close(norm(y, condition), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+def test_batch_norm_over_ranks_is_batch_norm(dtype: torch.dtype, close: float) -> None:
+    """Of one rank; a training on two is compared with one on one elsewhere."""
+    torch.manual_seed(0)
+    inputs, slope = torch.randn(8, 5, 4, 4) * 3 + 2, torch.randn(8, 5, 4, 4).to(dtype)
+    ours, torch_s = (inputs.to(dtype).requires_grad_() for _ in range(2))
+    found, expected = layers._SyncedNorm.apply(ours, 1e-5), F.batch_norm(torch_s, None, None, training=True)
+    found.backward(slope)
+    expected.backward(slope)
+    torch.testing.assert_close(found, expected, rtol=close, atol=close)
+    torch.testing.assert_close(ours.grad, torch_s.grad, rtol=close, atol=close)
+
+
 def test_discriminator_is_equation_2() -> None:
     """D(x, z) = (w1 + W2 z) . Psi(x): affine in z, and its slope in z is W2' Psi(x)."""
     torch.manual_seed(0)
