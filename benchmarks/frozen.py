@@ -1,8 +1,9 @@
 """What spares time in the recipes' own training steps: `python benchmarks/frozen.py`.
 
 Discriminator and generator steps of the same training, on the same pictures, by turns: with the representations read
-from the cache and computed anew, with the frozen networks' batch norms folded into convolutions and as they come, and
-in fp32 where the device has it faster. Medians, and the medians of the rounds' ratios; only these are to be compared.
+from the cache and computed anew, with the frozen networks' batch norms folded into convolutions and as they come, with
+their strided depthwise convolutions in full precision and as they come, and in fp32 where the device has it faster.
+Medians, and the medians of the rounds' ratios to the first; only these are to be compared.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 import tyro
 from _machine import interleaved, machine, ratio
 
-from unlogit.classifiers import Classifier, FitConfig, fit
+from unlogit.classifiers import Classifier, FitConfig, _base, fit
 from unlogit.device import pick_device
 from unlogit.networks import DiscriminatorConfig, GeneratorConfig
 from unlogit.representation import RepresentationCache
@@ -89,6 +90,8 @@ def row(name: str, config: TrainConfig, bench: Bench) -> str:
     training = Training(config, pick_device())
     with patch.object(Classifier, "fused", lambda self, kept=(): self):
         unfused = Training(replace(config, out=config.out.with_name("unfused")), pick_device())
+    with patch.object(_base, "spare_slow_gradients"):
+        strided = Training(replace(config, out=config.out.with_name("strided")), pick_device())
     full = Training(replace(config, out=config.out.with_name("fp32"), precision="fp32"), pick_device())
     feed = training.feed
     live = RepresentationCache(None, feed.representation, feed.loader.source, feed.loader.view)
@@ -104,12 +107,15 @@ def row(name: str, config: TrainConfig, bench: Bench) -> str:
             "live": partial(step, training, live),
             "classifier": partial(live, feed.loader.batch(0)),
             "unfused": partial(step, unfused, unfused.feed.cache),
+            "strided": partial(step, strided, strided.feed.cache),
             "fp32": partial(step, full, full.feed.cache),
         },
         bench.rounds,
     )
     milliseconds = " | ".join(f"{1000 * median(spent) / bench.batch:.2f}" for spent in times.values())
-    ratios = " | ".join(f"{ratio(times['cached'], times[other]):.2f}" for other in ("live", "unfused", "fp32"))
+    ratios = " | ".join(
+        f"{ratio(times['cached'], times[other]):.2f}" for other in ("live", "unfused", "strided", "fp32")
+    )
     return f"| {name} | {milliseconds} | {ratios} |"
 
 
@@ -117,9 +123,9 @@ def main(bench: Bench) -> None:
     """Print the table."""
     torch.set_num_threads(1)
     print(f"{machine()}, batch {bench.batch}; milliseconds a picture\n")
-    measured = "cached | live | the classifier alone | norms not folded | in fp32"
-    print(f"| training | {measured} | live / cached | not folded / folded | fp32 / as it comes |")
-    print("|" + "---|" * 9)
+    measured = "cached | live | the classifier alone | norms not folded | strided depthwise as they come | in fp32"
+    print(f"| training | {measured} | live | not folded | strided as they come | fp32 |")
+    print("|" + "---|" * 11)
     for name, made in (("scenes, small classifier, 32 px", small), ("scenes, EfficientNet-Lite0, 64 px", lite0)):
         with tempfile.TemporaryDirectory() as folder:
             print(row(name, made(Path(folder), bench), bench), flush=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unlogit.classifiers import Classifier, Preprocessing, open_classifier
+from unlogit.classifiers._fusing import FullPrecision
 from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier, save_small
 from unlogit.images import View, open_images
 from unlogit.representation import Representation, RepresentationCache
@@ -77,6 +78,24 @@ def test_a_convolution_that_is_tapped_is_kept() -> None:
     before = classifier.features(x, [name])[name]
     after = classifier.fused([name]).features(x, [name])[name]
     torch.testing.assert_close(after, before, rtol=1e-9, atol=1e-9)
+
+
+def test_strided_depthwise_convolutions_stay_in_full_precision_under_autocast() -> None:
+    classifier, x = open_classifier("packaged:efficientnet_lite0").fused(), torch.rand(2, 3, 64, 64)
+    modules = dict(classifier.network.named_modules())
+    spared = [name for name, module in modules.items() if isinstance(module, FullPrecision)]
+    assert len(spared) == 4
+    for name in spared:
+        found = classifier.features(x, [name])[name]
+        with torch.autocast("cpu", torch.bfloat16):
+            (cast := torch.rand(2, modules[name].module.in_channels, 9, 9).bfloat16()).requires_grad_()
+            given = modules[name](cast)
+        assert found.dtype == torch.float32
+        assert given.dtype == torch.bfloat16
+        exact = modules[name](cast.detach().float().requires_grad_())
+        torch.testing.assert_close(given, exact.bfloat16())
+        given.float().sum().backward()
+        assert cast.grad is not None
 
 
 class Tricky(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlogit.classifiers._fusing import fuse
+from unlogit.classifiers._fusing import fuse, spare_slow_gradients
 from unlogit.errors import UnlogitError
 from unlogit.images import check_pixels
 
@@ -137,13 +137,14 @@ class Classifier(nn.Module):
         return UnlogitError(f"unknown layer '{name}' of {self.spec}: must be logits, penultimate or a module; {hint}")
 
     def fused(self, kept: Sequence[str] = ()) -> Classifier:
-        """Itself, faster from now on: batch norms folded into convolutions, channels last.
+        """Itself, faster from now on: batch norms folded into convolutions, channels last, no slow kernels.
 
         Gives the same within rounding, has the same fingerprint, and is not to be saved. What a convolution itself
         gives is no longer there to be tapped, but for those in `kept`.
         """
         self._digest = self.fingerprint()
         fuse(self.network, self.prepare(self.grey(1)), kept)
+        spare_slow_gradients(self.network)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
