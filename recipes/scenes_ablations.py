@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from unlogit.files import replacing
 from unlogit.networks import DiscriminatorConfig
 from unlogit.training import TrainConfig, train
 
-FIGURES = ("agreement", "logit_cosine", "layout_cosine", "pixel_error", "diversity")
+FIGURES = ("agreement", "agreement5", "logit_cosine", "layout_cosine", "pixel_error", "diversity")
 
 
 @dataclass(frozen=True)
@@ -98,18 +99,26 @@ def main(ablations: Ablations) -> None:
     """Train all, one after another, and write the table after each."""
     demo = of(Demo(out=ablations.out, pictures=ablations.pictures), ablations.classifier)
     found = changed(replace(demo, validation_pictures=ablations.held_out))
-    for name in ablations.rows:
+    ablate(ablations.out, found, ablations.rows, ablations.seeds)
+
+
+def ablate(out: Path, found: dict[str, TrainConfig], rows: Sequence[str], seeds: Sequence[int]) -> None:
+    """Train these rows, or all, with each of the seeds, and write ablations.csv into `out` after each."""
+    for name in rows:
         if name not in found:
             raise unknown("row", name, found)
-    chosen = {name: config for name, config in found.items() if not ablations.rows or name in ablations.rows}
     lines: list[dict[str, str | int]] = []
-    for name, config in chosen.items():
-        for seed in ablations.seeds:
-            figures = train(replace(config, out=ablations.out / folder(name) / str(seed), seed=seed))
+    for name, config in found.items():
+        if rows and name not in rows:
+            continue
+        for seed in seeds:
+            figures = train(replace(config, out=out / folder(name) / str(seed), seed=seed))
             told = {key: f"{figures[key]:.4f}" for key in FIGURES}
-            lines.append({"what": name, "seed": seed, "pictures": config.pictures, "n": ablations.held_out, **told})
+            lines.append(
+                {"what": name, "seed": seed, "pictures": config.pictures, "n": config.validation_pictures, **told}
+            )
             print(", ".join(f"{key} {value}" for key, value in lines[-1].items()), flush=True)
-            with replacing(ablations.out / "ablations.csv") as fresh, fresh.open("w", newline="") as handle:
+            with replacing(out / "ablations.csv") as fresh, fresh.open("w", newline="") as handle:
                 writer = csv.DictWriter(handle, lines[0])
                 writer.writeheader()
                 writer.writerows(lines)

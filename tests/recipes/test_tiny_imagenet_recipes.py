@@ -1,0 +1,42 @@
+"""Recipes of natural pictures, whose data set no test has: their configurations differ where they say that they do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
+
+
+def test_every_ablation_differs_from_the_others(tmp_path: Path) -> None:
+    import tiny_imagenet_ablations
+    import tiny_imagenet_methods
+
+    natural = tiny_imagenet_methods.Natural(tmp_path, pictures=1_600)
+    base = tiny_imagenet_methods.configs(natural)["paper, as many pictures"]
+    found = tiny_imagenet_ablations.changed(base)
+    assert len({repr(config) for config in found.values()}) == len(found)
+    assert base.turns == (400, 500)
+
+
+@pytest.mark.parametrize("kind", ["robust", "standard"])
+def test_rivals_have_the_same_classifier_pictures_and_folders_of_their_own(tmp_path: Path, kind: str) -> None:
+    import tiny_imagenet_methods
+
+    natural = tiny_imagenet_methods.Natural(tmp_path, kind=kind, pictures=1_600)
+    found = tiny_imagenet_methods.configs(natural)
+    assert set(natural.learned) == set(found)
+    assert {(c.classifier, c.images, c.pictures, c.size) for c in found.values()} == {
+        (f"fitted:lite0_{kind}", f"parquet:{tmp_path}/train-*.parquet", 1_600, 64)
+    }
+    assert len({config.out for config in found.values()}) == len(found)
+    # What goes on from the published inverter goes on from this classifier's.
+    card = ROOT / "src" / "unlogit" / "weights" / str(found["paper + re-encoding"].start) / "config.json"
+    assert json.loads(card.read_text())["classifier"] == f"fitted:lite0_{kind}"
