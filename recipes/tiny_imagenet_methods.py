@@ -62,25 +62,18 @@ class Natural:
 def configs(n: Natural) -> dict[str, TrainConfig]:
     """The learned rivals, by the name shown."""
     classifier, folder = f"fitted:lite0_{n.kind}", n.out / n.kind / "learned"
-    recipe = tiny_imagenet_lite0.Recipe(
-        data=n.data, classifier=classifier, features="fitted:lite0_robust", pictures=n.pictures
-    )
+    recipe = tiny_imagenet_lite0.Recipe(data=n.data, classifier=classifier, pictures=n.pictures)
     paper = replace(tiny_imagenet_lite0.config(recipe), cache=n.out / "cache")
     further = tiny_imagenet_lite0.config(replace(recipe, start=f"lite0_{n.kind}", reencoding=1.0))
-    base = replace(paper, warm_start=0, layout_weight=0.0)
+    base = replace(paper, warm_start=0, discriminator_first=0, layout_weight=0.0)
     # A decoder of about the generator's cost.
     base = replace(base, decoder=DecoderConfig(channels=32, hidden=512))
     adversarial = AdversarialComparisonConfig(module="blocks.6")
     return {
         "paper + re-encoding": replace(further, cache=paper.cache, out=folder / "reencoding"),
-        # The recipe's own warm start would be all of so short a run, and its discriminator too slow.
+        # A shorter run needs a shorter warm start.
         "paper, as many pictures": replace(
-            paper,
-            warm_start=n.pictures // 4,
-            discriminator_first=n.pictures // 16,
-            learning_rate_g=4e-4,
-            learning_rate_d=2e-4,
-            out=folder / "paper",
+            paper, warm_start=n.pictures // 4, discriminator_first=n.pictures // 16, out=folder / "paper"
         ),
         "Dosovitskiy & Brox 2016a": replace(
             base, method="dosovitskiy2016a", dosovitskiy2016a=adversarial, out=folder / "dosovitskiy2016a"
