@@ -1,6 +1,6 @@
 """Put a fitted classifier, or a trained inverter, among those that come with unlogit, without local paths.
 
-The classifier in half precision, the inverter in a byte a weight.
+The classifier in half precision, the inverter in a byte a weight or less.
 
     python recipes/publish.py runs/twins/fgsm --name lite0_robust --pictures "Tiny ImageNet (its terms)" \
         --recipe "recipes/tiny_imagenet_twins.py --objective fgsm"
@@ -47,6 +47,8 @@ class Publish:
     """The command that made it, without its paths."""
     classifier: str | None = None
     """Of an inverter: what opens its classifier anywhere, such as fitted:NAME; without it, what it has."""
+    bits: int = 8
+    """Of an inverter's weights; fewer are fewer bytes in the history that users clone."""
     into: Path | None = None
     """Where the published are kept; by default the package's own weights."""
 
@@ -103,7 +105,7 @@ def _inverter(publish: Publish) -> Path:
     if publish.classifier is not None:
         inverter.representation.classifier.spec = publish.classifier
     target = (publish.into or INVERTERS) / publish.name
-    inverter.save(target, small=True)
+    inverter.save(target, publish.bits)
     return target
 
 

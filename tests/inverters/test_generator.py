@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -44,24 +45,36 @@ def test_saving_and_opening_gives_the_same_pictures(inverter: GeneratorInverter,
 
 def test_a_byte_a_weight_changes_little(inverter: GeneratorInverter, tmp_path: Path) -> None:
     inverter.save(tmp_path / "whole")
-    inverter.save(tmp_path / "small", small=True)
+    inverter.save(tmp_path / "small", bits=8)
     size = [(tmp_path / n / "model.safetensors").stat().st_size for n in ("whole", "small")]
     assert size[1] < 0.4 * size[0]  # Of a network this small; the names and scales tell.
     pictures, noise = torch.rand(3, 3, 32, 32), inverter.sample_noise(3)
     small = open_inverter(str(tmp_path / "small")).reconstruct(pictures, noise)
     torch.testing.assert_close(small, inverter.reconstruct(pictures, noise), rtol=0, atol=0.02)
+    inverter.save(tmp_path / "smaller", bits=4)
+    compressed = [len(zlib.compress((tmp_path / n / "model.safetensors").read_bytes())) for n in ("small", "smaller")]
+    assert compressed[1] < 0.8 * compressed[0]
+    with pytest.raises(UnlogitError, match="bits 9: must be 2 to 8"):
+        inverter.save(tmp_path / "small", bits=9)
 
 
-@given(st.integers(0, 2**31), st.sampled_from([(3, 5), (2, 3, 3, 3), (1, 1), (4,)]), st.floats(1e-6, 1e3))
-def test_no_weight_moves_by_more_than_half_a_step(seed: int, shape: tuple[int, ...], size: float) -> None:
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from([(3, 5), (2, 3, 3, 3), (1, 1), (4,)]),
+    st.floats(1e-6, 1e3),
+    st.sampled_from([(2, 1), (6, 31), (8, 127)]),
+)
+def test_no_weight_moves_by_more_than_half_a_step(
+    seed: int, shape: tuple[int, ...], size: float, bits: tuple[int, int]
+) -> None:
     weights = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * size
     weights[0] = 0  # A row of nothing stays nothing.
-    again = unpacked(packed({"weight": weights}))["weight"]
+    again = unpacked(packed({"weight": weights}, bits[0]))["weight"]
     assert again.shape == weights.shape
     assert not again[0].any()
     if weights.ndim > 1:
         largest = weights.flatten(1).abs().amax(1).view(-1, *[1] * (weights.ndim - 1))
-        assert ((again - weights).abs() <= largest / 254 * (1 + 1e-4)).all()
+        assert ((again - weights).abs() <= largest / (2 * bits[1]) * (1 + 1e-4)).all()
 
 
 def test_the_hub_interface_opens_a_folder(inverter: GeneratorInverter, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Weights in one byte each, for inverters that are to be sent around: rows of whole numbers with a scale for each row.
 
 Half precision keeps more than pictures of 256 levels show. Here every row of a matrix, or filter of a convolution, is
-cut into 255 equal steps between plus and minus its largest weight, so that no weight moves by more than 1/254 of that.
+cut into equal steps between plus and minus its largest weight: 254 of them with eight bits, so that no weight moves by
+more than 1/254 of that; 62 with six.
 """
 
 from __future__ import annotations
@@ -12,18 +13,23 @@ import torch
 from torch import Tensor
 
 SCALE = ".row_scale"
-LEVELS = 127
 
 
-def packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of float32: matrices and filters as int8 with float32 scales beside them; everything else in half precision."""
+def packed(tensors: Mapping[str, Tensor], bits: int = 8) -> dict[str, Tensor]:
+    """Of float32: matrices and filters as int8 with float32 scales beside them; everything else in half precision.
+
+    Args:
+        tensors: by name.
+        bits: that are used of a byte, 2 to 8.
+    """
+    levels = 2 ** (bits - 1) - 1
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if tensor.ndim < 2:
             found[name] = tensor.half()
             continue
         rows = tensor.float().flatten(1)
-        scale = (rows.abs().amax(1, keepdim=True) / LEVELS).clamp(min=torch.finfo(torch.float32).tiny)
+        scale = (rows.abs().amax(1, keepdim=True) / levels).clamp(min=torch.finfo(torch.float32).tiny)
         found[name] = (rows / scale).round().to(torch.int8).view(tensor.shape)
         found[name + SCALE] = scale.squeeze(1)
     return found
