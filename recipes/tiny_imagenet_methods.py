@@ -6,9 +6,9 @@ Run (the same command resumes what it trains):
     python recipes/tiny_imagenet_methods.py --data DIR --kind robust --learned   # without the learned rivals
 
 "paper" is the inverter that comes with unlogit, with its aids; its rivals are trained here on `--pictures` of the same
-pictures, against the same classifier, "paper, as many pictures" from random weights as they are; "paper + re-encoding"
-goes on from "paper" for as many. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes
-methods.csv and methods.png into runs/natural_methods/KIND. Expected: the table in RESULTS.md, which has its command.
+pictures, against the same classifier, "as many pictures" from random weights as they are; "paper + re-encoding" goes on
+from "paper" for as many. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes methods.csv and methods.png
+into runs/natural_methods/KIND. Expected: the tables in RESULTS.md, which has their commands.
 
 Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: its comparator is the classifier that is asked,
 as it is what an optimisation works on. The judge of "same class for the judge" is the other twin.
@@ -52,6 +52,7 @@ class Natural:
     learned: tuple[str, ...] = (
         "paper + re-encoding",
         "paper, as many pictures",
+        "paper + re-encoding, as many pictures",
         "Dosovitskiy & Brox 2016a",
         "Dosovitskiy & Brox 2016b",
         "flow",
@@ -69,12 +70,12 @@ def configs(n: Natural) -> dict[str, TrainConfig]:
     # A decoder of about the generator's cost.
     base = replace(base, decoder=DecoderConfig(channels=32, hidden=512))
     adversarial = AdversarialComparisonConfig(module="blocks.6")
+    # A shorter run needs a shorter warm start.
+    equal = replace(paper, warm_start=n.pictures // 4, discriminator_first=n.pictures // 16)
     return {
         "paper + re-encoding": replace(further, cache=paper.cache, out=folder / "reencoding"),
-        # A shorter run needs a shorter warm start.
-        "paper, as many pictures": replace(
-            paper, warm_start=n.pictures // 4, discriminator_first=n.pictures // 16, out=folder / "paper"
-        ),
+        "paper, as many pictures": replace(equal, out=folder / "paper"),
+        "paper + re-encoding, as many pictures": replace(equal, reencoding_weight=1.0, out=folder / "paper-reencoding"),
         "Dosovitskiy & Brox 2016a": replace(
             base, method="dosovitskiy2016a", dosovitskiy2016a=adversarial, out=folder / "dosovitskiy2016a"
         ),
