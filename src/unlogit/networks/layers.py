@@ -233,10 +233,9 @@ class Normalise(nn.Module):
     def forward(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         if not self.training:
             return F.batch_norm(x, self.mean, self.var, gain, bias, eps=self.eps)
-        alone = distributed.world_size() == 1
         if self.accumulate:
             self._accumulate(*_statistics(x))
-        if alone:
+        if distributed.world_size() == 1:
             return F.batch_norm(x, None, None, gain, bias, training=True, eps=self.eps)
         normalised: Tensor = _SyncedNorm.apply(x, self.eps)
         if gain is None or bias is None:
