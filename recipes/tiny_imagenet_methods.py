@@ -11,7 +11,8 @@ from "paper" for as many. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.
 into runs/natural_methods/KIND. Expected: the tables in RESULTS.md, which has their commands.
 
 Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: its comparator is the classifier that is asked,
-as it is what an optimisation works on. The judge of "same class for the judge" is the other twin.
+as it is what an optimisation works on. The judge of "same class for the judge" is the other twin; for the standard one
+that is the network whose features the discriminator of each "paper" has, so that it had a part in them.
 """
 
 from __future__ import annotations
