@@ -128,6 +128,28 @@ def test_batch_norm_over_ranks_is_batch_norm(dtype: torch.dtype, close: float) -
     torch.testing.assert_close(ours.grad, torch_s.grad, rtol=close, atol=close)
 
 
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-9), (torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
+def test_large_maps_are_modulated_as_small_ones_are(
+    dtype: torch.dtype, close: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    norm, shape = Normalise(16), (3, 16, 64, 64)
+    drawn = torch.randn(shape) * 3 + 1, 1 + torch.randn(shape[:2]) / 3, torch.randn(shape[:2]), torch.randn(shape)
+    y, gain, bias, slope = (t.to(dtype) for t in drawn)
+    inputs = [t.requires_grad_() for t in (y.contiguous(memory_format=torch.channels_last), gain, bias)]
+    assert layers._large(y)
+    found = norm.modulated(*inputs)
+    found_slopes = torch.autograd.grad(found, inputs, slope)
+    assert found.dtype == dtype and found.is_contiguous(memory_format=torch.channels_last)
+
+    exact = [t.detach().double().requires_grad_() for t in inputs]
+    monkeypatch.setattr(layers, "_large", lambda _: False)
+    expected = norm.modulated(*exact)
+    expected_slopes = torch.autograd.grad(expected, exact, slope.double())
+    for ours, theirs in zip((found, *found_slopes), (expected, *expected_slopes), strict=True):
+        assert (ours.double() - theirs).abs().max() < close * theirs.abs().max()
+
+
 def test_discriminator_is_equation_2() -> None:
     """D(x, z) = (w1 + W2 z) . Psi(x): affine in z, and its slope in z is W2' Psi(x)."""
     torch.manual_seed(0)

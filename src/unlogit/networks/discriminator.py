@@ -48,10 +48,11 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(x if self.first else F.relu(x))
+        h = F.relu(h, inplace=True)
         if not self.down:
-            return self.conv2(F.relu(h)) + self.shortcut(x)
+            return self.conv2(h).add_(self.shortcut(x))
         # A 1x1 convolution and average pooling commute.
-        return conv_downsampled(F.relu(h), self.conv2) + self.shortcut(F.avg_pool2d(x, 2))
+        return conv_downsampled(h, self.conv2).add_(self.shortcut(F.avg_pool2d(x, 2)))
 
 
 class Discriminator(nn.Module):

@@ -82,7 +82,7 @@ class GeneratorBlock(nn.Module):
         h = upsampled_conv(F.relu(self.norm1(x, condition), inplace=True), self.conv1)
         h = self.conv2(F.relu(self.norm2(h, condition), inplace=True))
         # A 1x1 convolution and nearest up-sampling commute: a quarter of the work below.
-        return h + F.interpolate(self.shortcut(x), scale_factor=2)
+        return h.add_(F.interpolate(self.shortcut(x), scale_factor=2))
 
 
 class Generator(nn.Module):
