@@ -40,6 +40,7 @@ class Ablations:
 
 def changed(base: TrainConfig) -> dict[str, TrainConfig]:
     """What is compared, by what differs from the first."""
+    judge = base.discriminator
     return {
         "G at 4e-4, D at 2e-4": base,
         "G learns at half": replace(base, learning_rate_g=base.learning_rate_g / 2),
@@ -51,6 +52,10 @@ def changed(base: TrainConfig) -> dict[str, TrainConfig]:
         "no layout term": replace(base, layout_weight=0.0),
         "no warm start": replace(base, warm_start=0, discriminator_first=0),
         "not shifted for D": replace(base, translation=False),
+        "late maps alone for D": replace(
+            base, discriminator=replace(judge, maps=judge.maps[2:], widths=judge.widths[2:])
+        ),
+        "D's features at 64 px": replace(base, discriminator=replace(judge, network=f"{judge.network}?size=64")),
     }
 
 

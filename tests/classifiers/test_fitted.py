@@ -59,6 +59,14 @@ def test_it_opens_as_it_was_evaluated(folder: Path, config: FitConfig) -> None:
     assert fit(replace(config, out=folder)) == saved["reached"]
 
 
+def test_it_can_be_fed_pictures_of_another_size(folder: Path) -> None:
+    c, larger = open_classifier(f"fitted:{folder}"), open_classifier(f"fitted:{folder}?size=64")
+    assert larger.preprocessing == replace(c.preprocessing, size=64)
+    assert larger.spec == f"fitted:{folder}?size=64" and larger.fingerprint() != c.fingerprint()
+    with pytest.raises(UnlogitError, match="size=8"):
+        open_classifier(f"fitted:{folder}?size=8")
+
+
 def test_a_head_whose_classes_are_the_pictures_own_stays(folder: Path, config: FitConfig, tmp_path: Path) -> None:
     again = replace(config, out=tmp_path / "c", start=f"fitted:{folder}", learning_rate_rest=0.0, objective="standard")
     fit(again)
