@@ -24,16 +24,23 @@ class Due:
         return self.passed > passed
 
 
+SAME_SIGNAL = 2.0
+"""Seconds."""
+
+
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM ask the loop to stop after its step; the second one stops at once."""
-    asked: list[int] = []
+    """SIGINT and SIGTERM ask the loop to stop after its step; another one, two seconds later or more, stops at once.
+
+    Sooner it is the same one: a terminal and Slurm signal launcher and processes, and the launcher passes it on.
+    """
+    asked: list[float] = []
     former: dict[int, object] = {}
 
-    def ask(number: int, _frame: object) -> None:
-        if asked:
+    def ask(_number: int, _frame: object) -> None:
+        asked.append(time.monotonic())
+        if asked[-1] - asked[0] >= SAME_SIGNAL:
             raise KeyboardInterrupt
-        asked.append(number)
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
