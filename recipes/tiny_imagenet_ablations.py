@@ -41,16 +41,16 @@ class Ablations:
 def changed(base: TrainConfig) -> dict[str, TrainConfig]:
     """What is compared, by what differs from the first."""
     judge = base.discriminator
+    faster = replace(base, learning_rate_g=base.learning_rate_g * 2, learning_rate_d=base.learning_rate_d * 2)
     return {
         "G at 4e-4, D at 2e-4": base,
         "G learns at half": replace(base, learning_rate_g=base.learning_rate_g / 2),
         "D learns at a quarter": replace(base, learning_rate_d=base.learning_rate_d / 4),
-        "both learn at twice": replace(
-            base, learning_rate_g=base.learning_rate_g * 2, learning_rate_d=base.learning_rate_d * 2
-        ),
+        "both learn at twice": faster,
         "re-encoding term": replace(base, reencoding_weight=1.0),
         "no layout term": replace(base, layout_weight=0.0),
         "no warm start": replace(base, warm_start=0, discriminator_first=0),
+        "no warm start, both at twice": replace(faster, warm_start=0, discriminator_first=0),
         "not shifted for D": replace(base, translation=False),
         "late maps alone for D": replace(
             base, discriminator=replace(judge, maps=judge.maps[2:], widths=judge.widths[2:])
