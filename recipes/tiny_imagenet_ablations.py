@@ -40,7 +40,7 @@ class Ablations:
 
 def changed(base: TrainConfig) -> dict[str, TrainConfig]:
     """What is compared, by what differs from the first."""
-    judge = base.discriminator
+    judge, cold = base.discriminator, replace(base, warm_start=0, discriminator_first=0)
     faster = replace(base, learning_rate_g=base.learning_rate_g * 2, learning_rate_d=base.learning_rate_d * 2)
     return {
         "G at 4e-4, D at 2e-4": base,
@@ -49,7 +49,10 @@ def changed(base: TrainConfig) -> dict[str, TrainConfig]:
         "both learn at twice": faster,
         "re-encoding term": replace(base, reencoding_weight=1.0),
         "no layout term": replace(base, layout_weight=0.0),
-        "no warm start": replace(base, warm_start=0, discriminator_first=0),
+        "no warm start": cold,
+        "no warm start, noise alone in the first layer": replace(
+            cold, generator=replace(cold.generator, condition_first=False)
+        ),
         "no warm start, both at twice": replace(faster, warm_start=0, discriminator_first=0),
         "not shifted for D": replace(base, translation=False),
         "late maps alone for D": replace(
