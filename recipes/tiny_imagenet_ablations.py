@@ -1,13 +1,13 @@
 """What makes an inverter good in few natural pictures: one training with one thing changed, two seeds each.
 
-Run (the same command resumes; a training takes some six minutes of one core with bf16 instructions):
+Run (the same command resumes; a training takes six to eleven minutes of one core):
 
     python recipes/tiny_imagenet_ablations.py --data DIR
 
 Trains an inverter of the robust twin from random weights again and again, as `tiny_imagenet_methods.py` does for as
 many pictures as its rivals have, and writes ablations.csv into runs/natural_ablations: the validation figures of each
-training, on the same held-out pictures. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. It has
-not been run yet; what it tells belongs into docs/lab-notes.md.
+training, on the same held-out pictures. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Expected: the table
+in docs/lab-notes.md, which tells the rows that have not been run.
 """
 
 from __future__ import annotations
