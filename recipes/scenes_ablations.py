@@ -55,8 +55,8 @@ def changed(demo: TrainConfig) -> dict[str, TrainConfig]:
         "G learns at half": replace(base, learning_rate_g=base.learning_rate_g / 2),
         "G learns at twice, as in the demo": replace(base, learning_rate_g=base.learning_rate_g * 2),
         "G learns at four times": replace(base, learning_rate_g=base.learning_rate_g * 4),
-        "both learn at twice": _rates(base, 2),
-        "both learn at four times": _rates(base, 4),
+        "both learn at twice": at_rates(base, 2),
+        "both learn at four times": at_rates(base, 4),
         "two D steps": replace(base, shared_fakes=False, d_steps=2),
         "batch 32": replace(base, batch=32),
         "batch 8": replace(base, batch=8),
@@ -86,7 +86,8 @@ def changed(demo: TrainConfig) -> dict[str, TrainConfig]:
     }
 
 
-def _rates(base: TrainConfig, factor: float) -> TrainConfig:
+def at_rates(base: TrainConfig, factor: float) -> TrainConfig:
+    """Both networks learning `factor` times as fast."""
     return replace(base, learning_rate_g=base.learning_rate_g * factor, learning_rate_d=base.learning_rate_d * factor)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tiny_imagenet_methods
 import tyro
-from scenes_ablations import ablate
+from scenes_ablations import ablate, at_rates
 
 from unlogit.cli import guarded
 from unlogit.training import TrainConfig
@@ -41,19 +41,18 @@ class Ablations:
 def changed(base: TrainConfig) -> dict[str, TrainConfig]:
     """What is compared, by what differs from the first."""
     judge, cold = base.discriminator, replace(base, warm_start=0, discriminator_first=0)
-    faster = replace(base, learning_rate_g=base.learning_rate_g * 2, learning_rate_d=base.learning_rate_d * 2)
     return {
         "G at 4e-4, D at 2e-4": base,
         "G learns at half": replace(base, learning_rate_g=base.learning_rate_g / 2),
         "D learns at a quarter": replace(base, learning_rate_d=base.learning_rate_d / 4),
-        "both learn at twice": faster,
+        "both learn at twice": at_rates(base, 2),
         "re-encoding term": replace(base, reencoding_weight=1.0),
         "no layout term": replace(base, layout_weight=0.0),
         "no warm start": cold,
         "no warm start, noise alone in the first layer": replace(
             cold, generator=replace(cold.generator, condition_first=False)
         ),
-        "no warm start, both at twice": replace(faster, warm_start=0, discriminator_first=0),
+        "no warm start, both at twice": at_rates(cold, 2),
         "not shifted for D": replace(base, translation=False),
         "late maps alone for D": replace(
             base, discriminator=replace(judge, maps=judge.maps[2:], widths=judge.widths[2:])
