@@ -47,6 +47,12 @@ class Recipe:
     """A trained inverter to begin with, instead of random weights; of the same shape."""
     reencoding: float = 0.0
     """Weight of the re-encoding term, which the paper does not have: the classifier as a second teacher."""
+    layout: float = 20.0
+    """Weight of the layout loss."""
+    spectral: float = 1.0
+    """Weight of the spectral loss."""
+    decay: float = 0.0
+    """Share of the run over whose end the learning rates fall to zero."""
     processes: int = 1
     """One a GPU, or on a CPU with few cores one a core."""
 
@@ -70,7 +76,8 @@ def config(recipe: Recipe) -> TrainConfig:
             noise=60,
             embedding=256,
             hidden=128,
-            condition_first=True,
+            # Noise alone in the first layer, as in the paper: what enters there decides the geometry.
+            condition_first=False,
             attention=None,
             spectral_norm=False,
         ),
@@ -79,20 +86,23 @@ def config(recipe: Recipe) -> TrainConfig:
             network=recipe.features,
             maps=("blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate"),
             widths=(64, 64, 128, 128),
+            head_spectral_norm=False,
         ),
         pictures=recipe.pictures,
         batch=16,
         d_steps=1,
         learning_rate_g=2e-4 if recipe.start else 4e-4,
         # Slower, it has nothing to tell a generator that is trained.
-        learning_rate_d=5e-4 if recipe.start else 2e-4,
+        learning_rate_d=8e-4,
         betas=(0.0, 0.99),
         ema_half_life=20_000,
         shared_fakes=True,
         translation=True,
         start=recipe.start,
         discriminator_first=9_600 if recipe.start else 0,
-        layout_weight=10.0,
+        layout_weight=recipe.layout,
+        spectral_weight=recipe.spectral,
+        decay=recipe.decay,
         reencoding_weight=recipe.reencoding,
         log_every=1_600,
         checkpoint_every=3_200,

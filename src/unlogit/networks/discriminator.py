@@ -34,6 +34,9 @@ class DiscriminatorConfig:
     "penultimate" as a vector."""
     widths: tuple[int, ...] = (32, 64, 64, 128, 128)
     """"projected": channels after the fixed random mixes, one a spatial map."""
+    head_spectral_norm: bool = True
+    """"projected": spectral normalisation of the heads. Without it a discriminator separates real from generated
+    images far better, and needs a larger layout weight beside it."""
 
 
 class DiscriminatorBlock(nn.Module):

@@ -27,15 +27,15 @@ class Head(nn.Module):
     spectrally normalised weights cannot shrink it: with a thousand logits it would drown the hinge's margin.
     """
 
-    def __init__(self, channels: int, side: int, representation: int) -> None:
+    def __init__(self, channels: int, side: int, representation: int, *, spectral_norm: bool = True) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         if side > 1:
             for stride in (2 if side > 16 else 1, 1):
-                layers += [build(nn.Conv2d(channels, channels, 3, stride, 1), True), nn.LeakyReLU(0.2)]
+                layers += [build(nn.Conv2d(channels, channels, 3, stride, 1), spectral_norm), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
-        self.unconditional = linear(channels, 1, spectral_norm=True)
-        self.projection = linear(representation, channels, spectral_norm=True, bias=False)
+        self.unconditional = linear(channels, 1, spectral_norm=spectral_norm)
+        self.projection = linear(representation, channels, spectral_norm=spectral_norm, bias=False)
         self.scale = PROJECTION_GAIN * (channels * representation) ** -0.5
 
     def forward(self, features: Tensor, representation: Tensor) -> Tensor:
@@ -86,9 +86,10 @@ class ProjectedDiscriminator(nn.Module):
             self.mixes.append(_fixed(width, features.shape[1], 1, generator))
             if i + 1 < len(widths):
                 self.downs.append(_fixed(width, widths[i + 1], 3, generator))
+        shapes = [(width, features.shape[-1]) for features, width in zip(spatial, widths, strict=True)]
+        shapes += [(vector.shape[1], 1) for vector in vectors]
         self.heads = nn.ModuleList(
-            [Head(width, features.shape[-1], representation) for features, width in zip(spatial, widths, strict=True)]
-            + [Head(vector.shape[1], 1, representation) for vector in vectors]
+            Head(channels, side, representation, spectral_norm=config.head_spectral_norm) for channels, side in shapes
         )
 
     def _tap(self, pixels: Tensor) -> list[Tensor]:

@@ -52,6 +52,8 @@ class TrainConfig:
     learning_rate_d: float = 5e-4
     betas: tuple[float, float] = (0.0, 0.999)
     """Of Adam, for both networks."""
+    decay: float = 0.0
+    """Share of the run, at its end, over which the learning rates fall linearly to zero."""
     crop: Literal["centre", "random"] = "centre"
     """"random": square crops of area 0.5-1.0; the classifier then runs on every picture, nothing can be cached."""
     flip: bool = True
@@ -71,6 +73,9 @@ class TrainConfig:
     one that has not."""
     layout_weight: float = 0.0
     """Weight of a layout term beside the adversarial loss; not in the paper, which has one loss alone."""
+    spectral_weight: float = 0.0
+    """Weight of the squared difference between the log power spectra of reconstructions and originals, against lattices
+    and speckle; not in the paper."""
     reencoding_weight: float = 0.0
     """Weight of the squared error of the reconstruction's own standardised representation; not in the paper."""
     adversarial: Literal["hinge", "relativistic"] = "hinge"
@@ -108,7 +113,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.method not in (known := registry.names("unlogit.training.methods")):
             raise unknown("method", self.method, known)
-        for name in ("layout_weight", "reencoding_weight", "gradient_penalty"):
+        for name in ("layout_weight", "spectral_weight", "reencoding_weight", "gradient_penalty"):
             if getattr(self, name) < 0:
                 raise UnlogitError(f"{name} {getattr(self, name)}: must not be negative")
         if self.reencoding_weight and self.tap == "label":
@@ -121,6 +126,8 @@ class TrainConfig:
         for name in ("micro_batch", "rollback", "warm_start", "discriminator_first"):
             if getattr(self, name) < 0:
                 raise UnlogitError(f"{name} {getattr(self, name)}: must not be negative")
+        if not 0 <= self.decay <= 1:
+            raise UnlogitError(f"decay {self.decay}: must be between 0 and 1, a share of the run")
         if self.micro_batch and self.method != "paper":
             raise UnlogitError(f"micro_batch {self.micro_batch} with method {self.method}: only 'paper' has it; set 0")
 
@@ -144,6 +151,7 @@ class TrainConfig:
             "projected discriminator": self.discriminator.kind == "projected",
             "warm start": self.warm_start > 0,
             "layout term": self.layout_weight > 0,
+            "spectral term": self.spectral_weight > 0,
             "translation": self.translation,
             "representation in the first layer": self.generator.condition_first,
             "re-encoding term": self.reencoding_weight > 0,

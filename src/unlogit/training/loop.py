@@ -105,6 +105,7 @@ class Training:
         figures: dict[str, float] = {}
         while state.images < config.pictures:
             before = state.images
+            state.schedule()
             for name, value in state.step().items():
                 sums[name] += value
             steps += 1

@@ -13,6 +13,10 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
+SPECTRAL_FLOOR = 1e-4
+"""Added to the power: that of pixels rounded to 8 bits is about 0.003."""
+
+
 def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """Hinge: E max(-1, D(fake)) - E min(1, D(real)) (section 3 of the paper), a mean over heads.
 
@@ -41,6 +45,25 @@ def layout_loss(fake: Tensor, real: Tensor) -> Tensor:
 def warm_start_loss(fake: Tensor, real: Tensor) -> Tensor:
     """Layout loss + 0.3 x absolute error of the half-size picture, pixels in the range [-1, 1]."""
     return layout_loss(fake, real) + 0.3 * F.l1_loss(2 * F.avg_pool2d(fake, 2), 2 * F.avg_pool2d(real, 2))
+
+
+def spectral_loss(fake: Tensor, real: Tensor) -> Tensor:
+    """Squared difference of the log power spectra of two batches, N x 3 x S x S, a mean over spatial frequencies.
+
+    A spectrum is the mean over images and channels of the windowed (Hann) image's squared Fourier magnitudes. Patterns
+    such as a lattice of dots, which feature networks hardly see, are peaks of it. Not in the paper; compare the
+    regularisers of Durall, Keuper and Keuper (CVPR 2020) and Jung and Keuper (AAAI 2021), which reduce it to radii.
+    """
+    return F.mse_loss(_log_spectrum(fake), _log_spectrum(real))
+
+
+def _log_spectrum(images: Tensor) -> Tensor:
+    """Natural logarithm of the mean power at each spatial frequency, S x (S / 2 + 1)."""
+    pixels = 2 * images.float() - 1
+    window = torch.hann_window(pixels.shape[-1], periodic=False, device=pixels.device)
+    centred = pixels - pixels.mean((2, 3), keepdim=True)
+    power = torch.fft.rfft2(centred * (window[:, None] * window)).abs().square().mean((0, 1))
+    return (power + SPECTRAL_FLOOR).log()
 
 
 def relativistic_loss(winner: Sequence[Tensor], loser: Sequence[Tensor]) -> Tensor:

@@ -126,6 +126,12 @@ class Method(ABC):
     def at_rate(self, rate: float) -> None:
         """Go on with the configuration's learning rates times `rate`."""
         self.rate = rate
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Set the learning rates of the next step: they fall linearly to zero over the last `decay` of the run."""
+        total, decay = self.config.pictures, self.config.decay
+        rate = self.rate * (min(1.0, (1 - self.images / total) / decay) if decay else 1.0)
         for optimiser, learning_rates in zip(self._optimisers(), self._rates, strict=True):
             for group, learning_rate in zip(optimiser.param_groups, learning_rates, strict=True):
                 group["lr"] = rate * learning_rate

@@ -209,6 +209,10 @@ class Learning(Method):
             layout = objective.layout_loss(fake[part], images[part])
             told.add(share, loss_g=loss, layout=layout)
             total = loss + config.layout_weight * layout if config.layout_weight else loss
+            if config.spectral_weight:
+                spectral = objective.spectral_loss(fake[part], images[part])
+                told.add(share, spectral=spectral)
+                total = total + config.spectral_weight * spectral
             if config.reencoding_weight:
                 reencoded = self.feed.representation.standardise(self.feed.representation.encode(fake[part]))
                 reencoding = F.mse_loss(reencoded, mine)
