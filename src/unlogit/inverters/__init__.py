@@ -9,12 +9,13 @@ from unlogit import registry
 from unlogit.errors import UnlogitError
 from unlogit.inverters._base import Inverter
 from unlogit.inverters._cost import Cost, cost
-from unlogit.inverters._learned import LearnedInverter, kind, read_config
+from unlogit.inverters._learned import DISCRIMINATOR, LearnedInverter, kind, read_config
 from unlogit.inverters.decoder import DecoderInverter
 from unlogit.inverters.flow import FlowInverter
 from unlogit.inverters.generator import GeneratorInverter
 
 __all__ = [
+    "DISCRIMINATOR",
     "Cost",
     "DecoderInverter",
     "FlowInverter",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from huggingface_hub import ModelHubMixin, snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
@@ -20,13 +20,15 @@ from unlogit.inverters._packing import packed, unpacked
 from unlogit.representation import Representation
 
 FORMAT = 1
+WEIGHTS, DISCRIMINATOR = "model.safetensors", "discriminator.safetensors"
 PAPER = "Teterwak et al., ICML 2021"
 
 
 class LearnedInverter(Inverter, ModelHubMixin):
     """A trained network with the representation that it inverts.
 
-    A folder of one holds config.json, model.safetensors and README.md, the model card.
+    A folder of one holds config.json, model.safetensors and README.md, the model card; also discriminator.safetensors
+    where there is a discriminator to go on training with.
 
     Args:
         facts: how it was made, kept in config.json for the model card: at least "aids"; "source" is the method's
@@ -34,6 +36,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
 
     Attributes:
         KIND: the module of this package, which is also what the network is called in the folder.
+        discriminator: weights of the discriminator that the network was trained against, by name; may be empty.
     """
 
     KIND: ClassVar[str]
@@ -46,6 +49,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
         self.facts = facts
         self.size = size
         self.aids = tuple(facts["aids"])
+        self.discriminator: dict[str, Tensor] = {}
 
     @abstractmethod
     def shape(self) -> dict[str, Any]:
@@ -82,11 +86,12 @@ class LearnedInverter(Inverter, ModelHubMixin):
         }
         tensors = {f"{self.KIND}.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {"shift": self.representation.shift, "scale": self.representation.scale}
-        tensors = {k: v.detach().cpu().float().contiguous() for k, v in tensors.items()}
         (save_directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        weights = save_directory / "model.safetensors"
-        save_file(tensors if bits is None else packed(tensors, bits), weights)
-        weights.chmod(0o644)  # Its library writes for the owner alone, and this is to be shared.
+        for file, saved in ((WEIGHTS, tensors), (DISCRIMINATOR, self.discriminator)):
+            if saved:
+                plain = {k: v.detach().cpu().float().contiguous() for k, v in saved.items()}
+                save_file(plain if bits is None else packed(plain, bits), save_directory / file)
+                (save_directory / file).chmod(0o644)  # Its library writes for the owner alone; this is to be shared.
         (save_directory / "README.md").write_text(card(config, self.size, self.network))
 
     @classmethod
@@ -109,9 +114,11 @@ class LearnedInverter(Inverter, ModelHubMixin):
                 f"inverter '{folder}' runs code of its own ('{spec}'): read it, then open it by that path"
             )
         try:
-            tensors = unpacked(load_file(folder / "model.safetensors"))
+            tensors = unpacked(load_file(folder / WEIGHTS))
+            beside = folder / DISCRIMINATOR
+            discriminator = unpacked(load_file(beside)) if beside.exists() else {}
         except FileNotFoundError as error:
-            raise _missing(folder, "model.safetensors") from error
+            raise _missing(folder, WEIGHTS) from error
         except SafetensorError as error:
             raise _damaged(folder, error) from error
         representation = Representation(
@@ -124,6 +131,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise UnlogitError(f"inverter '{folder}': weights do not fit its config.json ({reason})") from error
+        inverter.discriminator = discriminator
         return inverter
 
     @classmethod

@@ -34,6 +34,11 @@ class DiscriminatorConfig:
     "penultimate" as a vector."""
     widths: tuple[int, ...] = (32, 64, 64, 128, 128)
     """"projected": channels after the fixed random mixes, one a spatial map."""
+    pixel_channels: int = 0
+    """"projected": width of a branch of trained convolutions on the pixels themselves, since a frozen network overlooks
+    lattices and speckle; 0 for none."""
+    pixel_weight: float = 1.0
+    """"projected": weight of that branch's loss, beside the mean loss of the other heads."""
     head_spectral_norm: bool = True
     """"projected": spectral normalisation of the heads. Without it a discriminator separates real from generated
     images far better, and needs a larger layout weight beside it."""
@@ -63,8 +68,13 @@ class Discriminator(nn.Module):
 
     Args:
         representation: its length K.
-        size: side of the pictures: 32, 64 or 128.
+        size: side of the images: 32, 64 or 128.
+
+    Attributes:
+        weights: weights of the scores' losses, in the order of the scores.
     """
+
+    weights = (1.0,)
 
     def __init__(self, representation: int, size: int, config: DiscriminatorConfig) -> None:
         super().__init__()

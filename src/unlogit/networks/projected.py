@@ -45,6 +45,25 @@ class Head(nn.Module):
         return self.unconditional(psi.transpose(1, 2)).squeeze(2) + self.scale * projected
 
 
+class PixelBranch(nn.Module):
+    """Two trained convolutions on the pixels, then a `Head`; without spectral norm, to be limited by R1."""
+
+    def __init__(self, channels: int, size: int, representation: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            build(nn.Conv2d(3, channels, 3, 1, 1), False),
+            nn.LeakyReLU(0.2),
+            build(nn.Conv2d(channels, 2 * channels, 4, 2, 1), False),
+            nn.LeakyReLU(0.2),
+        )
+        self.head = Head(2 * channels, size // 2, representation, spectral_norm=False)
+
+    def forward(self, pixels: Tensor, representation: Tensor) -> Tensor:
+        """Scores, N x places, of pixels N x 3 x S x S in [0, 1]."""
+        scores: Tensor = self.head(self.stem(2 * pixels - 1), representation)
+        return scores
+
+
 class ProjectedDiscriminator(nn.Module):
     """Heads on fixed random mixes of the pixels and of the feature maps of a frozen network.
 
@@ -57,6 +76,9 @@ class ProjectedDiscriminator(nn.Module):
         representation: its length K.
         size: side of the pictures.
         seed: of the fixed random mixes.
+
+    Attributes:
+        weights: weights of the scores' losses, in the order of the scores.
 
     Raises:
         UnlogitError: an unknown map, or another number of widths than of spatial maps.
@@ -91,6 +113,11 @@ class ProjectedDiscriminator(nn.Module):
         self.heads = nn.ModuleList(
             Head(channels, side, representation, spectral_norm=config.head_spectral_norm) for channels, side in shapes
         )
+        self.weights = [1 / len(self.heads)] * len(self.heads)
+        self.pixels: PixelBranch | None = None
+        if config.pixel_channels:
+            self.pixels = PixelBranch(config.pixel_channels, size, representation)
+            self.weights.append(config.pixel_weight)
 
     def _tap(self, pixels: Tensor) -> list[Tensor]:
         found = self._network[0].features(pixels, [m for m in self.maps if m != "pixels"])
@@ -106,7 +133,7 @@ class ProjectedDiscriminator(nn.Module):
             getattr(self, f"scale{i}").copy_(deviation.clamp(min=1e-2 * float(deviation.mean())))
 
     def frozen(self, pixels: Tensor) -> list[Tensor]:
-        """The part without trained parameters: the mixed feature maps, one for each head, the vectors last."""
+        """The part without trained parameters: the mixed feature maps, one for each head, then vectors, then pixels."""
         # Standardising a map and mixing its channels is one convolution.
         mixed: list[Tensor] = []
         vectors: list[Tensor] = []
@@ -121,11 +148,12 @@ class ProjectedDiscriminator(nn.Module):
             coarser = F.conv2d(mixed[i + 1], self.downs[i], padding=1)
             up = F.interpolate(coarser, mixed[i].shape[-2:], mode="bilinear", align_corners=False)
             mixed[i] = (mixed[i] + up) * 0.5**0.5
-        return mixed + vectors
+        return mixed + vectors + ([pixels] if self.pixels is not None else [])
 
     def judge(self, seen: list[Tensor], representation: Tensor) -> list[Tensor]:
         """Scores of what `frozen` returned: one tensor, N x places, a head."""
-        return [head(features, representation) for head, features in zip(self.heads, seen, strict=True)]
+        heads = [*self.heads, *([self.pixels] if self.pixels is not None else [])]
+        return [head(features, representation) for head, features in zip(heads, seen, strict=True)]
 
     def forward(self, pixels: Tensor, representation: Tensor) -> list[Tensor]:
         """Pixels N x 3 x S x S in [0, 1], standardised representation N x K; scores, N x places, of every head."""

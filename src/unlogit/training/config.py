@@ -80,6 +80,8 @@ class TrainConfig:
     """Weight of the squared error of the reconstruction's own standardised representation; not in the paper."""
     adversarial: Literal["hinge", "relativistic"] = "hinge"
     """The paper's loss, or R3GAN's of pairs of a real and a fake picture."""
+    r1: float = 0.0
+    """Gamma of R1 on the projected discriminator's pixel branch, taken every eighth step."""
     gradient_penalty: float = 0.0
     """Gamma of R1 and R2, the discriminator's squared slope at real and at fake pictures; R3GAN needs them."""
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -113,7 +115,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.method not in (known := registry.names("unlogit.training.methods")):
             raise unknown("method", self.method, known)
-        for name in ("layout_weight", "spectral_weight", "reencoding_weight", "gradient_penalty"):
+        for name in ("layout_weight", "spectral_weight", "reencoding_weight", "r1", "gradient_penalty"):
             if getattr(self, name) < 0:
                 raise UnlogitError(f"{name} {getattr(self, name)}: must not be negative")
         if self.reencoding_weight and self.tap == "label":
@@ -152,6 +154,7 @@ class TrainConfig:
             "warm start": self.warm_start > 0,
             "layout term": self.layout_weight > 0,
             "spectral term": self.spectral_weight > 0,
+            "pixel branch": self.discriminator.kind == "projected" and self.discriminator.pixel_channels > 0,
             "translation": self.translation,
             "representation in the first layer": self.generator.condition_first,
             "re-encoding term": self.reencoding_weight > 0,

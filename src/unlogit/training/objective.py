@@ -12,23 +12,26 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-
 SPECTRAL_FLOOR = 1e-4
 """Added to the power: that of pixels rounded to 8 bits is about 0.003."""
 
 
-def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """Hinge: E max(-1, D(fake)) - E min(1, D(real)) (section 3 of the paper), a mean over heads.
+def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Hinge: E max(-1, D(fake)) - E min(1, D(real)) (section 3 of the paper), a weighted sum over heads.
 
     The usual hinge, E relu(1 + D(fake)) + E relu(1 - D(real)), less its constant 2: the minimum is -2.
     """
     heads = [f.clamp(min=-1).mean() - r.clamp(max=1).mean() for r, f in zip(real, fake, strict=True)]
-    return torch.stack(heads).mean()
+    return _weighted(heads, weights)
 
 
-def generator_loss(fake: Sequence[Tensor]) -> Tensor:
-    """-E D(fake) (section 3 of the paper), a mean over heads."""
-    return -torch.stack([f.mean() for f in fake]).mean()
+def generator_loss(fake: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """-E D(fake) (section 3 of the paper), a weighted sum over heads."""
+    return -_weighted([f.mean() for f in fake], weights)
+
+
+def _weighted(losses: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    return torch.stack([weight * loss for loss, weight in zip(losses, weights, strict=True)]).sum()
 
 
 def mirror_average(images: Tensor, side: int = 8) -> Tensor:
@@ -66,14 +69,24 @@ def _log_spectrum(images: Tensor) -> Tensor:
     return (power + SPECTRAL_FLOOR).log()
 
 
-def relativistic_loss(winner: Sequence[Tensor], loser: Sequence[Tensor]) -> Tensor:
+def relativistic_loss(winner: Sequence[Tensor], loser: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """E softplus(loser - winner): the relativistic pairing loss (Jolicoeur-Martineau 2019; R3GAN, equation 2).
 
     The discriminator's with (real, fake), the generator's with (fake, real), of the same representations in the same
-    order; a mean over heads.
+    order; a weighted sum over heads.
     """
     heads = [F.softplus(b - a).mean() for a, b in zip(winner, loser, strict=True)]
-    return torch.stack(heads).mean()
+    return _weighted(heads, weights)
+
+
+def r1_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """Half the squared gradient of the score with respect to real pixels in the range [-1, 1], a mean over images.
+
+    R1 of Mescheder, Geiger and Nowozin 2018, equation 9; the score of an image is the mean over positions.
+    """
+    pixels = (2 * real - 1).requires_grad_()
+    (grad,) = torch.autograd.grad(score((pixels + 1) / 2).float().flatten(1).mean(1).sum(), pixels, create_graph=True)
+    return grad.square().sum((1, 2, 3)).mean() / 2
 
 
 def gradient_penalty(

@@ -122,6 +122,10 @@ class Method(ABC):
                 for _ in range(POWER_ITERATIONS):
                     _ = layer.weight  # Each reading in training mode is one.
         self.average.module.load_state_dict(self.network.state_dict())
+        self.start_discriminator(begun)
+
+    def start_discriminator(self, begun: LearnedInverter) -> None:  # noqa: B027
+        """Begin with the discriminator that is saved beside an inverter, where there is one and the method has one."""
 
     def at_rate(self, rate: float) -> None:
         """Go on with the configuration's learning rates times `rate`."""

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlogit.inverters import GeneratorInverter
+from unlogit.errors import UnlogitError
+from unlogit.inverters import DISCRIMINATOR, GeneratorInverter, LearnedInverter
 from unlogit.networks import Discriminator, Generator, ProjectedDiscriminator, folded, standing_statistics
 from unlogit.networks.layers import still
 from unlogit.training import objective
@@ -31,6 +32,7 @@ from unlogit.training.feed import NOISE_D, NOISE_G, SHIFT_FAKE_D, SHIFT_FAKE_G, 
 from unlogit.training.methods._base import Method, frozen
 
 WARM_LEARNING_RATE = 1e-3
+R1_EVERY = 8
 MAPS_PICTURES = 256
 STANDING_PICTURES = 1_024
 
@@ -57,9 +59,24 @@ class Learning(Method):
         self.optimiser_warm = self.adam(self.generator.parameters(), WARM_LEARNING_RATE, (0.9, 0.999))
 
     def begin(self) -> None:
-        super().begin()
         if isinstance(self.discriminator, ProjectedDiscriminator):
             self.discriminator.calibrate(torch.cat(list(self.feed.first(MAPS_PICTURES))))
+        super().begin()
+
+    def start_discriminator(self, begun: LearnedInverter) -> None:
+        """Take over what was saved; a part that it lacks, such as the pixel branch, begins with random weights."""
+        if not begun.discriminator:
+            return
+        try:
+            _, left = self.discriminator.load_state_dict(begun.discriminator, strict=False)
+            wrong = left[0] if left else None
+        except RuntimeError as error:
+            wrong = str(error).splitlines()[-1].strip()
+        if wrong is not None:
+            raise UnlogitError(
+                f"start '{self.config.start}': its discriminator does not fit this configuration ({wrong}): "
+                f"give the discriminator options that it was trained with, or remove {DISCRIMINATOR} from a copy of it"
+            )
 
     def parts(self) -> dict[str, Any]:
         return {
@@ -173,10 +190,15 @@ class Learning(Method):
                 both = [torch.cat([r, f.detach()]) for r, f in zip(seen_real, seen_fake, strict=True)]
                 scores = self.discriminator.judge(both, representation[part].repeat(2, 1))
                 real, fakes = zip(*(s.float().chunk(2) for s in scores), strict=True)
-                loss = judge(real, fakes)
+                loss = judge(real, fakes, self.discriminator.weights)
             (share * loss).backward()
             told.add(share, loss_d=loss, score_real=_mean(real), score_fake=_mean(fakes))
             kept.append(seen_fake)
+        branch = getattr(self.discriminator, "pixels", None)
+        if config.r1 and branch is not None and position // config.batch % R1_EVERY == 0:
+            penalty = objective.r1_penalty(lambda pixels: branch(pixels, representation), images)
+            (config.r1 * R1_EVERY * penalty).backward()
+            told.add(R1_EVERY, r1=penalty)  # A mean over steps, of which each eighth has one.
         if config.gradient_penalty:
             for part, share, steady in self.parts_of(len(images)):
                 with steady:
@@ -203,9 +225,9 @@ class Learning(Method):
                     with torch.no_grad(), still(self.discriminator):
                         seen_real = self.seen(images, shifts_real, part)
                         against = [s.float() for s in self.discriminator.judge(seen_real, mine)]
-                    loss = objective.relativistic_loss(scores, against)
+                    loss = objective.relativistic_loss(scores, against, self.discriminator.weights)
                 else:
-                    loss = objective.generator_loss(scores)
+                    loss = objective.generator_loss(scores, self.discriminator.weights)
             layout = objective.layout_loss(fake[part], images[part])
             told.add(share, loss_g=loss, layout=layout)
             total = loss + config.layout_weight * layout if config.layout_weight else loss
@@ -234,7 +256,9 @@ class Learning(Method):
             "layout_weight": config.layout_weight,
             "discriminator": config.discriminator.kind,
         }
-        return GeneratorInverter(self.feed.representation, generator, facts, config.out.name)
+        inverter = GeneratorInverter(self.feed.representation, generator, facts, config.out.name)
+        inverter.discriminator = {k: v.clone() for k, v in self.discriminator.state_dict().items()}
+        return inverter
 
 
 class _Sums(dict[str, Tensor]):
