@@ -10,6 +10,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from unlogit import distributed
 from unlogit.checkpoint import Checkpoints
-from unlogit.device import pick_device
+from unlogit.device import Precision, described, fastest_precision, pick_device
 from unlogit.errors import UnlogitError
 from unlogit.images import open_images
 from unlogit.progress import Due, interruptible
@@ -68,6 +69,8 @@ class Training:
                 f"{config.images}: holds {len(source):,} pictures, and held {before:,} when the run was saved: "
                 "bring back the same ones to go on, or give another --out"
             )
+        self.precision = self._precision(saved)
+        config = replace(config, precision=self.precision)
         self.rollbacks = 0
         self.feed = Feed(config, source, device, saved)
         self.method = methods.get(config.method)(config, self.feed, device)
@@ -76,13 +79,25 @@ class Training:
         else:
             self._restore(saved)
         if self.lead:
-            self.folder.begin(config, self.method.images)
+            self.folder.begin(self.config, self.method.images)
         self.validator = Validator(config, self.feed.representation, held_out)
         self.health = Health(config)
+
+    def _precision(self, saved: dict[str, Any] | None) -> Precision:
+        """The configured precision, or the faster one, measured when the run begins and kept when it resumes."""
+        if self.config.precision != "auto":
+            return self.config.precision
+        if saved is not None and "precision" in saved:
+            kept: Precision = saved["precision"]
+            return kept
+        # All processes compute alike: in bf16 where it is faster for each.
+        return "fp32" if distributed.anywhere(fastest_precision(self.device) == "fp32") else "bf16"
 
     def run(self) -> dict[str, float]:
         """To the end, from wherever it stands; returns the last validation figures."""
         with interruptible() as interrupted, self._progress() as bar:
+            if self.lead:
+                bar.write(f"{described()}; precision {self.precision}", file=sys.stderr)
             figures: dict[str, float] | None = None
             while figures is None:
                 try:
@@ -172,7 +187,7 @@ class Training:
     def _validate(self, bar: tqdm[None]) -> dict[str, float]:
         """Figures, sample grid and saved inverter: made by all processes, told and written by the first."""
         state = self.method
-        facts: dict[str, Any] = {"aids": self.config.aids, "source": state.SOURCE}
+        facts: dict[str, Any] = {"aids": self.config.aids, "source": state.SOURCE, "precision": self.precision}
         inverter = state.inverter(facts | ({"rollbacks": self.rollbacks} if self.rollbacks else {}))
         figures = self.validator(inverter, state.images, self.folder)
         if not self.lead:
@@ -191,6 +206,7 @@ class Training:
             constants = self.feed.representation
             extra: dict[str, Any] = {"shift": constants.shift.cpu(), "scale": constants.scale.cpu()}
             extra |= {"rollbacks": self.rollbacks, "source": len(self.feed.loader.source)}
+            extra |= {"precision": self.precision}
             self.checkpoints.save(self.method.images, self.method.state_dict() | extra)
 
     def _progress(self) -> tqdm[None]:
