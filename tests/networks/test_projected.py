@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -38,6 +40,29 @@ def test_every_head_is_equation_2(config: DiscriminatorConfig, pictures: torch.T
         (slope,) = torch.autograd.grad(score.mean(1).sum(), z, retain_graph=True)
         torch.testing.assert_close(score.mean(1), zero.mean(1) + (slope * z).sum(1), rtol=1e-3, atol=1e-4)
         assert slope.abs().max() > 1e-4
+
+
+def test_heads_are_spectrally_normalised_by_default(config: DiscriminatorConfig) -> None:
+    for on in (True, False):
+        d = ProjectedDiscriminator(10, 32, replace(config, head_spectral_norm=on))
+        assert any("parametrizations" in name for name in d.state_dict()) == on
+
+
+def test_the_pixel_branch_sees_what_the_frozen_network_does_not(
+    config: DiscriminatorConfig, pictures: torch.Tensor
+) -> None:
+    """One more score of the pixels alone, with its weight; its convolutions are trained."""
+    torch.manual_seed(0)
+    d = ProjectedDiscriminator(10, 32, replace(config, pixel_channels=4, pixel_weight=2.0))
+    z = torch.randn(16, 10)
+    scores = d(pictures, z)
+    assert len(scores) == len(d.weights) == 5
+    assert d.weights == [0.25] * 4 + [2.0]
+    assert scores[-1].shape == (16, 256)
+    torch.testing.assert_close(scores[-1], d.pixels(pictures, z))
+    scores[-1].sum().backward()
+    assert all(p.grad is not None for p in d.pixels.parameters())
+    assert all(p.grad is None for p in d.heads.parameters())
 
 
 def test_calibrated_maps_are_standardised_and_keep_brightness(

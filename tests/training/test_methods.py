@@ -20,7 +20,7 @@ from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import Loader, View, open_images
 from unlogit.inverters import DecoderInverter, FlowInverter, GeneratorInverter, LearnedInverter, open_inverter
-from unlogit.networks import DecoderConfig, JointDiscriminator, VelocityConfig
+from unlogit.networks import DecoderConfig, DiscriminatorConfig, JointDiscriminator, VelocityConfig
 from unlogit.networks.velocity import Velocity
 from unlogit.training import TrainConfig
 from unlogit.training.comparator import Comparator
@@ -247,6 +247,53 @@ def test_a_run_can_begin_with_a_trained_inverter(tiny: Tiny, tmp_path: Path, spe
     assert "started from another inverter" in config.aids
     assert _begun(config.start) == {"start": config.start, "pictures_before": first.pictures}
     assert _begun(str(tmp_path / "gone")) == {"start": str(tmp_path / "gone")}
+
+
+def test_a_run_can_begin_with_the_discriminator_that_is_saved_beside_an_inverter(
+    tiny: Tiny, projected: DiscriminatorConfig, tmp_path: Path
+) -> None:
+    first = tiny(discriminator=projected, pictures=16, validate_every=16)
+    train(first)
+    learned = Training(first, torch.device("cpu")).method
+    saved = open_inverter(str(first.out / "inverter")).discriminator
+    assert flat(saved).keys() == flat(learned.discriminator.state_dict()).keys()
+    # A branch that was not there before begins with random weights.
+    branch = replace(projected, pixel_channels=4)
+    start = {"start": str(first.out / "inverter"), "out": tmp_path / "second"}
+    second = Training(tiny(discriminator=branch, **start), torch.device("cpu")).method
+    for name, value in second.discriminator.state_dict().items():
+        if not name.startswith("pixels."):
+            torch.testing.assert_close(value, learned.discriminator.state_dict()[name])
+    other = replace(projected, maps=("stages.0", "penultimate"), widths=(12,))
+    with pytest.raises(UnlogitError, match=r"its discriminator does not fit .*: give the discriminator options"):
+        Training(tiny(discriminator=other, **start | {"out": tmp_path / "third"}), torch.device("cpu"))
+
+
+def test_an_inverter_is_saved_with_its_discriminator_or_without(tiny: Tiny, tmp_path: Path) -> None:
+    train(tiny(pictures=16, validate_every=16))
+    inverter = open_inverter(str(tiny().out / "inverter"))
+    for bits in (None, 8):
+        inverter.save(tmp_path / "again", bits)
+        assert (tmp_path / "again" / "discriminator.safetensors").exists()
+        again = open_inverter(str(tmp_path / "again")).discriminator
+        for name, value in inverter.discriminator.items():
+            torch.testing.assert_close(again[name], value, rtol=0, atol=0 if bits is None else 0.02)
+    inverter.discriminator = {}
+    inverter.save(tmp_path / "again")
+    assert not (tmp_path / "again" / "discriminator.safetensors").exists()
+
+
+def test_learning_rates_fall_to_zero_at_the_end(tiny: Tiny) -> None:
+    method = Training(tiny(pictures=80, decay=0.5, d_steps=1, rollback=1), torch.device("cpu")).method
+    (generator, *_) = method.parts()["optimiser_g"].param_groups
+    rates = []
+    for images in (0, 40, 60, 79):
+        method.images = images
+        method.schedule()
+        rates.append(generator["lr"] / tiny().learning_rate_g)
+    assert rates == pytest.approx([1, 1, 0.5, 0.025])
+    method.at_rate(0.5)
+    assert generator["lr"] == pytest.approx(0.0125 * tiny().learning_rate_g)
 
 
 def test_the_discriminator_can_learn_first(tiny: Tiny) -> None:

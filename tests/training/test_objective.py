@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,44 @@ def test_losses_are_means_over_heads() -> None:
     alone = [objective.discriminator_loss([a], [b]), objective.discriminator_loss([b], [a])]
     torch.testing.assert_close(both, torch.stack(alone).mean())
     torch.testing.assert_close(objective.generator_loss([a, b]), -(a.mean() + b.mean()) / 2)
+
+
+def test_heads_can_be_weighted() -> None:
+    a, b = torch.tensor([0.5, -0.5]), torch.tensor([2.0, 0.2])
+    torch.testing.assert_close(objective.generator_loss([a, b], [0.5, 3.0]), -(0.5 * a.mean() + 3 * b.mean()))
+    with pytest.raises(ValueError):
+        objective.generator_loss([a, b], [1.0])
+
+
+def test_the_spectral_loss_is_the_log_ratio_of_power() -> None:
+    """Twice the contrast is four times the power at every frequency; a lattice is seen at its own frequency alone."""
+    generator = torch.Generator().manual_seed(0)
+    images = 0.5 + 0.1 * torch.randn(64, 3, 32, 32, generator=generator).clamp(-2, 2)
+    doubled = objective.spectral_loss(0.5 + 2 * (images - 0.5), images)
+    torch.testing.assert_close(doubled, torch.tensor(math.log(4) ** 2), rtol=1e-2, atol=0)
+    assert objective.spectral_loss(images, images) == 0
+    lattice = images + 0.05 * torch.cos(math.pi * torch.arange(32)).view(1, 1, 1, 32)
+    assert objective.spectral_loss(lattice, images) > 0.01
+    half = torch.cat([images[:32], images[:32]])
+    torch.testing.assert_close(objective.spectral_loss(half, images[:32]), torch.tensor(0.0))
+
+
+def test_the_spectrum_is_that_of_numpy() -> None:
+    images = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    pixels = (2 * images - 1).squeeze().numpy()
+    window = np.hanning(16)
+    power = np.abs(np.fft.rfft2((pixels - pixels.mean()) * np.outer(window, window))) ** 2
+    ours = objective.spectral_loss(images, images.new_full((1, 1, 16, 16), 0.5))
+    wanted = np.mean((np.log(power + objective.SPECTRAL_FLOOR) - np.log(objective.SPECTRAL_FLOOR)) ** 2)
+    assert math.isclose(float(ours), wanted, rel_tol=1e-3)
+
+
+def test_r1_of_a_known_score() -> None:
+    """A score of a . x in pixels of [-1, 1] has the gradient a everywhere: R1 is half its square."""
+    a = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    real = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    penalty = objective.r1_penalty(lambda pixels: ((2 * pixels - 1) * a).sum((1, 2, 3)), real)
+    torch.testing.assert_close(penalty, a.square().sum() / 2)
 
 
 def test_layout_forgets_the_mirror_and_nothing_else() -> None:

@@ -1,6 +1,6 @@
 """The whole objective: the D loss, the G loss, the coarse-layout loss of the two aids, and the ablations' losses.
 
-Scores are lists, one tensor a head; the paper's discriminator has one head.
+Scores are lists with one tensor per head, and `weights` has one weight per head; the paper has one head.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ SPECTRAL_FLOOR = 1e-4
 """Added to the power: that of pixels rounded to 8 bits is about 0.003."""
 
 
-def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+def discriminator_loss(
+    real: Sequence[Tensor], fake: Sequence[Tensor], weights: Sequence[float] | None = None
+) -> Tensor:
     """Hinge: E max(-1, D(fake)) - E min(1, D(real)) (section 3 of the paper), a weighted sum over heads.
 
     The usual hinge, E relu(1 + D(fake)) + E relu(1 - D(real)), less its constant 2: the minimum is -2.
@@ -25,12 +27,15 @@ def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor], weights: 
     return _weighted(heads, weights)
 
 
-def generator_loss(fake: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+def generator_loss(fake: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
     """-E D(fake) (section 3 of the paper), a weighted sum over heads."""
     return -_weighted([f.mean() for f in fake], weights)
 
 
-def _weighted(losses: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+def _weighted(losses: Sequence[Tensor], weights: Sequence[float] | None) -> Tensor:
+    """Sum of the heads' losses by weight; without weights their mean."""
+    if weights is None:
+        return torch.stack(list(losses)).mean()
     return torch.stack([weight * loss for loss, weight in zip(losses, weights, strict=True)]).sum()
 
 
@@ -69,7 +74,9 @@ def _log_spectrum(images: Tensor) -> Tensor:
     return (power + SPECTRAL_FLOOR).log()
 
 
-def relativistic_loss(winner: Sequence[Tensor], loser: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+def relativistic_loss(
+    winner: Sequence[Tensor], loser: Sequence[Tensor], weights: Sequence[float] | None = None
+) -> Tensor:
     """E softplus(loser - winner): the relativistic pairing loss (Jolicoeur-Martineau 2019; R3GAN, equation 2).
 
     The discriminator's with (real, fake), the generator's with (fake, real), of the same representations in the same
@@ -85,7 +92,8 @@ def r1_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
     R1 of Mescheder, Geiger and Nowozin 2018, equation 9; the score of an image is the mean over positions.
     """
     pixels = (2 * real - 1).requires_grad_()
-    (grad,) = torch.autograd.grad(score((pixels + 1) / 2).float().flatten(1).mean(1).sum(), pixels, create_graph=True)
+    scores = score((pixels + 1) / 2).float()
+    (grad,) = torch.autograd.grad(scores.reshape(len(real), -1).mean(1).sum(), pixels, create_graph=True)
     return grad.square().sum((1, 2, 3)).mean() / 2
 
 
