@@ -25,7 +25,7 @@ from unlogit.inverters import open_inverter
 from unlogit.networks import DiscriminatorConfig, GeneratorConfig
 from unlogit.training import TrainConfig
 from unlogit.training.launch import launch
-from unlogit.training.loop import train
+from unlogit.training.loop import Training, train
 from unlogit.training.methods.paper import Learning
 from unlogit.training.records import room
 
@@ -146,6 +146,16 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(tiny: Tiny, tmp_
     lines = [json.loads(line)["images"] for line in (killed.out / "metrics.jsonl").read_text().splitlines()]
     assert lines == sorted(lines)
     assert lines == [json.loads(line)["images"] for line in (whole.out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_resumed_run_keeps_the_precision_that_it_began_with(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    for measured, pictures in (("bf16", 16), ("fp32", 32)):
+        monkeypatch.setattr("unlogit.training.loop.fastest_precision", lambda _, measured=measured: measured)
+        training = Training(tiny(pictures=pictures, precision="auto"), torch.device("cpu"))
+        training.run()
+        assert training.precision == training.method.config.precision == "bf16"
+        assert training.config.precision == "auto"
+    assert open_inverter(str(tiny().out / "inverter")).facts["precision"] == "bf16"
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(tiny: Tiny, tmp_path: Path) -> None:
