@@ -49,8 +49,8 @@ class Head(nn.Module):
 class PixelBranch(nn.Module):
     """Two trained convolutions on the pixels, then a `Head`; without spectral norm, to be limited by R1.
 
-    What a binomial blur of 5x5 takes from the pixels is given as three channels more, enlarged: it tells lattices and
-    speckle from an image's own detail, and is a tenth of the pixels' own deviation.
+    Three more channels hold what a binomial 5x5 blur removes, enlarged: lattices and speckle are there, and with it
+    the branch learns to see them in half as many steps (docs/lab-notes.md).
     """
 
     blur: Tensor
