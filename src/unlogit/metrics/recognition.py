@@ -7,13 +7,14 @@ evaluate several, beside the reference images of `references`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unlogit.classifiers import Classifier
+from unlogit.classifiers.fitted import lineage
 from unlogit.images import check_pixels
 from unlogit.metrics.reencoding import agreement, logit_cosine
 
@@ -69,3 +70,19 @@ def thumbnail(images: Tensor, side: int) -> Tensor:
     """Images reduced to side x side pixels and enlarged again, both bicubic, the reduction antialiased."""
     small = F.interpolate(images, (side, side), mode="bicubic", antialias=True, align_corners=False)
     return F.interpolate(small, images.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def part_in_training(classifier: Classifier, took_part: Mapping[str, str | None]) -> str | None:
+    """Return which of the networks that `took_part` (see `Inverter.took_part`) a classifier is, or None.
+
+    The same network is one of the same weights, of the same spec but for the input size, or of such a one that the
+    classifier's own training started from.
+    """
+    own = {_without_size(spec) for spec in lineage(classifier.spec)}
+    weights = classifier.weights_fingerprint()
+    return next((spec for spec, known in took_part.items() if known == weights or _without_size(spec) in own), None)
+
+
+def _without_size(spec: str) -> str:
+    name, _, query = spec.partition("?")
+    return "&".join([name, *(part for part in query.split("&") if part and not part.startswith("size="))])

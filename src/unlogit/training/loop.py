@@ -77,7 +77,7 @@ class Training:
             self._restore(saved)
         if self.lead:
             self.folder.begin(config, self.method.images)
-        self.validator = Validator(config, self.feed.representation, held_out)
+        self.validator = Validator(config, self.feed.representation, held_out, self.method.classifiers())
         self.health = Health(config)
 
     def run(self) -> dict[str, float]:
