@@ -86,7 +86,7 @@ def test_noise_alone_has_no_peak() -> None:
     originals, made = power_spectrum(noise(64, 0.1, 0)), power_spectrum(noise(64, 0.1, 1))
     naive = float(decibels(made.mean(0), originals.mean(0)).max())
     found = peak_excess(originals, made).excess
-    assert naive > 1.5  # The largest of two thousand noisy ratios.
+    assert naive > 1.2  # The largest of two thousand noisy ratios.
     assert abs(found.value) < 0.8
     assert found.low < 0 < found.high
 

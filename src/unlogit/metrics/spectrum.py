@@ -67,8 +67,14 @@ def decibels(power: Tensor, reference: Tensor) -> Tensor:
 
 
 def octave_excess(originals: Tensor, reconstructions: Tensor, seed: int = 0) -> dict[tuple[float, float], Estimate]:
-    """Return the excess by octave in decibels, from spectra N x S x (S // 2 + 1) of the same N images."""
-    bands = octaves(originals.shape[1])
+    """Return `band_excess` of the octaves, the highest first."""
+    return band_excess(originals, reconstructions, octaves(originals.shape[1]), seed)
+
+
+def band_excess(
+    originals: Tensor, reconstructions: Tensor, bands: list[tuple[float, float]], seed: int = 0
+) -> dict[tuple[float, float], Estimate]:
+    """Return the excess by band in decibels, from spectra N x S x (S // 2 + 1) of the same N images."""
     a, b = (band_power(power, bands).double() for power in (originals, reconstructions))
     return {
         band: weighted_bootstrap(lambda w, i=i: decibels(w @ b[:, i], w @ a[:, i]), len(a), seed)  # type: ignore[misc]
@@ -93,9 +99,10 @@ class Peak:
 def peak_excess(originals: Tensor, reconstructions: Tensor, seed: int = 0) -> Peak:
     """Return the largest excess at a single spatial frequency, of spectra N x S x (S // 2 + 1) of the same N images.
 
-    Of some two thousand noisy ratios the largest is too large by its choice: by about 2 dB with 256 images. Therefore
-    the images are halved at random, each half chooses a frequency, and the other half measures the excess there; the
-    mean of the two is returned, with an interval over images. The location is the choice of all images together.
+    The largest of two thousand noisy ratios is too large: of 256 natural images over 256 others it is 2.6 dB, where
+    this gives 0.1. The images are halved at random, each half chooses a frequency, and the other half measures the
+    excess there; the mean of the two is returned, with an interval over images. The location is the choice of all
+    images together.
     """
     n, side = originals.shape[:2]
     assert n >= 2, n
