@@ -75,9 +75,9 @@ class Training:
             self.method.begin()
         else:
             self._restore(saved)
+        self.validator = Validator(config, self.feed.representation, held_out, self.method.classifiers())
         if self.lead:
             self.folder.begin(config, self.method.images)
-        self.validator = Validator(config, self.feed.representation, held_out, self.method.classifiers())
         self.health = Health(config)
 
     def run(self) -> dict[str, float]:
