@@ -12,8 +12,17 @@ import torch
 from unlogit.classifiers import open_classifier
 from unlogit.classifiers.fitted import lineage
 from unlogit.classifiers.small import CONFIG
-from unlogit.images import ImageSource, Loader, View
-from unlogit.metrics.recognition import encode, part_in_training, recognise, recognition, references, thumbnail
+from unlogit.errors import UnlogitError
+from unlogit.images import ImageSource, Loader, View, open_images
+from unlogit.metrics.recognition import (
+    encode,
+    networks,
+    part_in_training,
+    recognise,
+    recognition,
+    references,
+    thumbnail,
+)
 
 
 def test_values_are_those_of_numpy() -> None:
@@ -72,6 +81,17 @@ def test_a_network_that_took_part_is_found(tiny_classifier_spec: str, tmp_path: 
     assert part_in_training(classifier, dict.fromkeys(lineage(twin))) == tiny_classifier_spec
     classifier.spec = twin
     assert part_in_training(classifier, {tiny_classifier_spec: "another"}) == tiny_classifier_spec
+
+
+def test_automatic_networks_are_those_that_are_installed(tiny_classifier_spec: str) -> None:
+    scenes, photos = open_images("scenes:count=4"), open_images("scenes:count=4")
+    photos.spec = "folder:photos"
+    automatic = (tiny_classifier_spec, "packaged:not_installed")
+    assert list(networks(("auto",), photos, automatic)) == [tiny_classifier_spec]
+    assert not networks(("auto",), scenes, automatic)
+    assert list(networks((tiny_classifier_spec,), scenes)) == [tiny_classifier_spec]
+    with pytest.raises(UnlogitError, match="unknown packaged classifier 'not_installed'"):
+        networks(("packaged:not_installed",), photos)
 
 
 def test_weights_have_one_fingerprint_at_any_size_and_after_fusing(tiny_classifier_spec: str) -> None:

@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 import pytest
-import scipy.fft
-import scipy.signal
 import torch
+from scipy import fft, signal
 from torch import Tensor
 
 from unlogit.metrics.pixel import FLOOR
@@ -30,13 +29,13 @@ def waves(amplitude: float, vertical: float, horizontal: float) -> Tensor:
 
 def test_the_spectrum_is_scipys() -> None:
     images = noise(2, 0.1, 0).double()
-    window = np.outer(*[scipy.signal.windows.hann(SIDE, sym=True)] * 2)
+    window = np.outer(*[signal.windows.hann(SIDE, sym=True)] * 2)
     centred = images.numpy() - images.numpy().mean((2, 3), keepdims=True)
-    power = (np.abs(scipy.fft.fft2(centred * window)) ** 2).mean(1) / (window**2).sum()
+    power = (np.abs(fft.fft2(centred * window)) ** 2).mean(1) / (window**2).sum()
     np.testing.assert_allclose(power_spectrum(images), power[:, :, : SIDE // 2 + 1], rtol=1e-3, atol=1e-9)
     # In one dimension, with noise along x alone, it is scipy's periodogram.
     lines = 0.5 + 0.1 * torch.randn(1, 3, 1, SIDE, generator=torch.Generator().manual_seed(1)).expand(1, 3, SIDE, SIDE)
-    _, density = scipy.signal.periodogram(
+    _, density = signal.periodogram(
         lines[0, :, 0].numpy(),
         window=window[SIDE // 2] / window[SIDE // 2].max(),
         detrend="constant",
@@ -72,7 +71,7 @@ def test_a_sinusoid_is_found_with_its_power(vertical: float, horizontal: float) 
     originals = noise(256, deviation, 0)
     made = noise(256, deviation, 1) + waves(amplitude, vertical, horizontal)
     found = peak_excess(power_spectrum(originals), power_spectrum(made))
-    window = scipy.signal.windows.hann(SIDE)
+    window = signal.windows.hann(SIDE)
     # Where a frequency is its own mirror image, both halves of the cosine add up.
     height = amplitude / 2 if horizontal < 0.5 else amplitude
     peak = height**2 * window.sum() ** 4 / (window**2).sum() ** 2

@@ -12,11 +12,11 @@ from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Re
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import Merit, verdict
 from unlogit.analyses._style import INK, colour, panels, style
-from unlogit.classifiers import Classifier, open_classifier
+from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
 from unlogit.intervals import Estimate, paired_bootstrap
 from unlogit.inverters import LearnedInverter
-from unlogit.metrics.recognition import DEFAULT_NETWORKS, encode, part_in_training, recognition, references
+from unlogit.metrics.recognition import encode, networks, part_in_training, recognition, references
 
 TITLE = "Recognition"
 PLACE = 22
@@ -27,8 +27,9 @@ QUESTION = "Do classifiers that had no part in training recognise the reconstruc
 class Config:
     """Which classifiers evaluate, and on how many images."""
 
-    networks: tuple[str, ...] = DEFAULT_NETWORKS
-    """Classifiers as source:name, of any classes. The default ones are left out where they are not installed."""
+    networks: tuple[str, ...] = ("auto",)
+    """Classifiers as source:name, of any classes. "auto" is EfficientNet-Lite1 and Lite2 at 160 px where they are
+    installed, and none for scenes, which ImageNet classifiers do not know."""
     images: int = 512
     """Number of held-out images."""
 
@@ -92,7 +93,7 @@ class Seen:
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     """Yields a table per network, the cosines as a figure, and paired differences; nothing without a network."""
-    seen = [_look(classifier, config, evidence) for classifier in _open(config)]
+    seen = [_look(classifier, config, evidence) for classifier in networks(config.networks, evidence.source).values()]
     if not seen:
         return
     for place, one in enumerate(seen):
@@ -108,15 +109,6 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             yield _finding(one, name, evidence.seed)
     for place, one in enumerate(seen):
         yield from _differences(f"differences-{place}", one, evidence.seed)
-
-
-def _open(config: Config) -> Iterator[Classifier]:
-    for spec in config.networks:
-        try:
-            yield open_classifier(spec).fused()
-        except UnlogitError:
-            if config.networks != DEFAULT_NETWORKS:
-                raise
 
 
 def _look(classifier: Classifier, config: Config, evidence: Evidence) -> Seen:

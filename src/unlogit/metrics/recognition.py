@@ -7,15 +7,17 @@ evaluate several, beside the reference images of `references`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit.classifiers import Classifier
+from unlogit.classifiers import Classifier, open_classifier
 from unlogit.classifiers.fitted import lineage
-from unlogit.images import check_pixels
+from unlogit.errors import UnlogitError
+from unlogit.images import ImageSource, check_pixels
 from unlogit.metrics.reencoding import agreement, logit_cosine
 
 DEFAULT_NETWORKS = tuple(f"packaged:efficientnet_lite{n}?size=160" for n in (1, 2))
@@ -70,6 +72,25 @@ def thumbnail(images: Tensor, side: int) -> Tensor:
     """Images reduced to side x side pixels and enlarged again, both bicubic, the reduction antialiased."""
     small = F.interpolate(images, (side, side), mode="bicubic", antialias=True, align_corners=False)
     return F.interpolate(small, images.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def networks(
+    given: Sequence[str], source: ImageSource, automatic: Sequence[str] = DEFAULT_NETWORKS
+) -> dict[str, Classifier]:
+    """Open classifiers by their specs; "auto" stands for the `automatic` ones that are installed.
+
+    For scenes these are none: ImageNet classifiers do not know them. Raises `UnlogitError` for one that is given and
+    cannot be opened.
+    """
+    found = {}
+    for spec in given:
+        if spec != "auto":
+            found[spec] = open_classifier(spec).fused()
+        elif not source.spec.startswith("scenes:"):
+            for packaged in automatic:
+                with contextlib.suppress(UnlogitError):
+                    found[packaged] = open_classifier(packaged).fused()
+    return found
 
 
 def part_in_training(classifier: Classifier, took_part: Mapping[str, str | None]) -> str | None:

@@ -12,14 +12,14 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from unlogit import distributed
-from unlogit.classifiers import Classifier, open_classifier
+from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing
 from unlogit.images import ImageSource, Loader, View
 from unlogit.inverters import LearnedInverter, open_inverter
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
-from unlogit.metrics.recognition import encode, part_in_training, recognition
+from unlogit.metrics.recognition import encode, networks, part_in_training, recognition
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
 from unlogit.metrics.spectrum import octave_excess, peak_excess, power_spectrum
 from unlogit.representation import Representation
@@ -160,21 +160,12 @@ def _recognisers(
     config: TrainConfig, held_out: ImageSource, took_part: dict[str, str | None], device: torch.device
 ) -> dict[str, Classifier]:
     """Classifiers of --recognition by their specs."""
-    automatic = config.recognition == ("auto",)
-    if automatic and held_out.spec.startswith("scenes:"):
-        return {}  # Scenes are nothing that ImageNet classifiers know.
     found = {}
-    for spec in AUTO if automatic else config.recognition:
-        try:
-            classifier = open_classifier(spec).fused().to(device)
-        except UnlogitError:
-            if not automatic:
-                raise
-            continue  # Extra "imagenet" is not installed.
+    for spec, classifier in networks(config.recognition, held_out, AUTO).items():
         part = part_in_training(classifier, took_part)
         if part is None:
-            found[spec] = classifier
-        elif not automatic:
+            found[spec] = classifier.to(device)
+        elif spec in config.recognition:
             raise UnlogitError(
                 f"recognition '{spec}' takes part in this training as '{part}': give a classifier that does not"
             )
