@@ -102,11 +102,23 @@ def _inverter(publish: Publish) -> Path:
         "recipe": publish.recipe,
         "validation_pictures": f"{asked} held-out pictures",
     }
+    classifier = inverter.representation.classifier
     if publish.classifier is not None:
-        inverter.representation.classifier.spec = publish.classifier
+        renamed = {classifier.spec: publish.classifier}
+        classifier.spec = publish.classifier
+    else:
+        renamed = {}
+    if "took_part" in facts:
+        facts["took_part"] = {renamed.get(s, _without_folders(s)): known for s, known in facts["took_part"].items()}
     target = (publish.into or INVERTERS) / publish.name
     inverter.save(target, publish.bits)
     return target
+
+
+def _without_folders(spec: str) -> str:
+    """Return a spec with the last part of an absolute path alone."""
+    source, colon, name = spec.partition(":")
+    return f"{source}{colon}{Path(name).name if name.startswith('/') else name}"
 
 
 if __name__ == "__main__":

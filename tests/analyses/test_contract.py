@@ -43,6 +43,7 @@ def evidence(tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter], run_
 FEW: dict[str, dict[str, Any]] = {
     "quality": {"metrics": ("psnr",), "draws": 2},
     "factors": {"training": 200, "epochs": 1},
+    "recognition": {"networks": ("packaged:efficientnet_lite1?size=32",), "images": 40},
 }
 """Smaller configurations of those analyses whose networks take their time."""
 

@@ -71,6 +71,7 @@ class Classifier(nn.Module):
         self.penultimate = penultimate
         self.spec = spec
         self._digest: str | None = None
+        self._weights_digest: str | None = None
         assert penultimate in dict(network.named_modules()), penultimate
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
@@ -142,7 +143,7 @@ class Classifier(nn.Module):
         Gives the same within rounding, has the same fingerprint, and is not to be saved. What a convolution itself
         gives is no longer there to be tapped, but for those in `kept`.
         """
-        self._digest = self.fingerprint()
+        self._digest, self._weights_digest = self.fingerprint(), self.weights_fingerprint()
         fuse(self.network, self.prepare(self.grey(1)), kept)
         spare_slow_gradients(self.network)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -152,9 +153,17 @@ class Classifier(nn.Module):
         """A digest of weights and preprocessing; part of every cache's key."""
         if self._digest is not None:
             return self._digest
-        digest = hashlib.sha256(repr(self.preprocessing).encode())
+        preprocessing = repr(self.preprocessing)
         if self.preprocessing.interpolation != "bicubic":
-            digest.update(self.preprocessing.interpolation.encode())
+            preprocessing += self.preprocessing.interpolation
+        return self._hash(preprocessing)
+
+    def weights_fingerprint(self) -> str:
+        """Return a digest of the weights alone, the same at any input size."""
+        return self._hash("") if self._weights_digest is None else self._weights_digest
+
+    def _hash(self, beginning: str) -> str:
+        digest = hashlib.sha256(beginning.encode())
         for name, value in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
             # Flattened, since a channels-last tensor may be contiguous without a last stride of one.

@@ -28,6 +28,25 @@ def names() -> list[str]:
     return sorted(p.parent.name for p in OURS.glob(f"*/{CONFIG}"))
 
 
+def lineage(spec: str) -> list[str]:
+    """Return the spec of a classifier, then of the one that its training started from, and so on.
+
+    As far as the folders of fitted classifiers say; one that cannot be read ends the list.
+    """
+    found = [spec]
+    while found[-1].startswith("fitted:"):
+        name = found[-1].partition(":")[2].partition("?")[0]
+        try:
+            config = json.loads(((OURS / name if name in names() else Path(name)) / CONFIG).read_text())
+            start = config["fit"]["start"]
+        except (OSError, ValueError, KeyError, TypeError):
+            break
+        if not isinstance(start, str) or start in found:
+            break
+        found.append(start)
+    return found
+
+
 def open_source(rest: str, spec: str) -> Classifier:
     """Open a folder that was fitted; raises `UnlogitError` where it is missing, damaged or another's, or an option is
     not allowed.

@@ -9,6 +9,7 @@ from dataclasses import is_dataclass
 import torch
 from torch import Tensor, nn
 
+from unlogit.classifiers.fitted import lineage
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, check_pixels
 from unlogit.representation import Representation
@@ -63,6 +64,15 @@ class Inverter(nn.Module):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def took_part(self) -> dict[str, str | None]:
+        """Return the classifiers that had a part in making it: by spec the fingerprint of their weights, where known.
+
+        The inverted one and those that its training started from.
+        """
+        classifier = self.representation.classifier
+        unknown = dict.fromkeys(lineage(classifier.spec))
+        return unknown | {classifier.spec: classifier.weights_fingerprint()}
 
     def sample_noise(self, n: int, generator: torch.Generator | None = None) -> Tensor | None:
         """Noise for n pictures, or None where the method has none."""

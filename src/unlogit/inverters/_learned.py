@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unlogit.classifiers import open_classifier
+from unlogit.classifiers.fitted import lineage
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing
 from unlogit.inverters._base import Inverter
@@ -32,7 +33,8 @@ class LearnedInverter(Inverter, ModelHubMixin):
 
     Args:
         facts: how it was made, kept in config.json for the model card: at least "aids"; "source" is the method's
-            paper, where it is not this project's.
+            paper, where it is not this project's; "took_part" the classifiers that training used, by spec the
+            fingerprint of their weights.
 
     Attributes:
         KIND: the module of this package, which is also what the network is called in the folder.
@@ -50,6 +52,11 @@ class LearnedInverter(Inverter, ModelHubMixin):
         self.size = size
         self.aids = tuple(facts["aids"])
         self.discriminator: dict[str, Tensor] = {}
+
+    def took_part(self) -> dict[str, str | None]:
+        """Return also the frozen networks that trained it, as far as its facts say."""
+        saved = self.facts.get("took_part", {})
+        return {start: None for spec in saved for start in lineage(spec)} | saved | super().took_part()
 
     @abstractmethod
     def shape(self) -> dict[str, Any]:
@@ -178,6 +185,7 @@ def card(config: dict[str, Any], size: int, network: nn.Module) -> str:
     aids = ", ".join(facts.pop("aids")) or "none: the paper's single loss alone"
     figures = facts.pop("validation", {})
     source = facts.pop("source", PAPER)
+    networks = [f"`{spec}`" for spec in facts.pop("took_part", ())]
     parameters = sum(p.numel() for p in network.parameters())
     lines = [
         "---",
@@ -190,6 +198,7 @@ def card(config: dict[str, Any], size: int, network: nn.Module) -> str:
         f"({parameters:,} parameters).",
         f"Method: {source}, as implemented by unlogit.",
         f"Aids beside the paper's loss: {aids}.",
+        *([f"Classifiers that took part in training: {', '.join(networks)}."] if networks else []),
         "",
         *(f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items()),
     ]

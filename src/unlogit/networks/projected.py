@@ -130,8 +130,13 @@ class ProjectedDiscriminator(nn.Module):
             self.pixels = PixelBranch(config.pixel_channels, size, representation)
             self.weights.append(config.pixel_weight)
 
+    @property
+    def network(self) -> Classifier:
+        """The frozen network."""
+        return self._network[0]
+
     def _tap(self, pixels: Tensor) -> list[Tensor]:
-        found = self._network[0].features(pixels, [m for m in self.maps if m != "pixels"])
+        found = self.network.features(pixels, [m for m in self.maps if m != "pixels"])
         found["pixels"] = pixels
         return [found[m] for m in self.maps]
 

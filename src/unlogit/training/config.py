@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,14 @@ from unlogit.networks.velocity import VelocityConfig
 from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig, FlowConfig
 
 STARTED = "started from another inverter"
+
+SCORES: dict[str, Callable[[float], float]] = {
+    **dict.fromkeys(("agreement", "agreement5", "logit_cosine", "layout_cosine", "diversity", "recognition"), float),
+    **dict.fromkeys(("logit_error", "pixel_error", "peak_excess"), lambda value: -value),
+    "octave_excess": lambda value: -abs(value),
+    "variety": lambda value: -abs(value - 1),
+}
+"""By validation metric, a score that is higher for a better inverter."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,14 @@ class TrainConfig:
     validate_every: int = 20_000
     """Pictures between two validations, sample grids and saved inverters."""
     validation_pictures: int = 512
+    best: str = "logit_error"
+    """Validation metric by which best/ is chosen: agreement, agreement5, diversity, layout_cosine, logit_cosine,
+    logit_error, octave_excess, peak_excess, pixel_error, recognition or variety. A change on resumption applies from
+    the next validation that is better than all earlier ones."""
+    recognition: tuple[str, ...] = ("auto",)
+    """Classifiers, as source:name, that take no part in training and measure at validation whether they recognise
+    reconstructions. "auto" is the packaged ImageNet classifiers that are installed and take no part, or none for
+    scenes; the option without a value turns it off."""
     cache: Path = Path("runs/cache")
     """Where classifier outputs are kept between runs."""
     strict: bool = False
@@ -118,6 +135,8 @@ class TrainConfig:
         for name in ("layout_weight", "spectral_weight", "reencoding_weight", "r1", "gradient_penalty"):
             if getattr(self, name) < 0:
                 raise UnlogitError(f"{name} {getattr(self, name)}: must not be negative")
+        if self.best not in SCORES:
+            raise unknown("validation metric of --best", self.best, SCORES)
         if self.reencoding_weight and self.tap == "label":
             raise UnlogitError("re-encoding weight with tap 'label': a predicted class has no gradient; set it to 0")
         if self.shared_fakes and self.d_steps != 1:

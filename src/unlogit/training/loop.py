@@ -78,9 +78,9 @@ class Training:
             self.method.begin()
         else:
             self._restore(saved)
+        self.validator = Validator(config, self.feed.representation, held_out, self.method.classifiers())
         if self.lead:
             self.folder.begin(self.config, self.method.images)
-        self.validator = Validator(config, self.feed.representation, held_out)
         self.health = Health(config)
 
     def _precision(self, saved: dict[str, Any] | None) -> Precision:

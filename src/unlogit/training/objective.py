@@ -12,8 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-SPECTRAL_FLOOR = 1e-4
-"""Added to the power: that of pixels rounded to 8 bits is about 0.003."""
+from unlogit.metrics.pixel import FLOOR
+from unlogit.metrics.spectrum import power_spectrum
+
+SPECTRAL_FLOOR = FLOOR / 30
+"""Added to the power; that of rounding pixels to 8 bits is `FLOOR`."""
 
 
 def discriminator_loss(
@@ -58,20 +61,12 @@ def warm_start_loss(fake: Tensor, real: Tensor) -> Tensor:
 def spectral_loss(fake: Tensor, real: Tensor) -> Tensor:
     """Squared difference of the log power spectra of two batches, N x 3 x S x S, a mean over spatial frequencies.
 
-    A spectrum is the mean over images and channels of the windowed (Hann) image's squared Fourier magnitudes. Patterns
-    such as a lattice of dots, which feature networks hardly see, are peaks of it. Not in the paper; compare the
-    regularisers of Durall, Keuper and Keuper (CVPR 2020) and Jung and Keuper (AAAI 2021), which reduce it to radii.
+    Spectra are those of `unlogit.metrics.spectrum`, a mean over images. Patterns such as a lattice of dots, which
+    feature networks hardly see, are peaks of them. Not in the paper; compare the regularisers of Durall, Keuper and
+    Keuper (CVPR 2020) and Jung and Keuper (AAAI 2021), which reduce a spectrum to radii.
     """
-    return F.mse_loss(_log_spectrum(fake), _log_spectrum(real))
-
-
-def _log_spectrum(images: Tensor) -> Tensor:
-    """Natural logarithm of the mean power at each spatial frequency, S x (S / 2 + 1)."""
-    pixels = 2 * images.float() - 1
-    window = torch.hann_window(pixels.shape[-1], periodic=False, device=pixels.device)
-    centred = pixels - pixels.mean((2, 3), keepdim=True)
-    power = torch.fft.rfft2(centred * (window[:, None] * window)).abs().square().mean((0, 1))
-    return (power + SPECTRAL_FLOOR).log()
+    of_fake, of_real = ((power_spectrum(images).mean(0) + SPECTRAL_FLOOR).log() for images in (fake, real))
+    return F.mse_loss(of_fake, of_real)
 
 
 def relativistic_loss(

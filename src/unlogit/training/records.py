@@ -22,7 +22,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What may change between a run and its resumption without changing what it computes.
 MUTABLE = {
     *("out", "pictures", "log_every", "checkpoint_every", "validate_every", "validation_pictures", "cache", "strict"),
-    *("micro_batch", "rollback", "decay"),
+    *("micro_batch", "rollback", "decay", "best", "recognition"),
 }
 
 

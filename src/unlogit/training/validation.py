@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -12,33 +12,50 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from unlogit import distributed
+from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing
 from unlogit.images import ImageSource, Loader, View
 from unlogit.inverters import LearnedInverter, open_inverter
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
+from unlogit.metrics.recognition import encode, networks, part_in_training, recognition
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
+from unlogit.metrics.spectrum import octave_excess, peak_excess, power_spectrum
 from unlogit.representation import Representation
-from unlogit.training.config import TrainConfig
+from unlogit.training.config import SCORES, TrainConfig
 from unlogit.training.records import RunFolder
 
 CHUNK = 64
 SHOWN = 64
 NOISES, NOISE_PICTURES = 4, 32
-BEST = "logit_error"
-"""The figure whose lowest value marks the inverter that is kept as best/: one that varies less than agreement."""
+RECOGNISED = 256
+"""Images shown to each network of --recognition: with two of 128 px, some six seconds of one core."""
+AUTO = tuple(f"packaged:efficientnet_lite{n}?size=128" for n in (1, 2))
 
 
 class Validator:
     """Evaluates what a training has made so far; every process its share of the held-out pictures."""
 
-    def __init__(self, config: TrainConfig, representation: Representation, held_out: ImageSource) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        representation: Representation,
+        held_out: ImageSource,
+        classifiers: Sequence[Classifier] = (),
+    ) -> None:
+        """`classifiers` are those that take part in training; raises `UnlogitError` where --recognition names one."""
         self.config = config
         self.representation = representation
         self.loader = Loader(held_out, View(config.size), CHUNK, seed=0)
         self.pictures = min(config.validation_pictures, len(held_out))
         self._originals: tuple[Tensor, Tensor, Tensor] | None = None
+        self.took_part: dict[str, str | None] = {c.spec: c.weights_fingerprint() for c in classifiers}
+        self.took_part = _begun(config.start).get("took_part", {}) | self.took_part
+        self.recognisers = _recognisers(config, held_out, self.took_part, self.device)
+        if config.best == "recognition" and not self.recognisers:
+            raise UnlogitError("best 'recognition' is not measured: give --recognition a classifier, or another --best")
+        self._known: dict[str, Tensor] = {}
 
     def originals(self) -> tuple[Tensor, Tensor, Tensor]:
         """Held-out pictures, their raw representation and their logits; read once."""
@@ -93,17 +110,33 @@ class Validator:
             draws = [inverter.invert(few, drawn(inverter, len(few), 1 + d)).cpu() for d in range(NOISES)]
             figures["diversity"] = diversity(torch.stack(draws))
         means = {name: float(values.float().mean()) for name, values in figures.items()}
+        means |= self._recognition(originals, images) | _excess(originals, images)
         inverter.facts |= self.facts(images_seen, folder, means)
         inverter.save(folder.folder / "inverter")
-        if all(means[BEST] < earlier.get(BEST, math.inf) for earlier in folder.validations()):
+        best, score = self.config.best, SCORES[self.config.best]
+        if best not in means:
+            raise UnlogitError(f"best '{best}' is not measured in this run: give --best one of {', '.join(means)}")
+        earlier = [figures[best] for figures in folder.validations() if best in figures]
+        if all(score(means[best]) > score(value) for value in earlier):
             inverter.save(folder.folder / "best")
         write_grid(originals[:SHOWN], images[:SHOWN], folder.samples / f"{images_seen:09d}.png")
         return means
+
+    def _recognition(self, originals: Tensor, images: Tensor) -> dict[str, float]:
+        """Cosine of standardised logits by each network that takes no part in training, and the mean over them."""
+        cosines = {}
+        for spec, classifier in self.recognisers.items():
+            if spec not in self._known:
+                self._known[spec] = encode(classifier, originals[:RECOGNISED].split(CHUNK))
+            reencoded = encode(classifier, images[:RECOGNISED].split(CHUNK))
+            cosines[f"recognition/{spec}"] = float(recognition(self._known[spec], reencoded)["cosine"].mean())
+        return {"recognition": sum(cosines.values()) / len(cosines)} | cosines if cosines else {}
 
     def facts(self, images_seen: int, folder: RunFolder, means: dict[str, float]) -> dict[str, object]:
         """What the model card tells of this run."""
         config = self.config
         return _begun(config.start) | {
+            "took_part": self.took_part,
             "training_pictures": config.images,
             "pictures_seen": images_seen,
             "hours": round(folder.seconds() / 3600, 2),
@@ -114,16 +147,42 @@ class Validator:
         }
 
 
+def _excess(originals: Tensor, images: Tensor) -> dict[str, float]:
+    """Power over the originals in decibels: of the highest octave, and at the spatial frequency with the most."""
+    if len(images) < 2:
+        return {}
+    spectra = power_spectrum(originals), power_spectrum(images)
+    highest = next(iter(octave_excess(*spectra).values()))
+    return {"octave_excess": highest.value, "peak_excess": peak_excess(*spectra).excess.value}
+
+
+def _recognisers(
+    config: TrainConfig, held_out: ImageSource, took_part: dict[str, str | None], device: torch.device
+) -> dict[str, Classifier]:
+    """Classifiers of --recognition by their specs."""
+    found = {}
+    for spec, classifier in networks(config.recognition, held_out, AUTO).items():
+        part = part_in_training(classifier, took_part)
+        if part is None:
+            found[spec] = classifier.to(device)
+        elif spec in config.recognition:
+            raise UnlogitError(
+                f"recognition '{spec}' takes part in this training as '{part}': give a classifier that does not"
+            )
+    return found
+
+
 @cache
-def _begun(start: str | None) -> dict[str, object]:
+def _begun(start: str | None) -> dict[str, Any]:
     """What the card tells of the inverter that a run started from, less its pictures where it is gone by now."""
     if start is None:
         return {}
     try:
-        facts = cast(LearnedInverter, open_inverter(start)).facts
+        inverter = cast(LearnedInverter, open_inverter(start))
     except UnlogitError:
         return {"start": start}
-    return {"start": start, "pictures_before": facts.get("pictures_before", 0) + facts.get("pictures_seen", 0)}
+    before = inverter.facts.get("pictures_before", 0) + inverter.facts.get("pictures_seen", 0)
+    return {"start": start, "pictures_before": before, "took_part": inverter.took_part()}
 
 
 def drawn(inverter: LearnedInverter, n: int, draw: int) -> Tensor | None:

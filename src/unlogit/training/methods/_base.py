@@ -13,6 +13,7 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel
 
 from unlogit import distributed
+from unlogit.classifiers import Classifier
 from unlogit.device import autocast
 from unlogit.errors import UnlogitError
 from unlogit.inverters import LearnedInverter, open_inverter
@@ -69,6 +70,10 @@ class Method(ABC):
     @abstractmethod
     def inverter(self, facts: dict[str, Any]) -> LearnedInverter:
         """What the average makes: an inverter to be evaluated and saved."""
+
+    def classifiers(self) -> list[Classifier]:
+        """Return the frozen networks that take part in training: the inverted one, and what a loss reads."""
+        return [self.feed.representation.classifier]
 
     # Shared
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit.classifiers import open_classifier
+from unlogit.classifiers import Classifier, open_classifier
 from unlogit.inverters import DecoderInverter
 from unlogit.networks import Decoder
 from unlogit.training.comparator import Comparator
@@ -67,6 +67,9 @@ class Learning(Method):
             feature = self.comparator(made, images)
             loss, told["feature"] = loss + self.options.feature * feature, feature.detach()
         return loss, told
+
+    def classifiers(self) -> list[Classifier]:
+        return super().classifiers() + ([self.comparator.classifier] if self.options.feature else [])
 
     def inverter(self, facts: dict[str, Any]) -> DecoderInverter:
         decoder = Decoder(self.feed.representation.dim, self.config.size, self.config.decoder).to(self.device)

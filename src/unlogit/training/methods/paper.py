@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
 from unlogit.inverters import DISCRIMINATOR, GeneratorInverter, LearnedInverter
 from unlogit.networks import Discriminator, Generator, ProjectedDiscriminator, folded, standing_statistics
@@ -242,6 +243,10 @@ class Learning(Method):
                 total = total + config.reencoding_weight * reencoding
             (share * total).backward()
         return told
+
+    def classifiers(self) -> list[Classifier]:
+        judging = [self.discriminator.network] if isinstance(self.discriminator, ProjectedDiscriminator) else []
+        return super().classifiers() + judging
 
     def inverter(self, facts: dict[str, Any]) -> GeneratorInverter:
         config = self.config

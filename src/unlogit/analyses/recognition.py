@@ -1,0 +1,207 @@
+"""Whether networks that had no part in training recognise the reconstructions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from matplotlib.figure import Figure as Drawing
+from torch import Tensor
+
+from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._fidelity import Merit, verdict
+from unlogit.analyses._style import INK, colour, panels, style
+from unlogit.classifiers import Classifier
+from unlogit.errors import UnlogitError
+from unlogit.intervals import Estimate, paired_bootstrap
+from unlogit.inverters import LearnedInverter
+from unlogit.metrics.recognition import encode, networks, part_in_training, recognition, references
+
+TITLE = "Recognition"
+PLACE = 22
+QUESTION = "Do classifiers that had no part in training recognise the reconstructions?"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which classifiers evaluate, and on how many images."""
+
+    networks: tuple[str, ...] = ("auto",)
+    """Classifiers as source:name, of any classes. "auto" is EfficientNet-Lite1 and Lite2 at 160 px where they are
+    installed, and none for scenes, which ImageNet classifiers do not know."""
+    images: int = 512
+    """Number of held-out images."""
+
+    def __post_init__(self) -> None:
+        if self.images < 2:
+            raise UnlogitError(f"images {self.images}: must be at least 2, for intervals")
+        if not self.networks:
+            raise UnlogitError(
+                "networks: none given, must be at least one classifier, e.g. packaged:efficientnet_lite2"
+            )
+
+
+MERITS = (
+    Merit(
+        "cosine",
+        "cosine",
+        "higher",
+        "cosine between the network's logits of original and reconstruction, each logit standardised over the "
+        "originals: 1 for the same image, about 0 for an unrelated one",
+    ),
+    Merit(
+        "same_class",
+        "same class",
+        "higher",
+        "how often the network predicts for the reconstruction the class that it predicts for the original",
+        proportion=True,
+        unit="share",
+    ),
+    Merit(
+        "class_in_5",
+        "class in five",
+        "higher",
+        "how often the original's predicted class is among the five likeliest of the reconstruction",
+        proportion=True,
+        unit="share",
+    ),
+)
+PART = Column("part in training", None, "whether the network, or one that it was trained from, took part in training")
+
+
+@dataclass
+class Seen:
+    """What one network makes of the images.
+
+    Attributes:
+        values: by row of the table and name of the merit, one value per image.
+        part: by inverter, the classifier of its training that this network is, if it is one.
+    """
+
+    spec: str
+    values: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    part: dict[str, str | None] = field(default_factory=dict)
+
+    def estimates(self, row: str, seed: int) -> list[Estimate]:
+        return [m.estimate(self.values[row][m.name], seed) for m in MERITS]
+
+    def independent(self) -> list[str]:
+        """Inverters in whose training the network had no known part."""
+        return [name for name, part in self.part.items() if part is None]
+
+
+def run(config: Config, evidence: Evidence) -> Iterator[Result]:
+    """Yields a table per network, the cosines as a figure, and paired differences; nothing without a network."""
+    seen = [_look(classifier, config, evidence) for classifier in networks(config.networks, evidence.source).values()]
+    if not seen:
+        return
+    for place, one in enumerate(seen):
+        yield _table(f"network-{place}", one, evidence)
+    with style():
+        drawn = _draw(seen, evidence)
+    caption = "Dots are the cosines of the tables, lines their 95 % intervals; hollow where the network took part."
+    yield Figure("cosines", "How much is recognised", caption, drawn)
+    for one in seen:
+        for name in one.independent():
+            for m, estimate in zip(MERITS, one.estimates(name, evidence.seed), strict=True):
+                yield Number(f"{m.name} by {one.spec}", name, estimate, m.unit, m.better)
+            yield _finding(one, name, evidence.seed)
+    for place, one in enumerate(seen):
+        yield from _differences(f"differences-{place}", one, evidence.seed)
+
+
+def _look(classifier: Classifier, config: Config, evidence: Evidence) -> Seen:
+    which = evidence.sample(config.images, evidence.seed)
+    device = next(iter(evidence.inverters.values())).representation.classifier.mean.device
+    classifier.to(device)
+    originals = Pictures(evidence.originals.bytes[which])
+    logits = encode(classifier, originals.chunks())
+    seen = Seen(classifier.spec)
+    for name, change in references(evidence.seed).items():
+        seen.values[name] = recognition(logits, encode(classifier, map(change, originals.chunks())))
+    for name, inverter in evidence.inverters.items():
+        made = Pictures(evidence.reconstructed(name).pictures.bytes[which])
+        seen.values[name] = recognition(logits, encode(classifier, made.chunks()))
+        seen.part[name] = part_in_training(classifier, inverter.took_part())
+    return seen
+
+
+def _table(name: str, seen: Seen, evidence: Evidence) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    unknown = False
+    for row in seen.values:
+        part: str | None = None
+        if row in evidence.inverters:
+            inverter = evidence.inverters[row]
+            recorded = not isinstance(inverter, LearnedInverter) or "took_part" in inverter.facts
+            part = f"yes: {seen.part[row]}" if seen.part[row] else "no" if recorded else "not known"
+            unknown |= part == "not known"
+        rows.append((row, *seen.estimates(row, evidence.seed), part))
+    n = len(next(iter(seen.values.values()))["cosine"])
+    caption = (
+        f"{n:,} held-out images of {evidence.source.spec}, with 95 % intervals: Wilson's for shares, else bootstrap. "
+        "First the originals themselves, mirrored, with Gaussian noise of that standard deviation, and as thumbnails "
+        "that are reduced and enlarged again (bicubic, antialiased). A network that took part in training says "
+        "nothing independent of it."
+    )
+    if unknown:
+        caption += " Inverters of earlier versions do not record the networks of their discriminator or comparator."
+    columns = (Column("images"), *(m.column for m in MERITS), PART)
+    return Table(name, f"Recognised by {seen.spec}", caption, columns, tuple(rows))
+
+
+def _draw(seen: list[Seen], evidence: Evidence) -> Drawing:
+    rows = list(seen[0].values)
+    figure, axes = panels(1, len(seen), 0.7 + 0.2 * len(rows))
+    for axis, one in zip(axes, seen, strict=True):
+        for place, row in enumerate(rows):
+            e = MERITS[0].estimate(one.values[row]["cosine"], evidence.seed)
+            ink = colour(list(evidence.inverters).index(row)) if row in evidence.inverters else INK
+            fill = "none" if one.part.get(row) else ink
+            axis.plot([e.low, e.high], [place, place], color=ink, linewidth=2.2, solid_capstyle="round")
+            axis.plot(e.value, place, "o", color=ink, markerfacecolor=fill, markersize=5)
+        axis.set_title(f"cosine by {one.spec} ↑", parse_math=False)
+        axis.set(ylim=(len(rows) - 0.5, -0.5))
+        axis.set_yticks(range(len(rows)), rows if axis is axes[0] else [""] * len(rows), parse_math=False)
+        axis.grid(axis="y", visible=False)
+        axis.tick_params(axis="y", labelcolor=INK)
+        axis.spines["left"].set_visible(False)
+    return figure
+
+
+def _finding(seen: Seen, name: str, seed: int) -> Finding:
+    """Where the reconstructions stand between thumbnails."""
+    cosine, _, five = seen.estimates(name, seed)
+    thumbnails = ", ".join(
+        f"{row.removeprefix('thumbnail ')} {float(values['cosine'].mean()):.2f}"
+        for row, values in seen.values.items()
+        if row.startswith("thumbnail")
+    )
+    return Finding(
+        f"By {seen.spec}, {name} has a logit cosine of {cosine.value:.2f} (95 % CI {cosine.low:.2f} to "
+        f"{cosine.high:.2f}, n = {cosine.n:,}; thumbnails of the originals: {thumbnails}) and keeps the class among "
+        f"five for {five.value:.0%}."
+    )
+
+
+def _differences(name: str, seen: Seen, seed: int) -> Iterator[Result]:
+    """The first inverter less each other one over the same images, of those that the network had no part in."""
+    first, *others = seen.independent() or [""]
+    if not others:
+        return
+    rows: list[tuple[Cell, ...]] = []
+    findings = []
+    for other in others:
+        a, b = seen.values[first], seen.values[other]
+        differences = [paired_bootstrap(a[m.name], b[m.name], seed) for m in MERITS]
+        rows.append((other, *differences))
+        findings.append(f"By {seen.spec}, {first} is {verdict(MERITS, differences)} against {other}")
+    caption = (
+        f"{first} less each other inverter, paired over the same images, with 95 % bootstrap intervals. Inverters that "
+        "the network took part in are left out."
+    )
+    heads = (Column(f"{first} less"), *(Column(m.title) for m in MERITS))
+    yield Table(name, f"Differences by {seen.spec}", caption, heads, tuple(rows))
+    for text in findings:
+        yield Finding(f"{text} (by paired 95 % intervals).")

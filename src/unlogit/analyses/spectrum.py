@@ -1,0 +1,182 @@
+"""Power spectra of reconstructions over those of the originals: detail that is missing or made up, and lattices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure as Drawing
+from torch import Tensor
+
+from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses._curves import draw_curve
+from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._style import INK, colour, panels, shorten, style
+from unlogit.errors import UnlogitError
+from unlogit.intervals import Estimate
+from unlogit.metrics.recognition import references
+from unlogit.metrics.spectrum import (
+    LOBE,
+    Peak,
+    band_excess,
+    band_power,
+    decibels,
+    octave_excess,
+    octaves,
+    peak_excess,
+    power_spectrum,
+)
+
+TITLE = "Spectrum"
+PLACE = 23
+QUESTION = "At which spatial frequencies do reconstructions have more or less power than the originals?"
+
+LIMIT = 12
+"""Decibels at the ends of the maps' colours."""
+RINGS = 14
+ACROSS = 4
+
+
+@dataclass(frozen=True)
+class Config:
+    """How many images are measured."""
+
+    images: int = 10_000
+    """Number of held-out images, at most."""
+
+    def __post_init__(self) -> None:
+        if self.images < 2:
+            raise UnlogitError(f"images {self.images}: must be at least 2, for intervals")
+
+
+def run(config: Config, evidence: Evidence) -> Iterator[Result]:
+    """Yields the excess by octave and its peak as a table, radial curves, maps, and paired differences."""
+    which = evidence.sample(config.images, evidence.seed)
+    kept = Pictures(evidence.originals.bytes[which])
+    originals = _spectra(kept.chunks())
+    rows: list[tuple[Cell, ...]] = []
+    bands = octaves(evidence.view.size)
+    for name, change in references(evidence.seed).items():
+        changed = _spectra(map(change, kept.chunks()))
+        found, peak = _measured(originals, changed, evidence.seed)
+        rows.append(_row(name, found, peak))
+    spectra: dict[str, Tensor] = {}
+    peaks: dict[str, Peak] = {}
+    numbers: list[Result] = []
+    for name in evidence.inverters:
+        spectra[name] = _spectra(Pictures(evidence.reconstructed(name).pictures.bytes[which]).chunks())
+        found, peak = _measured(originals, spectra[name], evidence.seed)
+        peaks[name] = peak
+        rows.append(_row(name, found, peak))
+        numbers += [Number(f"excess {_named(band)}", name, e, "dB", None) for band, e in found.items()]
+        numbers.append(Number("largest excess", name, peak.excess, "dB", "lower"))
+        numbers.append(_finding(name, found[bands[0]].value, peak))
+    caption = (
+        f"Power over the originals in dB (0 is equal, 3 about twice as much) by octave of spatial frequency in cycles "
+        f"per pixel: mean spectra (Hann window) of {len(which):,} held-out images of {evidence.source.spec} and of all "
+        "channels, with 95 % bootstrap intervals over images. The largest excess is that at a single frequency, chosen "
+        "by one half of the images and measured on the other, so that the choice does not make it larger."
+    )
+    columns = (
+        Column("images"),
+        *(Column(_named(band), None, "cycles per pixel") for band in bands),
+        Column("largest", "lower", "largest excess at a single spatial frequency"),
+        Column("at", None, "where: vertical, horizontal, in cycles per pixel"),
+    )
+    yield Table("excess", "Power over the originals", caption, columns, tuple(rows))
+    with style():
+        text = (
+            "Left: mean power by spatial frequency, grey for the originals. Right: the same over the originals, in dB."
+        )
+        yield Figure("curves", "By spatial frequency", text, _curves(evidence, originals, spectra))
+        text = (
+            f"Power over the originals at each spatial frequency, from -{LIMIT} (blue) to {LIMIT} dB (red); a circle "
+            "marks the largest excess. A lattice of dots is a few red points. The other half of the plane is the "
+            "mirror image."
+        )
+        yield Figure("maps", "By direction", text, _maps(evidence, originals, spectra, peaks))
+    yield from numbers
+    if len(spectra) > 1:
+        yield _differences(spectra, evidence.seed)
+
+
+def _spectra(batches: Iterator[Tensor]) -> Tensor:
+    return torch.cat([power_spectrum(batch) for batch in batches])
+
+
+def _measured(originals: Tensor, made: Tensor, seed: int) -> tuple[dict[tuple[float, float], Estimate], Peak]:
+    return octave_excess(originals, made, seed), peak_excess(originals, made, seed)
+
+
+def _named(band: tuple[float, float]) -> str:
+    return f"{band[0]:.3g} to {band[1]:.3g}"
+
+
+def _row(name: str, found: dict[tuple[float, float], Estimate], peak: Peak) -> tuple[Cell, ...]:
+    return (name, *found.values(), peak.excess, f"{peak.vertical:.3f}, {peak.horizontal:.3f}")
+
+
+def _finding(name: str, highest: float, peak: Peak) -> Finding:
+    e = peak.excess
+    return Finding(
+        f"{name}: power in the highest octave is {highest:+.1f} dB over the originals, and the largest excess at a "
+        f"single spatial frequency {e.value:+.1f} dB (95 % CI {e.low:.1f} to {e.high:.1f}, n = {e.n:,})."
+    )
+
+
+def _curves(evidence: Evidence, originals: Tensor, spectra: dict[str, Tensor]) -> Drawing:
+    edges = torch.linspace(LOBE / evidence.view.size, 0.5, RINGS + 1).tolist()
+    rings = list(pairwise(edges))
+    middles = [(low + high) / 2 for low, high in rings]
+    figure, (power, excess) = panels(1, 2, 3.0)
+    power.plot(middles, band_power(originals, rings).mean(0), color=INK, linewidth=1.6, label="originals")
+    for name, made in spectra.items():
+        ink = colour(list(evidence.inverters).index(name))
+        power.plot(middles, band_power(made, rings).mean(0), color=ink, linewidth=1.6, label=name)
+        draw_curve(excess, middles, list(band_excess(originals, made, rings, evidence.seed).values()), ink, name)
+    power.set_yscale("log")
+    excess.axhline(0, color=INK, linewidth=0.8)
+    for axis, title in ((power, "mean power"), (excess, "over the originals in dB")):
+        axis.set_title(title)
+        axis.set_xlabel("cycles per pixel")
+    handles, labels = power.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 5), labelcolor=INK)
+    return figure
+
+
+def _maps(evidence: Evidence, originals: Tensor, spectra: dict[str, Tensor], peaks: dict[str, Peak]) -> Drawing:
+    side = evidence.view.size
+    across = min(ACROSS, len(spectra))
+    figure, axes = panels(-(-len(spectra) // across), across, 4.2)
+    half = 0.5 / side
+    extent = (-half, originals.shape[2] / side - half, 0.5 - half, -0.5 - half)
+    for axis, (name, made) in zip(axes, spectra.items(), strict=False):
+        ratio = torch.fft.fftshift(decibels(made.mean(0), originals.mean(0)), 0).numpy()
+        image = axis.imshow(np.asarray(ratio), cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, extent=extent)
+        axis.plot(peaks[name].horizontal, peaks[name].vertical, "o", markerfacecolor="none", color=INK, markersize=10)
+        axis.set_title(shorten(name, 24), color=colour(list(evidence.inverters).index(name)), parse_math=False)
+        axis.set_xlabel("horizontal")
+        axis.grid(visible=False)
+    axes[0].set_ylabel("vertical, cycles per pixel")
+    for axis in axes[len(spectra) :]:
+        axis.axis("off")
+    figure.colorbar(image, ax=axes, label="dB", shrink=0.8, aspect=30)
+    return figure
+
+
+def _differences(spectra: dict[str, Tensor], seed: int) -> Table:
+    """The first inverter over each other one, in decibels."""
+    first, *others = spectra
+    bands = octaves(spectra[first].shape[1])
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (other, *octave_excess(spectra[other], spectra[first], seed).values()) for other in others
+    )
+    caption = (
+        f"Power of {first} over that of each other inverter in dB by octave, paired over the same images, with 95 % "
+        "bootstrap intervals: the two differ significantly where an interval excludes 0."
+    )
+    heads = (Column(f"{first} over"), *(Column(_named(band)) for band in bands))
+    return Table("differences", f"What {first} does differently", caption, heads, rows)
