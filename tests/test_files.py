@@ -172,7 +172,7 @@ def test_what_version_0_1_0_left_goes_and_comes_back(tmp_path: Path) -> None:
     (tmp_path / ".inverter.123.partial").mkdir()
     (tmp_path / ".config.json.123.partial").write_text("{")
     (tmp_path / ".profile.20240101.old").write_text("somebody's")
-    recover(tmp_path, ["inverter", "config.json"])
+    recover(tmp_path, "inverter", "*.json")
     assert {p.name for p in tmp_path.iterdir()} == {"inverter", ".profile.20240101.old"}
     assert (tmp_path / "inverter" / "weights").read_text() == "former"
 

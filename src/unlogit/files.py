@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from fnmatch import fnmatch
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,8 @@ STAGING = (".unlogit-", ".partial")
 """How the name of a folder begins and ends in which something is being written, beside its target."""
 ASIDE = ".former"
 """Where in it the former target waits on a file system that cannot exchange two folders."""
+EARLIER = re.compile(r"\.(?P<name>.+)\.\d+\.(?P<kind>partial|old)")
+"""What version 0.1.0 called either."""
 DAY = 86_400.0
 """Age in seconds at which a staging folder counts as abandoned where the file system has no locks."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -141,12 +145,13 @@ def replacing(target: Path, ours: Ours | None = None, *, folder: bool = False) -
         _sync(target.parent)
 
 
-def recover(folder: Path, names: Collection[str] = ()) -> None:
+def recover(folder: Path, *patterns: str) -> None:
     """Clear what killed processes left in `folder`; a target that was set aside comes back.
 
     Args:
         folder: where.
-        names: targets of which the leftovers of version 0.1.0 are cleared too, .NAME.PID.partial and .NAME.PID.old.
+        patterns: names of targets of which the leftovers of version 0.1.0 are cleared too, .NAME.PID.partial and
+            .NAME.PID.old.
     """
     folder = Path(os.path.realpath(folder))
     _recovered.add(folder)
@@ -155,16 +160,15 @@ def recover(folder: Path, names: Collection[str] = ()) -> None:
             for former in (staging / ASIDE).glob("*"):
                 _bring_back(former, folder / former.name)
             shutil.rmtree(staging, ignore_errors=True)
-    for name in names:
-        for left in folder.glob(f".{name}.*"):
-            process, _, kind = left.name.removeprefix(f".{name}.").partition(".")
-            if process.isdecimal() and kind in ("partial", "old"):
-                if kind == "old":
-                    _bring_back(left, folder / name)
-                if left.is_dir():
-                    shutil.rmtree(left, ignore_errors=True)
-                else:
-                    left.unlink(missing_ok=True)
+    for left in folder.iterdir() if patterns and folder.is_dir() else ():
+        known = EARLIER.fullmatch(left.name)
+        if known is not None and any(fnmatch(known["name"], pattern) for pattern in patterns):
+            if known["kind"] == "old":
+                _bring_back(left, folder / known["name"])
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def _bring_back(former: Path, target: Path) -> None:

@@ -20,9 +20,11 @@ from torch.nn import functional as F
 
 from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.errors import UnlogitError
-from unlogit.files import replacing
+from unlogit.files import holding, replacing, to_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+SAVED = holding(CONFIG, ("network", "mean", "std", "class_names"), lambda _: (WEIGHTS,))
+"""Recognises the folder of a saved classifier, which may be replaced."""
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -106,15 +108,15 @@ def save_small(folder: Path, network: SmallResNet, class_names: Sequence[str], r
     """Write a folder that `small:FOLDER` opens, all of it or nothing.
 
     Args:
-        folder: where; one that is there is replaced.
+        folder: where; a classifier that was saved there is replaced, anything else is an `UnlogitError`.
         network: of a classifier.
         class_names: one a logit.
         record: what else `config.json` shall tell: how the network was fitted and what it reached; JSON values only.
     """
     shape = asdict(network.config)
     config = {"network": shape, "mean": MEAN, "std": STD, "class_names": list(class_names), **record}
-    with replacing(folder, folder=True) as fresh:
-        (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    with replacing(folder, SAVED, folder=True) as fresh:
+        (fresh / CONFIG).write_text(to_json(config, indent=2) + "\n")
         save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, fresh / WEIGHTS)
 
 

@@ -14,12 +14,15 @@ from torch import nn
 
 from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
-from unlogit.files import replacing
+from unlogit.files import holding, replacing, to_json
 from unlogit.inverters._base import Inverter
 from unlogit.inverters._packing import packed, unpacked
 from unlogit.representation import Representation
 
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
+SAVED = holding(CONFIG, ("format", "classifier", "tap", "facts"), lambda _: (WEIGHTS, CARD))
+"""Recognises the folder of a saved inverter, which may be replaced."""
 PAPER = "Teterwak et al., ICML 2021"
 
 
@@ -60,14 +63,14 @@ class LearnedInverter(Inverter, ModelHubMixin):
         """Write config.json, model.safetensors and README.md (the model card) in one step that cannot be half done.
 
         Args:
-            folder: where; one that is there is replaced.
+            folder: where; a saved inverter that is there is replaced, anything else is an `UnlogitError`.
             bits: of a weight, 2 to 8, each in a byte: a quarter of the size, and what fewer than eight leave unused is
                 gone once compressed, as by git. With eight pictures differ by about a third of a level in 255, with six
                 by one or two. None keeps float32.
         """
         if bits is not None and not 2 <= bits <= 8:
             raise UnlogitError(f"bits {bits}: must be 2 to 8, or None for float32")
-        with replacing(Path(folder), folder=True) as fresh:
+        with replacing(Path(folder), SAVED, folder=True) as fresh:
             self._save_pretrained(fresh, bits)
 
     def _save_pretrained(self, save_directory: Path, bits: int | None = None) -> None:
@@ -83,11 +86,11 @@ class LearnedInverter(Inverter, ModelHubMixin):
         tensors = {f"{self.KIND}.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {"shift": self.representation.shift, "scale": self.representation.scale}
         tensors = {k: v.detach().cpu().float().contiguous() for k, v in tensors.items()}
-        (save_directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        weights = save_directory / "model.safetensors"
+        (save_directory / CONFIG).write_text(to_json(config, indent=2) + "\n")
+        weights = save_directory / WEIGHTS
         save_file(tensors if bits is None else packed(tensors, bits), weights)
         weights.chmod(0o644)  # Its library writes for the owner alone, and this is to be shared.
-        (save_directory / "README.md").write_text(card(config, self.size, self.network))
+        (save_directory / CARD).write_text(card(config, self.size, self.network))
 
     @classmethod
     def load(cls, folder: Path | str, run_code: bool = True) -> Self:

@@ -92,8 +92,13 @@ class ProjectedDiscriminator(nn.Module):
             Head(channels, side, representation, spectral_norm=config.head_spectral_norm) for channels, side in shapes
         )
 
+    @property
+    def network(self) -> Classifier:
+        """The frozen network."""
+        return self._network[0]
+
     def _tap(self, pixels: Tensor) -> list[Tensor]:
-        found = self._network[0].features(pixels, [m for m in self.maps if m != "pixels"])
+        found = self.network.features(pixels, [m for m in self.maps if m != "pixels"])
         found["pixels"] = pixels
         return [found[m] for m in self.maps]
 
@@ -132,7 +137,7 @@ class ProjectedDiscriminator(nn.Module):
         return self.judge(self.frozen(pixels), representation)
 
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
-        self._network[0]._apply(fn)
+        self.network._apply(fn)
         return super()._apply(fn, recurse)
 
 

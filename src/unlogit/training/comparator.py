@@ -26,8 +26,13 @@ class Comparator(nn.Module):
         self.module = module
         self.register_buffer("scale", torch.ones((), device=classifier.mean.device))
 
+    @property
+    def classifier(self) -> Classifier:
+        """The frozen network."""
+        return self._classifier[0]
+
     def features(self, pixels: Tensor) -> Tensor:
-        return self._classifier[0].features(pixels, [self.module])[self.module].float()
+        return self.classifier.features(pixels, [self.module])[self.module].float()
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Tensor]) -> None:

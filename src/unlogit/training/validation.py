@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -13,7 +14,7 @@ from torchvision.utils import make_grid
 
 from unlogit import distributed
 from unlogit.errors import UnlogitError
-from unlogit.files import replacing
+from unlogit.files import replacing, written_here
 from unlogit.images import ImageSource, Loader, View
 from unlogit.inverters import LearnedInverter, open_inverter
 from unlogit.metrics.diversity import diversity
@@ -26,6 +27,9 @@ from unlogit.training.records import RunFolder
 CHUNK = 64
 SHOWN = 64
 NOISES, NOISE_PICTURES = 4, 32
+CONSTANT = 1e-5
+"""Deviation of a logit over the held-out images, as a share of the largest, below which it counts as constant; it is
+then left out of the logit error, whose unit that deviation is."""
 BEST = "logit_error"
 """The figure whose lowest value marks the inverter that is kept as best/: one that varies less than agreement."""
 
@@ -77,10 +81,11 @@ class Validator:
         if distributed.rank():
             return {}
         spread = logits.std(0)
+        varies = spread > CONSTANT * spread.max()
         figures = {
             "agreement": agreement(logits, reencoded),
             "agreement5": agreement(logits, reencoded, k=min(5, logits.shape[1])),
-            "logit_error": logit_error(logits / spread, reencoded / spread),
+            "logit_error": logit_error(*(x[:, varies] / spread[varies] for x in (logits, reencoded))),
             "logit_cosine": logit_cosine(logits - logits.mean(0), reencoded - logits.mean(0)),
             "pixel_error": pixel_error(originals, images),
             "layout_cosine": layout_cosine(originals, images, layout(originals).mean(0)),
@@ -93,10 +98,12 @@ class Validator:
             draws = [inverter.invert(few, drawn(inverter, len(few), 1 + d)).cpu() for d in range(NOISES)]
             figures["diversity"] = diversity(torch.stack(draws))
         means = {name: float(values.float().mean()) for name, values in figures.items()}
+        means = {name: mean for name, mean in means.items() if math.isfinite(mean)}
         inverter.facts |= self.facts(images_seen, folder, means)
-        inverter.save(folder.folder / "inverter")
-        if all(means[BEST] < earlier.get(BEST, math.inf) for earlier in folder.validations()):
-            inverter.save(folder.folder / "best")
+        inverter.save(folder.inverter)
+        earlier = (figures[BEST] for figures in folder.validations() if BEST in figures)
+        if BEST in means and means[BEST] < min(earlier, default=math.inf):
+            inverter.save(folder.best)
         write_grid(originals[:SHOWN], images[:SHOWN], folder.samples / f"{images_seen:09d}.png")
         return means
 
@@ -131,9 +138,9 @@ def drawn(inverter: LearnedInverter, n: int, draw: int) -> Tensor | None:
     return inverter.sample_noise(n, torch.Generator().manual_seed(draw))
 
 
-def write_grid(originals: Tensor, reconstructions: Tensor, path: object, columns: int = 8) -> None:
+def write_grid(originals: Tensor, reconstructions: Tensor, path: Path, columns: int = 8) -> None:
     """Pairs (original | reconstruction), `columns` pairs a row, as one PNG."""
     pairs = torch.stack([originals, reconstructions], 1).flatten(0, 1)
     grid = make_grid(pairs, nrow=2 * columns, padding=1)
-    with replacing(path) as fresh:  # type: ignore[arg-type]
+    with replacing(path, written_here) as fresh:
         Image.fromarray((grid * 255).round().byte().permute(1, 2, 0).numpy()).save(fresh, "PNG")

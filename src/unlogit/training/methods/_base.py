@@ -13,6 +13,7 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel
 
 from unlogit import distributed
+from unlogit.classifiers import Classifier
 from unlogit.device import autocast
 from unlogit.errors import UnlogitError
 from unlogit.inverters import LearnedInverter, open_inverter
@@ -61,6 +62,10 @@ class Method(ABC):
     @abstractmethod
     def parts(self) -> dict[str, Any]:
         """What is kept in a checkpoint beside the average, by name: modules and optimisers."""
+
+    def frozen_networks(self) -> dict[str, Classifier]:
+        """Return the frozen networks that it learns from beside the inverted classifier, by name."""
+        return {}
 
     @abstractmethod
     def step(self) -> dict[str, Tensor]:
@@ -137,9 +142,9 @@ class Method(ABC):
                 group["lr"] = rate * learning_rate
 
     def finite(self) -> bool:
-        """Whether all weights are numbers."""
-        modules = [part for part in self.parts().values() if isinstance(part, nn.Module)]
-        return all(bool(p.isfinite().all()) for module in modules for p in module.parameters())
+        """Whether all weights are numbers, those of the average and running statistics included."""
+        modules = [part for part in self._all().values() if isinstance(part, nn.Module)]
+        return all(bool(t.isfinite().all()) for module in modules for t in (*module.parameters(), *module.buffers()))
 
     def _optimisers(self) -> list[torch.optim.Optimizer]:
         return [part for part in self.parts().values() if isinstance(part, torch.optim.Optimizer)]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit.classifiers import open_classifier
+from unlogit.classifiers import Classifier, open_classifier
 from unlogit.inverters import DecoderInverter
 from unlogit.networks import Decoder
 from unlogit.training.comparator import Comparator
@@ -41,6 +41,9 @@ class Learning(Method):
         classifier = comparator.fused([options.module]).to(self.device)
         self.comparator = Comparator(classifier, options.module)
         self.optimiser = self.adam(self.decoder.parameters(), options.learning_rate, options.betas)
+
+    def frozen_networks(self) -> dict[str, Classifier]:
+        return {"comparator": self.comparator.classifier}
 
     def begin(self) -> None:
         super().begin()

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unlogit.classifiers import Classifier
 from unlogit.inverters import GeneratorInverter
 from unlogit.networks import Discriminator, Generator, ProjectedDiscriminator, folded, standing_statistics
 from unlogit.networks.layers import still
@@ -55,6 +56,10 @@ class Learning(Method):
         trained = [p for p in self.discriminator.parameters() if p.requires_grad]
         self.optimiser_d = self.adam(trained, config.learning_rate_d, config.betas)
         self.optimiser_warm = self.adam(self.generator.parameters(), WARM_LEARNING_RATE, (0.9, 0.999))
+
+    def frozen_networks(self) -> dict[str, Classifier]:
+        one = self.discriminator
+        return {"discriminator.network": one.network} if isinstance(one, ProjectedDiscriminator) else {}
 
     def begin(self) -> None:
         super().begin()
