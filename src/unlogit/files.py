@@ -56,6 +56,10 @@ _recovered: set[Path] = set()
 # What may be replaced
 
 
+SIGNATURE = {"Software": "unlogit"}
+"""What our PNG files say of themselves."""
+
+
 def check_replaceable(target: Path, ours: Ours | None = None, *, folder: bool = False) -> None:
     """Raise `UnlogitError` unless `target` is new, empty, or a file (or folder) that `ours` recognises."""
     if not target.exists():
@@ -104,6 +108,10 @@ def holding(marker: str, keys: Collection[str], names: Callable[[dict[str, Any]]
         return {path.name for path in folder.iterdir()} - SYSTEM <= known
 
     return ours
+
+
+signed = marked(b"Software\0unlogit")
+"""Recognises PNG files with `SIGNATURE`."""
 
 
 def written_here(_path: Path) -> bool:
@@ -346,6 +354,14 @@ def _plain(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def expand_user(path: str) -> str:
+    """Return a path with a leading ~ or ~USER replaced by the home folder; raises `UnlogitError` for unknown users."""
+    expanded = os.path.expanduser(path)  # noqa: PTH111, since pathlib would change the rest of the path too
+    if expanded == path and path.startswith("~"):
+        raise UnlogitError(f"path '{path}': no such user; for a file of that name write ./{path}")
+    return expanded
 
 
 def unique_name(name: str, taken: Collection[str]) -> str:

@@ -113,8 +113,8 @@ class Fitting:
     def run(self, checkpoints: Checkpoints, metrics: Metrics, record: dict[str, Any]) -> None:
         """To the end, with lines of metrics and checkpoints on the way.
 
-        `record`, the configuration and what it depends on, goes into the checkpoints. Raises `UnlogitError` where the loss is not finite, and
-        KeyboardInterrupt, after saving, on SIGINT or SIGTERM.
+        `record`, the configuration and what it depends on, goes into the checkpoints. Raises `UnlogitError` where the
+        loss is not finite, and KeyboardInterrupt, after saving, on SIGINT or SIGTERM.
         """
         config = self.config
         if self.lead:

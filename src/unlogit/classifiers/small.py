@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.errors import UnlogitError
 from unlogit.files import holding, replacing, to_json
+from unlogit.settings import Bounds, Checked, Width
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 SAVED = holding(CONFIG, ("network", "mean", "std", "class_names"), lambda _: (WEIGHTS,))
@@ -29,7 +30,7 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
 @dataclass(frozen=True)
-class SmallConfig:
+class SmallConfig(Checked):
     """The shape of a `SmallResNet`.
 
     Attributes:
@@ -39,12 +40,15 @@ class SmallConfig:
         blocks: residual blocks a stage.
     """
 
-    classes: int
-    size: int = 32
-    widths: tuple[int, ...] = (24, 48, 96)
-    blocks: int = 1
+    classes: Annotated[int, Bounds(1, 10**6)]
+    size: Width = 32
+    widths: tuple[Width, ...] = (24, 48, 96)
+    blocks: Annotated[int, Bounds(1, 1_000)] = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.widths:
+            raise UnlogitError("classifier widths: must be one or more, one a stage, such as 24 48 96")
         if self.size < 32 or self.size & (self.size - 1):
             raise UnlogitError(f"classifier size {self.size}: must be a power of two from 32 on, such as 32 or 64")
 

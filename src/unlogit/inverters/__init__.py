@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import ModuleType
 
 from unlogit import registry
 from unlogit.errors import UnlogitError
+from unlogit.files import expand_user
 from unlogit.inverters._base import Inverter
 from unlogit.inverters._cost import Cost, cost
 from unlogit.inverters._learned import SAVED, LearnedInverter, kind, read_config
@@ -49,7 +49,7 @@ def open_inverter(name: str) -> Inverter:
     A method that needs no training is written as `engstrom:?classifier=small:runs/c&tap=penultimate&steps=200`.
     Raises `UnlogitError` where it is none of these, or something it names cannot be opened.
     """
-    folder = WEIGHTS / name if name in known() else Path(os.path.expanduser(name))
+    folder = WEIGHTS / name if name in known() else Path(expand_user(name))
     if folder.is_dir():
         saved: type[LearnedInverter] = _module(kind(read_config(folder))).Saved
         return saved.load(folder)
@@ -75,5 +75,5 @@ def called(given: str) -> tuple[str, str]:
     method, colon, _ = given.partition(":")
     if colon and method in untrained():
         return method, given
-    path = Path(os.path.expanduser(given)).resolve()
+    path = Path(expand_user(given)).resolve()
     return (path.parent.name if path.name == "inverter" else path.name), given
