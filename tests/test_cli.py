@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -187,6 +189,25 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setitem(cli.COMMANDS, "train", stop)
     assert run("train") == 130
     assert capsys.readouterr().err == "unlogit: stopped at 64 pictures; the same command goes on\n"
+
+
+@pytest.mark.parametrize("error", [None, ImportError("half an import")])
+def test_terminated_while_starting_is_one_line(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(_args: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            if error is None:
+                raise
+        raise error or AssertionError("still running")
+
+    monkeypatch.setitem(cli.COMMANDS, "train", start)
+    before = signal.getsignal(signal.SIGTERM)
+    assert run("train") == 130
+    assert capsys.readouterr().err == "unlogit: interrupted; the same command goes on from here\n"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,33 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             signal.signal(caught, handler)  # type: ignore[arg-type]
 
 
+@contextmanager
+def stoppable() -> Iterator[list[int]]:
+    """SIGTERM raises KeyboardInterrupt, as SIGINT does, for a process that is not in its loop yet, or has none.
+
+    Yields the signals that have come: what is interrupted, such as an import, may fail with an error of its own.
+    """
+    asked: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    # What another handler, or a caller that ignores signals as nohup does, has set stays.
+    caught = [number for number, handler in usual.items() if signal.getsignal(number) == handler]
+    try:
+        for number in caught:
+            signal.signal(number, stop)
+    except ValueError:  # Not in the main thread.
+        caught = []
+    try:
+        yield asked
+    finally:
+        for number in caught:
+            signal.signal(number, usual[number])
+
+
 class Metrics:
     """A file of JSON lines, each with the pictures seen, the seconds taken over all resumptions, and figures."""
 
