@@ -25,10 +25,13 @@ from unlogit.classifiers import fitted
 from unlogit.classifiers.small import CONFIG, WEIGHTS
 from unlogit.cli import guarded
 from unlogit.errors import UnlogitError
-from unlogit.files import replacing
+from unlogit.files import holding, replacing, to_json
 from unlogit.inverters import WEIGHTS as INVERTERS
 from unlogit.inverters import LearnedInverter, open_inverter
 
+CARD = "README.md"
+PUBLISHED = holding(CONFIG, ("reached", "fit", "class_names"), lambda _: (WEIGHTS, CARD))
+"""Recognises a published classifier, which may be replaced."""
 LARGEST = 20e6
 """Bytes of a folder, nearly all of them weights: every version stays in the history that users clone."""
 
@@ -72,10 +75,10 @@ def _classifier(publish: Publish, config: dict[str, Any]) -> Path:
     config["fit"] = {"recipe": publish.recipe, "training_pictures": publish.pictures} | {k: fit[k] for k in told}
     target = (publish.into or fitted.OURS) / publish.name
     weights = load_file(publish.folder / WEIGHTS)
-    with replacing(target, folder=True) as fresh:
+    with replacing(target, PUBLISHED, folder=True) as fresh:
         save_file({k: v.half() if v.is_floating_point() else v for k, v in weights.items()}, fresh / WEIGHTS)
-        (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-        (fresh / "README.md").write_text(_card(publish.name, config))
+        (fresh / CONFIG).write_text(to_json(config, indent=2) + "\n")
+        (fresh / CARD).write_text(_card(publish.name, config))
     return target
 
 

@@ -23,10 +23,12 @@ from scenes_methods import folder, of
 
 from unlogit.cli import guarded
 from unlogit.errors import unknown
-from unlogit.files import replacing
+from unlogit.files import marked, replacing
 from unlogit.networks import DiscriminatorConfig
 from unlogit.training import TrainConfig, train
 
+OURS = marked(b"what,seed,pictures,n,")
+"""Recognises an earlier ablations.csv, which may be replaced."""
 FIGURES = ("agreement", "agreement5", "logit_cosine", "layout_cosine", "pixel_error", "diversity")
 
 
@@ -119,7 +121,7 @@ def ablate(out: Path, found: dict[str, TrainConfig], rows: Sequence[str], seeds:
                 {"what": name, "seed": seed, "pictures": config.pictures, "n": config.validation_pictures, **told}
             )
             print(", ".join(f"{key} {value}" for key, value in lines[-1].items()), flush=True)
-            with replacing(out / "ablations.csv") as fresh, fresh.open("w", newline="") as handle:
+            with replacing(out / "ablations.csv", OURS) as fresh, fresh.open("w", newline="") as handle:
                 writer = csv.DictWriter(handle, lines[0])
                 writer.writeheader()
                 writer.writerows(lines)

@@ -36,7 +36,7 @@ from unlogit import metrics
 from unlogit.analyses import Evidence, Number, identify
 from unlogit.classifiers import Classifier, fit, open_classifier
 from unlogit.cli import guarded
-from unlogit.files import replacing
+from unlogit.files import SIGNATURE, marked, replacing, signed
 from unlogit.images import open_images
 from unlogit.intervals import Estimate, bootstrap, wilson
 from unlogit.inverters import Inverter, cost, open_inverter
@@ -175,7 +175,7 @@ def write(out: Path, rows: list[Row], shown: dict[str, Tensor]) -> None:
                 cells |= {f"{key} low": f"{value.low:.4f}", f"{key} high": f"{value.high:.4f}"}
         flat.append(cells)
     columns = list(dict.fromkeys(key for cells in flat for key in cells))
-    with replacing(out / "methods.csv") as fresh, fresh.open("w", newline="") as handle:
+    with replacing(out / "methods.csv", marked(b"method,aids,")) as fresh, fresh.open("w", newline="") as handle:
         writer = csv.DictWriter(handle, columns)
         writer.writeheader()
         writer.writerows(flat)
@@ -187,8 +187,8 @@ def write(out: Path, rows: list[Row], shown: dict[str, Tensor]) -> None:
         for ax, picture in zip(axes[:, column], pictures, strict=True):
             ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="bicubic")
             ax.set_axis_off()
-    with replacing(out / "methods.png") as fresh:
-        figure.savefig(fresh, format="png")
+    with replacing(out / "methods.png", signed) as fresh:
+        figure.savefig(fresh, format="png", metadata=SIGNATURE)
 
 
 def main(m: Methods) -> None:

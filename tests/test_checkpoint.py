@@ -50,3 +50,24 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     torch.save({"images": print}, tmp_path / "000000001.pt")
     with pytest.raises(UnlogitError, match="cannot be read"):
         Checkpoints(tmp_path).load()
+
+
+def test_the_newest_is_the_one_of_the_largest_number(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for images in (999_999_000, 1_000_001_000, 1_024_000_000):
+        checkpoints.save(images, {"images": images})
+    assert [p.name for p in checkpoints.paths()] == ["1000001000.pt", "1024000000.pt"]
+    assert checkpoints.load() == {"images": 1_024_000_000}
+
+
+def test_what_somebody_put_beside_the_checkpoints_stays(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    for images in (1, 2, 3):
+        checkpoints.save(images, {"images": images})
+        (tmp_path / "checkpoints" / "5.pt").write_text("mine")
+    assert checkpoints.load() == {"images": 3}
+    checkpoints.remove()
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["5.pt"]
+    (tmp_path / "checkpoints" / "5.pt").unlink()
+    checkpoints.remove()
+    assert not (tmp_path / "checkpoints").exists()

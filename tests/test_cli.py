@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -174,6 +177,55 @@ def test_mistakes_write_nothing(inverter: Path, tmp_path: Path, capsys: pytest.C
     assert good.read_bytes() == before
 
 
+def test_reconstruct_replaces_its_own_files_alone(
+    inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    jpeg, png = photo(tmp_path / "cat.jpg", 0), photo(tmp_path / "cat.png", 1)
+    before = png.read_bytes()
+    # The inverter is not even opened.
+    assert "'cat.png' exists and unlogit did not write it" in mistake(
+        capsys, "reconstruct", jpeg, "--out", ".", "--inverter", "nowhere"
+    )
+    png.rename(tmp_path / "grid.png")
+    assert "'grid.png' exists" in mistake(capsys, "reconstruct", jpeg, "--out", ".", "--inverter", "nowhere")
+    assert (tmp_path / "grid.png").read_bytes() == before
+    (tmp_path / "grid.png").unlink()
+    for seed in (0, 1):
+        assert run("reconstruct", jpeg, "--out", ".", "--inverter", inverter, "--seed", seed) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cat.jpg", "cat.png", "grid.png"]
+
+
+def test_reconstruct_on_a_full_disk_is_one_line(
+    inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = photo(tmp_path / "good.png", 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        told = mistake(capsys, "reconstruct", good, "--out", tmp_path / "out", "--inverter", inverter)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "no room to write in" in told
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_leading_tilde_is_the_home_folder(
+    inverter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    photo(tmp_path / "good.jpg", 0)
+    (tmp_path / "run").symlink_to(inverter.parent)
+    assert run("reconstruct", "~/good.jpg", "--out", "~/out", "--inverter", "a=~/run/inverter") == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "grid.png"]
+    assert not (tmp_path / "~").exists()
+    args = ["--images", "folder:~/pictures", "--held-out", "scenes:test", "--classifier", "small:~/run/classifier"]
+    assert "'~/pictures' is not a folder" in mistake(capsys, "train", *args, "--out", "~/trained").replace(
+        str(tmp_path), "~"
+    )
+
+
 def test_an_unwritable_folder_is_one_line(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = photo(tmp_path / "good.png", 0)
     told = mistake(capsys, "reconstruct", good, "--out", good / "out", "--inverter", inverter)
@@ -187,6 +239,25 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setitem(cli.COMMANDS, "train", stop)
     assert run("train") == 130
     assert capsys.readouterr().err == "unlogit: stopped at 64 pictures; the same command goes on\n"
+
+
+@pytest.mark.parametrize("error", [None, ImportError("half an import")])
+def test_terminated_while_starting_is_one_line(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(_args: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            if error is None:
+                raise
+        raise error or AssertionError("still running")
+
+    monkeypatch.setitem(cli.COMMANDS, "train", start)
+    before = signal.getsignal(signal.SIGTERM)
+    assert run("train") == 130
+    assert capsys.readouterr().err == "unlogit: interrupted; the same command goes on from here\n"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

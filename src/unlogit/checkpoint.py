@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from unlogit.errors import UnlogitError, one_line
-from unlogit.files import replacing
+from unlogit.files import replacing, written_here
 
 KEPT = 2
+NAME = re.compile(r"\d{9,}\.pt")
+FINGERPRINTS = "fingerprints"
+"""Where a checkpoint holds the fingerprints of what a run was started with, by their names."""
 
 
 class Checkpoints:
@@ -23,7 +29,9 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """Oldest first."""
-        return sorted(self.folder.glob("[0-9]*.pt"))
+        # By number: from 10^9 images on names are longer than nine digits.
+        found = (path for path in self.folder.glob("*.pt") if NAME.fullmatch(path.name))
+        return sorted(found, key=lambda path: int(path.stem))
 
     def save(self, images: int, state: dict[str, Any]) -> Path:
         """Write `state` (tensors, numbers, strings and containers of them); returns the path.
@@ -32,7 +40,7 @@ class Checkpoints:
         """
         path = self.folder / f"{images:09d}.pt"
         try:
-            with replacing(path) as fresh:
+            with replacing(path, written_here) as fresh:
                 torch.save(state, fresh)
         except (OSError, RuntimeError) as error:  # torch's writer tells a full disk as RuntimeError.
             raise UnlogitError(
@@ -58,8 +66,27 @@ class Checkpoints:
         return state
 
     def remove(self) -> None:
-        """All of them, when they are needed no more."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete them when they are needed no more, and the folder unless it holds something else."""
+        for path in self.paths():
+            path.unlink()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+
+def check_unchanged(saved: Mapping[str, Any] | None, name: str, spec: str, fingerprint: str) -> None:
+    """Raise `UnlogitError` where a checkpoint was made with something else of the same spec.
+
+    Args:
+        saved: the checkpoint, if any; earlier versions wrote none of these fingerprints.
+        name: of what is compared, such as "classifier".
+        spec: by which it was opened.
+        fingerprint: of what is there now.
+    """
+    if saved is not None and saved.get(FINGERPRINTS, {}).get(name, fingerprint) != fingerprint:
+        raise UnlogitError(
+            f"{name} '{spec}' has changed since the run was saved: bring back the former files, with their dates "
+            "(cp -p, rsync -t), to go on, or give another --out"
+        )
 
 
 def _free(folder: Path) -> str:

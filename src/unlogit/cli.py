@@ -13,7 +13,9 @@ from pathlib import Path
 
 from unlogit import __version__, registry
 from unlogit.errors import UnlogitError, unknown
+from unlogit.progress import stoppable
 
+INTERRUPTED = "interrupted; the same command goes on from here"
 LISTED = ("images", "classifiers", "inverters", "methods", "analyses")
 
 
@@ -193,6 +195,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def guarded(run: Callable[[], None]) -> int:
     """Run something for a user: 0, 2 after a mistake in what was given, told in one line, 130 when interrupted."""
+    with stoppable() as asked:
+        try:
+            return _guarded(run)
+        except Exception:
+            if not asked:
+                raise
+            return _fail(INTERRUPTED, 130)
+
+
+def _guarded(run: Callable[[], None]) -> int:
     try:
         run()
         sys.stdout.flush()
@@ -206,7 +218,7 @@ def guarded(run: Callable[[], None]) -> int:
             raise
         return _fail(f"error: '{error.filename}': {error.strerror}", 2)
     except KeyboardInterrupt as stop:
-        return _fail(str(stop) or "interrupted; the same command goes on from here", 130)
+        return _fail(str(stop) or INTERRUPTED, 130)
     return 0
 
 

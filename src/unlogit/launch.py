@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from unlogit.distributed import Lost
 from unlogit.errors import UnlogitError
+from unlogit.progress import stoppable
 
 GRACE_SECONDS = 20.0
 
@@ -48,16 +49,21 @@ def launch(work: Callable[[Config], Result], config: Config, processes: int = 1)
         raise UnlogitError(f"processes {processes}: this machine has {torch.cuda.device_count()} GPUs, one for each")
     outcomes: SimpleQueue[Any] = multiprocessing.get_context("spawn").SimpleQueue()
     threads = max(1, torch.get_num_threads() // processes)
-    context = start_processes(
-        _one,
-        (work, config, processes, threads, _free_port(), outcomes),
-        nprocs=processes,
-        join=False,
-        start_method="spawn",
-    )
-    assert context is not None
+    pids: list[int] = []
+    asked: list[int] = []
     try:
-        with _passing_on_signals(context.pids()):
+        with _passing_on_signals(pids, asked):
+            context = start_processes(
+                _one,
+                (work, config, processes, threads, _free_port(), outcomes),
+                nprocs=processes,
+                join=False,
+                start_method="spawn",
+            )
+            assert context is not None
+            pids += context.pids()
+            if asked:
+                _terminate(pids)
             while not context.join(grace_period=GRACE_SECONDS):
                 pass
     except ProcessException as error:
@@ -67,6 +73,8 @@ def launch(work: Callable[[Config], Result], config: Config, processes: int = 1)
         mistakes = [one for one in told if isinstance(one, BaseException) and not isinstance(one, Lost)]
         if mistakes:
             raise mistakes[0] from None
+        if asked:
+            raise KeyboardInterrupt from None
         # A process whose partner is killed fails too, in an exchange, and says less.
         killed = [at for at, process in enumerate(context.processes) if process.exitcode == -signal.SIGKILL]
         if killed:
@@ -94,7 +102,8 @@ def _one(
     os.environ.update({name: str(value) for name, value in places.items()} | {"MASTER_ADDR": "127.0.0.1"})
     torch.set_num_threads(threads)
     try:
-        result = work(config)
+        with stoppable():
+            result = work(config)
     except (UnlogitError, KeyboardInterrupt) as error:
         outcomes.put(error)
         raise SystemExit(1) from None
@@ -103,13 +112,12 @@ def _one(
 
 
 @contextmanager
-def _passing_on_signals(pids: list[int]) -> Iterator[None]:
+def _passing_on_signals(pids: list[int], asked: list[int]) -> Iterator[None]:
+    """Pass signals on to the processes, and note them, while there may be none yet."""
+
     def pass_on(number: int, _frame: object) -> None:
-        for pid in pids:
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                continue
+        asked.append(number)
+        _terminate(pids)
 
     former = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -117,6 +125,13 @@ def _passing_on_signals(pids: list[int]) -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _terminate(pids: list[int]) -> None:
+    # SIGTERM for SIGINT too, which a process that is still importing would answer with a traceback.
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def _free_port() -> int:

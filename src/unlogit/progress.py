@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unlogit.files import replacing
+from unlogit.files import replacing, to_json, written_here
 
 
 class Due:
@@ -54,6 +55,33 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             signal.signal(caught, handler)  # type: ignore[arg-type]
 
 
+@contextmanager
+def stoppable() -> Iterator[list[int]]:
+    """SIGTERM raises KeyboardInterrupt, as SIGINT does, for a process that is not in its loop yet, or has none.
+
+    Yields the signals that have come: what is interrupted, such as an import, may fail with an error of its own.
+    """
+    asked: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    # What another handler, or a caller that ignores signals as nohup does, has set stays.
+    caught = [number for number, handler in usual.items() if signal.getsignal(number) == handler]
+    try:
+        for number in caught:
+            signal.signal(number, stop)
+    except ValueError:  # Not in the main thread.
+        caught = []
+    try:
+        yield asked
+    finally:
+        for number in caught:
+            signal.signal(number, usual[number])  # type: ignore[arg-type]
+
+
 class Metrics:
     """A file of JSON lines, each with the pictures seen, the seconds taken over all resumptions, and figures."""
 
@@ -67,29 +95,35 @@ class Metrics:
         kept = [line for line in self.lines() if line["images"] <= images]
         self._seconds_before = max((line["seconds"] for line in kept), default=0.0)
         self._started = time.monotonic()
-        with replacing(self.path) as fresh:
-            fresh.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        with replacing(self.path, written_here) as fresh:
+            fresh.write_text("".join(to_json(line) + "\n" for line in kept))
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every complete line."""
+        """Every complete line, without values that are not finite, which version 0.1.0 wrote."""
         if not self.path.exists():
             return []
         found = []
-        for text in self.path.read_text().splitlines():
+        for text in self.path.read_text(errors="replace").splitlines():
             try:
-                found.append(json.loads(text))
-            except json.JSONDecodeError:  # A line that a kill cut short.
+                line = json.loads(text)
+                if line["images"] >= 0 and line["seconds"] >= 0:
+                    found.append(_finite(line))
+            except (ValueError, KeyError, TypeError):  # A line that a kill cut short.
                 continue
         return found
 
     def log(self, images: int, values: dict[str, float]) -> None:
-        """Append one line."""
+        """Append one line; values that are not finite are left out."""
         line = {"images": images, "seconds": round(self.seconds(), 2)} | {
-            k: float(f"{v:.6g}") for k, v in values.items()
+            k: float(f"{v:.6g}") for k, v in _finite(values).items()
         }
         with self.path.open("a") as handle:
-            handle.write(json.dumps(line) + "\n")
+            handle.write(to_json(line) + "\n")
 
     def seconds(self) -> float:
         """Of training so far, over all resumptions."""
         return self._seconds_before + time.monotonic() - self._started
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if not isinstance(v, float) or math.isfinite(v)}

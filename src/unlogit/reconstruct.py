@@ -11,13 +11,15 @@ from urllib.parse import quote
 import torch
 import tyro
 from matplotlib.figure import Figure
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from unlogit.errors import BrokenImage, UnlogitError
-from unlogit.files import replacing
+from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed
 from unlogit.images import View, decode
 from unlogit.inverters import Inverter, called, open_inverter
+from unlogit.settings import Checked, Seed
 
 DEFAULT_INVERTER = "efficientnet_lite0"
 GRID = "grid"
@@ -32,7 +34,7 @@ INK, KEPT = "#444444", "#16915d"
 
 
 @dataclass(frozen=True)
-class ReconstructConfig:
+class ReconstructConfig(Checked):
     """Reconstruct photos from what a classifier keeps of them."""
 
     photos: tyro.conf.Positional[tuple[Path, ...]]
@@ -49,10 +51,11 @@ class ReconstructConfig:
     """Whose representation that method inverts, as source:name."""
     options: str = ""
     """More of the method's options, such as 'tap=penultimate&steps=200&size=32'."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the noise, which is the same for every photo."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.photos:
             raise UnlogitError("no photo given: write unlogit reconstruct PHOTO... --out FOLDER")
         for photo in self.photos:
@@ -60,8 +63,6 @@ class ReconstructConfig:
                 raise UnlogitError(f"photo '{photo}' is a folder: give the files in it, such as {photo}/*.jpg")
             if not photo.is_file():
                 raise UnlogitError(f"photo '{photo}': no such file")
-        if self.seed < 0:
-            raise UnlogitError(f"seed {self.seed}: must not be negative")
         if (self.method is None) != (self.classifier is None):
             raise UnlogitError("--method and --classifier belong together: give both, or an --inverter alone")
         if self.inverter and self.method is not None:
@@ -113,8 +114,8 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
         what was made, photo by photo, and for the photos that cannot be decoded, why.
 
     Raises:
-        UnlogitError: no such inverter, no photo that can be decoded, or one that would be written over. Nothing is
-            written then.
+        UnlogitError: no such inverter, no photo that can be decoded, a file in the place of a result that this program
+            did not write (nothing is written then), or a full disk.
     """
     opened = config.opened
     targets = _targets(config.photos, config.out, list(opened))
@@ -137,11 +138,16 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
             for i, (photo, files, picture) in enumerate(chunk)
             for which, (images, before, after) in enumerate(results)
         ]
-    for one in made:
-        with replacing(one.file) as fresh:
-            to_pil_image(one.picture).save(fresh, "PNG")
-    with replacing(config.out / f"{GRID}.png") as fresh:
-        _grid(made, inverters).savefig(fresh, format="png")
+    info = PngInfo()
+    for key, text in SIGNATURE.items():
+        info.add_text(key, text)
+    recover(config.out)
+    with report_disk_full(config.out):
+        for one in made:
+            with replacing(one.file, signed) as fresh:
+                to_pil_image(one.picture).save(fresh, "PNG", pnginfo=info)
+        with replacing(config.out / f"{GRID}.png", signed) as fresh:
+            _grid(made, inverters).savefig(fresh, format="png", metadata=SIGNATURE)
     return made, broken
 
 
@@ -168,6 +174,7 @@ def _targets(photos: Sequence[Path], out: Path, inverters: Sequence[str]) -> lis
     for target in (*(file for files in targets for file in files), out / f"{GRID}.png"):
         if target.resolve() in originals:
             raise UnlogitError(f"photo '{target}' would be written over: give another --out")
+        check_replaceable(target, signed)
     return targets
 
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from urllib.parse import unquote
 
 from unlogit.errors import UnlogitError, unknown
+from unlogit.files import expand_user
 
 
 def names(package: str) -> list[str]:
@@ -31,12 +32,12 @@ def module(package: str, name: str, kind: str) -> ModuleType:
 
 
 def split(spec: str, kind: str, package: str) -> tuple[ModuleType, str]:
-    """`prefix:rest` as (module, rest); raises `UnlogitError` where there is no or an unknown prefix."""
+    """`prefix:rest` as (module, rest), a leading ~ replaced; raises `UnlogitError` for no or an unknown prefix."""
     prefix, colon, rest = spec.partition(":")
     if not colon:
         examples = ", ".join(f"{name}:" for name in names(package))
         raise UnlogitError(f"{kind} '{spec}' has no source prefix: write it as source:name, with one of {examples}")
-    return module(package, prefix, f"{kind} prefix"), rest
+    return module(package, prefix, f"{kind} prefix"), expand_user(rest)
 
 
 def options(rest: str, spec: str, allowed: Iterable[str]) -> tuple[str, dict[str, str]]:
@@ -55,7 +56,7 @@ def options(rest: str, spec: str, allowed: Iterable[str]) -> tuple[str, dict[str
             raise unknown(f"option of '{spec}'", key, known)
         if key in found or not value:
             raise UnlogitError(f"option '{part}' of '{spec}': give each option once, as {key}=VALUE")
-        found[key] = unquote(value)
+        found[key] = expand_user(unquote(value))
     return name, found
 
 

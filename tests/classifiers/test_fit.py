@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from itertools import count
@@ -17,6 +18,7 @@ from PIL import Image
 from unlogit.classifiers import FitConfig, fit, open_classifier
 from unlogit.classifiers._fitting import Fitting
 from unlogit.errors import UnlogitError
+from unlogit.files import locked
 from unlogit.images import Loader, View, open_images
 from unlogit.intervals import wilson
 from unlogit.launch import launch
@@ -212,3 +214,38 @@ def test_a_loss_that_is_no_number_stops_the_fit(config: FitConfig, tmp_path: Pat
         fit(replace(config, out=tmp_path / "c", learning_rate_rest=1e30, pictures=64))
     # Nothing that would hinder another attempt.
     assert fit(replace(config, out=tmp_path / "c", pictures=64))["clean"]["n"] == 60
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "checkpoints/mine.pt", "metrics.jsonl", "config.json"])
+def test_files_that_only_have_our_names_are_left_alone(config: FitConfig, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "c" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("years of work")
+    with pytest.raises(UnlogitError, match="holds something else"):
+        fit(replace(config, out=tmp_path / "c"))
+    assert [p for p in (tmp_path / "c").rglob("*") if p.is_file()] == [path]
+    assert path.read_text() == "years of work"
+
+
+def test_one_fit_at_a_time_writes_a_folder(config: FitConfig, tmp_path: Path) -> None:
+    with locked(tmp_path / "c"), pytest.raises(UnlogitError, match=r"is being written by process \d+ on"):
+        fit(replace(config, out=tmp_path / "c"))
+    assert not list((tmp_path / "c").iterdir())
+
+
+def test_a_fit_goes_on_only_with_the_same_images(
+    config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = paint(tmp_path / "images", 12, 0)
+    short = replace(config, out=tmp_path / "c", images=images, pictures=64)
+
+    def interrupt(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("unlogit.classifiers._fit.accuracy", interrupt)
+        fit(short)
+    shutil.rmtree(tmp_path / "images")
+    paint(tmp_path / "images", 12, 5)
+    with pytest.raises(UnlogitError, match=r"^images 'folder:\S+' has changed since the run was saved"):
+        fit(short)

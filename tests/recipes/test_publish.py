@@ -77,6 +77,17 @@ def test_what_is_published_opens_and_names_no_path(tmp_path: Path, classifier: P
         assert str(tmp_path / "made").encode() not in file.read_bytes(), file
 
 
+def test_somebody_else_s_folder_is_left_alone(tmp_path: Path, classifier: Path) -> None:
+    told = ("--pictures", "scenes", "--recipe", "a recipe", "--into", tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text("{}")
+    done = publish(classifier, "--name", "mine", *told)
+    assert done.returncode == 2 and "unlogit did not write it" in done.stderr
+    assert (tmp_path / "mine" / "config.json").read_text() == "{}"
+    for _ in range(2):
+        assert publish(classifier, "--name", "ours", *told).returncode == 0
+
+
 def test_a_folder_that_is_neither_is_one_line(tmp_path: Path) -> None:
     done = publish(tmp_path, "--name", "x", "--pictures", "none", "--recipe", "none")
     assert done.returncode == 2

@@ -104,6 +104,32 @@ def test_what_was_found_is_not_asked_again(
     capsys.readouterr()
 
 
+@pytest.mark.parametrize(
+    "name", ["report.html", "metrics.json", "results/scenes-test-reconstruct/grid.png", "results/scenes-test-spread/x"]
+)
+def test_somebody_else_s_files_are_left_alone(
+    inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    out = tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("years of work")
+    args = arguments(inverter, out, "--only", "reconstruct", "spread")
+    monkeypatch.setattr(spread, "run", pytest.fail)
+    assert "unlogit did not write it" in told(capsys, *args[1:])
+    assert [p for p in out.rglob("*") if p.is_file()] == [out / name]
+
+
+def test_a_report_and_its_results_are_replaced_but_not_with_a_note_in_them(
+    inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    for seed in (0, 1):
+        assert cli.main(arguments(inverter, out, "--only", "spread", "--seed", seed)) == 0
+    capsys.readouterr()
+    (out / "results" / "scenes-test-spread" / "notes.txt").write_text("mine")
+    assert "spread' exists and unlogit did not" in told(capsys, *arguments(inverter, out, "--only", "spread")[1:])
+
+
 def test_mistakes_write_nothing(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     common = ("--images", "scenes:test", "--out", out)

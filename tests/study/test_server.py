@@ -304,6 +304,20 @@ def test_two_afc_layout(tmp_path: Path, make_study: Make) -> None:
         assert np.abs(first - reference).mean() < np.abs(second - reference).mean()
 
 
+def test_two_afc_folders_differ_where_names_differ_in_punctuation_alone(tmp_path: Path, make_study: Make) -> None:
+    path = str(tmp_path / "study.sqlite")
+    pairs = (("a b", "c"), ("a_b", "c"), ("A/B", "c"), ("a b-c", "d"), ("a b", "c-d"))
+    _, token = make_study(path, checks=0, trials=40, pairs=pairs)
+    client = TestClient(create_app(Database(path)))
+    person = Person(client)
+    for trial, _ in enumerate(person.begin()["trials"]):
+        person.answer(trial, "left")
+    content = client.get("/s/study/results/2afc.zip", headers={"authorization": f"Bearer {token}"}).content
+    names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    assert len({name.casefold() for name in names}) == len(names) == 40 * 4
+    assert {name.split("/")[1] for name in names} == {"a_b-c", "a_b-c-2", "A_B-c-3", "a_b-c-d", "a_b-c-d-2"}
+
+
 def test_one_secret_in_two_studies_is_two_participants(tmp_path: Path, make_study: Make) -> None:
     path = str(tmp_path / "study.sqlite")
     for name in ("one", "two"):

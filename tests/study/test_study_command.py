@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
 from unlogit import cli
@@ -103,6 +105,41 @@ def test_from_inverters_to_the_table(folders: list[str], tmp_path: Path, capsys:
     assert {file.name for file in out.iterdir()} == {
         *("votes.csv", "images.csv", "results.json", "table1.csv", "table1.md", "2afc.zip")
     }
+
+
+def test_exports_replace_their_own_files_alone(
+    tmp_path: Path, make_study: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = str(tmp_path / "study.sqlite"), tmp_path / "out"
+    make_study(path)
+    results, table = (
+        ["study", *args, "--out", str(out)] for args in (["results", "--database", path], ["table", path])
+    )
+    for command in (results, table):
+        assert [cli.main(command) for _ in range(2)] == [0, 0], "the second time it finds what the first one wrote"
+    for file in sorted(out.iterdir()):
+        ours = file.read_bytes()
+        others = {p.name: p.stat().st_mtime_ns for p in out.iterdir() if p != file}
+        file.write_text("subject,thesis\nyears,of work\n")
+        capsys.readouterr()
+        assert cli.main(table if file.name == "table1.md" else results) == 2
+        assert f"{file.name}' exists and unlogit did not write it" in capsys.readouterr().err
+        assert file.read_text() == "subject,thesis\nyears,of work\n"
+        assert {p.name: p.stat().st_mtime_ns for p in out.iterdir() if p != file} == others
+        file.write_bytes(ours)
+
+
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, make_study: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+
+    def fail(_database: Database) -> None:
+        raise full
+
+    monkeypatch.setattr(Database, "create", fail)
+    with pytest.raises(UnlogitError, match=r"study.sqlite' cannot be written \(database or disk is full\): make room"):
+        make_study(str(tmp_path / "study.sqlite"))
 
 
 def test_metrics_prefer_the_nearer_picture(

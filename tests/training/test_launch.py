@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,3 +64,16 @@ def test_under_torchrun_nothing_is_launched(config: TrainConfig, monkeypatch: py
 def test_there_is_at_least_one_process(config: TrainConfig) -> None:
     with pytest.raises(UnlogitError, match="processes 0: must be at least 1"):
         launch(config, processes=0)
+
+
+def test_processes_that_are_stopped_while_they_start_are_one_line(config: TrainConfig) -> None:
+    def stop() -> None:
+        while not multiprocessing.active_children():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=stop, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        launch(config, processes=2)
+    assert not multiprocessing.active_children()
+    assert not config.out.exists()

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from unlogit.checkpoint import Checkpoints
 from unlogit.errors import UnlogitError
@@ -27,7 +26,6 @@ from unlogit.training import TrainConfig
 from unlogit.training.launch import launch
 from unlogit.training.loop import Training, train
 from unlogit.training.methods.paper import Learning
-from unlogit.training.records import room
 
 Tiny = Callable[..., TrainConfig]
 
@@ -260,16 +258,6 @@ def test_a_full_disk_is_told_and_the_run_goes_on_bit_for_bit(
     assert not list(parts.out.rglob("*.partial"))
     train(parts)
     assert_same(whole, parts)
-
-
-def test_no_room_for_anything_else_is_told_too(tmp_path: Path, small_files: Callable[[bool], None]) -> None:
-    small_files(True)
-    with pytest.raises(UnlogitError, match=r"no room to write in .*File too large"), room(tmp_path):
-        (tmp_path / "metrics.jsonl").write_bytes(bytes(30_000))
-    with pytest.raises(UnlogitError, match=r"no room to write in .*os error"), room(tmp_path):
-        save_file({"weight": torch.zeros(30_000)}, tmp_path / "model.safetensors")
-    with pytest.raises(OSError, match="nowhere"), room(tmp_path):
-        (tmp_path / "nowhere" / "file").write_text("")
 
 
 def test_pictures_that_vanish_are_told(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,9 +146,9 @@ def test_settings_out_of_range_are_told(tiny: Tiny, changes: dict[str, object], 
 
 
 def test_weights_and_steps_out_of_range_are_told() -> None:
-    with pytest.raises(UnlogitError, match="pixel weight -1: must not be negative"):
+    with pytest.raises(UnlogitError, match="dosovitskiy2016b.pixel -1: must not be negative"):
         ComparisonConfig(pixel=-1)
-    with pytest.raises(UnlogitError, match="flow steps 0: must be at least 1"):
+    with pytest.raises(UnlogitError, match="flow.steps 0: must be at least 1"):
         FlowConfig(steps=0)
 
 

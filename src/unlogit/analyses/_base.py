@@ -11,9 +11,18 @@ import matplotlib.figure
 from unlogit import registry
 from unlogit.analyses._evidence import Evidence
 from unlogit.intervals import Estimate
+from unlogit.settings import Checked
 
 Better = Literal["higher", "lower"] | None
 Cell = Estimate | str | int | float | None
+
+
+class AnalysisConfig(Checked):
+    """Base of the analyses' configurations, whose options begin with the name of the analysis."""
+
+    @classmethod
+    def prefix(cls) -> str:
+        return f"{cls.__module__.rpartition('.')[2].replace('_', '-')}."
 
 
 @dataclass(frozen=True)

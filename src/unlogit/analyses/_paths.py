@@ -13,7 +13,6 @@ from unlogit.analyses._base import Cell, Column, Figure, Finding, Number, Result
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Evidence, Pictures
 from unlogit.analyses._style import style
-from unlogit.errors import UnlogitError
 from unlogit.intervals import bootstrap
 
 STILL = 1e-6
@@ -101,9 +100,3 @@ def tell_paths(
         for name, e in found.items()
     )
     yield Finding(f"In {len(amounts) - 1} steps: {told}.")
-
-
-def check_steps(steps: int) -> None:
-    """Raises `UnlogitError` for a path of fewer than two steps."""
-    if steps < 2:
-        raise UnlogitError(f"steps {steps}: must be at least 2")

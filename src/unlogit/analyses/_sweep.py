@@ -61,20 +61,10 @@ def unit(evidence: Evidence, name: str, units: Units) -> float:
     return 1.0 if units == "raw" else float(evidence.raw(name).std(0).mean())
 
 
-def check_amounts(amounts: Sequence[float], what: str, least: float | None = None) -> None:
-    """Raises `UnlogitError` unless they grow, are at least two and none below `least`."""
+def check_amounts(amounts: Sequence[float], what: str) -> None:
+    """Raise `UnlogitError` unless they grow and are at least two."""
     if len(amounts) < 2 or any(b <= a for a, b in pairwise(amounts)):
         raise UnlogitError(f"{what} {' '.join(f'{a:g}' for a in amounts)}: must be two or more in growing order")
-    if least is not None and amounts[0] < least:
-        raise UnlogitError(f"{what} {amounts[0]:g}: must be at least {least:g}")
-
-
-def check_counts(pictures: int, shown: int) -> None:
-    """Raises `UnlogitError` unless intervals can be had and something is shown."""
-    if pictures < 2:
-        raise UnlogitError(f"pictures {pictures}: must be at least 2, for intervals")
-    if shown < 1:
-        raise UnlogitError(f"shown {shown}: must be at least 1")
 
 
 def run_sweep(sweep: Sweep, evidence: Evidence, pictures: int, shown: int, note: str) -> Iterator[Result]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import Pictures, Reconstructed
 from unlogit.analyses._fidelity import Ruler
 from unlogit.analyses._sheet import Block, sheet
@@ -19,6 +20,7 @@ from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
 from unlogit.intervals import Estimate, bootstrap, paired_bootstrap, wilson
 from unlogit.metrics.pixel import pixel_error
+from unlogit.settings import Bounds, Count, Several
 
 TITLE = "Adversarial pictures"
 PLACE = 55
@@ -40,25 +42,23 @@ COLUMNS = (
 SHARES = ("label_changed", "paints_new", "paints_old")
 
 
+UNIT = "pixels are from 0 to 1, and 8/255 is 0.0314"
+
+
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """Which attacks, under a maximum norm, on how many pictures."""
 
-    epsilons: tuple[float, ...] = (0.1,)
+    epsilons: tuple[Annotated[float, Bounds(0, 1, above=True, hint=UNIT)], ...] = (0.1,)
     """Radii in the scale where pixels are in [0, 1]; the paper's is 0.1."""
-    pgd_steps: int = 10
-    pictures: int = 128
-    shown: int = 4
+    pgd_steps: Count = 10
+    pictures: Several = 128
+    shown: Count = 4
 
     def __post_init__(self) -> None:
-        if not self.epsilons or not all(0 < e <= 1 for e in self.epsilons):
-            raise UnlogitError(
-                f"epsilons {self.epsilons}: must be from 0 to 1, where pixels are, such as 0.1 or 0.0314"
-            )
-        if self.pgd_steps < 1 or self.pictures < 2 or self.shown < 1:
-            raise UnlogitError(
-                f"pgd_steps {self.pgd_steps}, pictures {self.pictures}, shown {self.shown}: must be at least 1, 2 and 1"
-            )
+        super().__post_init__()
+        if not self.epsilons:
+            raise UnlogitError(f"adversarial.epsilons: must be one or more; {UNIT}")
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as transforms
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, style
-from unlogit.analyses._sweep import check_amounts, check_counts
+from unlogit.analyses._sweep import check_amounts
 from unlogit.intervals import Estimate, bootstrap, paired_bootstrap
+from unlogit.settings import Count, Several, Weight
 
 TITLE = "Brightness, contrast, sharpness"
 PLACE = 52
@@ -40,18 +41,18 @@ OWNER = "inverter's classifier"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """By how much pictures are changed."""
 
-    factors: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
+    factors: tuple[Weight, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
     """In growing order; 1 leaves a picture as it is, 0 is black, grey or blurred."""
-    pictures: int = 256
+    pictures: Several = 256
     """Measured on so many."""
-    shown: int = 2
+    shown: Count = 2
 
     def __post_init__(self) -> None:
-        check_amounts(self.factors, "brightness factors", least=0.0)
-        check_counts(self.pictures, self.shown)
+        super().__post_init__()
+        check_amounts(self.factors, "brightness factors")
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

@@ -9,12 +9,12 @@ import torch
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._fidelity import SHORT, Merit, fidelity
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, colour, panels, style
-from unlogit.errors import UnlogitError
 from unlogit.intervals import Estimate, weighted_bootstrap, wilson
+from unlogit.settings import Count
 
 TITLE = "Comparison"
 PLACE = 25
@@ -25,15 +25,11 @@ MEASURES = tuple(m for m in SHORT if not m.proportion)
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """How many of the most different pictures are shown."""
 
-    shown: int = 5
+    shown: Count = 5
     """To either side."""
-
-    def __post_init__(self) -> None:
-        if self.shown < 1:
-            raise UnlogitError(f"shown {self.shown}: must be at least 1")
 
 
 @dataclass(frozen=True)

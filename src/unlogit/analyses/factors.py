@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import CHUNK, Pictures
 from unlogit.analyses._factors import Readers, Reading, Target, class_share, of_source
 from unlogit.analyses._fidelity import listed
 from unlogit.analyses._matching import matched
 from unlogit.analyses._style import INK, colour, panels, style
-from unlogit.errors import UnlogitError
 from unlogit.images import Loader
 from unlogit.images.scenes import FACTORS, SceneImages
 from unlogit.intervals import Estimate
+from unlogit.settings import Bounds, Count, Share
 
 TITLE = "Invariance spectrum"
 PLACE = 35
@@ -35,19 +36,15 @@ Readings = dict[str, dict[str, Reading]]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """How well the readers are fitted."""
 
-    training: int = 6_000
+    training: Annotated[int, Bounds(200, 10**9)] = 6_000
     """Scenes of the other split that they are fitted on."""
-    epochs: int = 5
+    epochs: Count = 5
     """How often the networks see each; more lifts the picture's own line."""
-    clear: float = 0.05
+    clear: Share = 0.05
     """A factor counts as kept where the interval of its share lies above this."""
-
-    def __post_init__(self) -> None:
-        if self.training < 200 or self.epochs < 1:
-            raise UnlogitError(f"training {self.training}, epochs {self.epochs}: must be at least 200 and 1")
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import Ruler
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
-from unlogit.errors import UnlogitError
 from unlogit.intervals import Estimate, bootstrap, wilson
+from unlogit.settings import Count, Several, Weight
 
 TITLE = "Fixed points"
 PLACE = 75
@@ -33,21 +33,15 @@ CURVES = {
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """How long and how many."""
 
-    rounds: int = 8
+    rounds: Several = 8
     """Reconstructions in a row, each picture with its own noise throughout."""
-    pictures: int = 128
-    shown: int = 4
-    still: float = 0.02
+    pictures: Several = 128
+    shown: Count = 4
+    still: Weight = 0.02
     """A picture counts as settled once a round moves it by less than this root mean squared difference of pixels."""
-
-    def __post_init__(self) -> None:
-        if self.rounds < 2 or self.pictures < 2 or self.shown < 1:
-            raise UnlogitError(
-                f"rounds {self.rounds}, pictures {self.pictures}, shown {self.shown}: must be at least 2, 2 and 1"
-            )
 
 
 @dataclass(frozen=True)

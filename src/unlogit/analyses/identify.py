@@ -11,13 +11,13 @@ from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._style import INK, colour, panels, style
-from unlogit.errors import UnlogitError
 from unlogit.intervals import Estimate, enclosing, wilson
 from unlogit.metrics.identification import Lineups, bits, entropy, fano, named, over_lineups, ranks
 from unlogit.metrics.pixel import layout
+from unlogit.settings import Several
 
 TITLE = "Identification"
 PLACE = 30
@@ -27,18 +27,14 @@ TOGETHER = "together"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """How long the line-ups are."""
 
-    among: int = 32
+    among: Several = 32
     """Originals of any class that the own one is told from; there are at least two line-ups of them, or they get
     shorter."""
-    among_class: int = 8
+    among_class: Several = 8
     """The same, all of the class that the classifier predicts for the original."""
-
-    def __post_init__(self) -> None:
-        if min(self.among, self.among_class) < 2:
-            raise UnlogitError(f"among {self.among}, among_class {self.among_class}: must be at least 2")
 
 
 @dataclass(frozen=True)

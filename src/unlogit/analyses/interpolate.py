@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._paths import check_steps, tell_paths
+from unlogit.analyses._paths import tell_paths
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
-from unlogit.analyses._sweep import check_counts
 from unlogit.intervals import Estimate, bootstrap
 from unlogit.manipulate import interpolate
+from unlogit.settings import Count, Several
 
 TITLE = "A path through the logits"
 PLACE = 48
@@ -26,17 +26,13 @@ CLASSES = ("first picture's class", "second picture's class", "any other class")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """Between how many, and how finely the line is walked."""
 
-    steps: int = 8
-    pairs: int = 64
+    steps: Several = 8
+    pairs: Several = 64
     """Measured on so many, no picture in two of them."""
-    shown: int = 4
-
-    def __post_init__(self) -> None:
-        check_steps(self.steps)
-        check_counts(self.pairs, self.shown)
+    shown: Count = 4
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

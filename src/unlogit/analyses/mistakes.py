@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._fidelity import SHORT, Merit, fidelity, listed, matched_difference
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import colour, style
-from unlogit.errors import UnlogitError
 from unlogit.intervals import Estimate, wilson
+from unlogit.settings import Count
 
 TITLE = "Mistakes"
 PLACE = 50
@@ -21,15 +21,11 @@ QUESTION = "Does less survive of pictures that the classifier gets wrong?"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """How much is shown."""
 
-    shown: int = 6
+    shown: Count = 6
     """Wrongly classified pictures a classifier, each beside a right one of the same class."""
-
-    def __post_init__(self) -> None:
-        if self.shown < 1:
-            raise UnlogitError(f"shown {self.shown}: must be at least 1")
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

@@ -10,14 +10,14 @@ import torch
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import colour, panels, style
-from unlogit.errors import UnlogitError
 from unlogit.intervals import Estimate, bootstrap, weighted_bootstrap
 from unlogit.metrics.embedding import Embedding, Pixels
 from unlogit.metrics.variance import TwoWay
+from unlogit.settings import Count, Several
 
 TITLE = "Resampled noise"
 PLACE = 40
@@ -31,21 +31,15 @@ MEASURES = {
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """How much is drawn."""
 
-    draws: int = 4
+    draws: Several = 4
     """Noises, each tried on every picture."""
-    pictures: int = 128
+    pictures: Several = 128
     """Measured on so many."""
-    shown: int = 4
-    shown_draws: int = 6
-
-    def __post_init__(self) -> None:
-        if self.draws < 2 or self.shown_draws < 1:
-            raise UnlogitError(f"draws {self.draws}, shown {self.shown_draws}: must be at least 2 and 1")
-        if self.pictures < 2 or self.shown < 1:
-            raise UnlogitError(f"pictures {self.pictures}, shown {self.shown}: must be at least 2 and 1")
+    shown: Count = 4
+    shown_draws: Count = 6
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import Literal
 
 import torch
 
-from unlogit.analyses import Evidence, Figure, Result
+from unlogit.analyses import AnalysisConfig, Evidence, Figure, Result
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._paths import check_steps, tell_paths
+from unlogit.analyses._paths import tell_paths
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
-from unlogit.analyses._sweep import check_counts
 from unlogit.inverters import LearnedInverter
 from unlogit.manipulate import interpolate, resample
+from unlogit.settings import Count, Several
 
 TITLE = "A path through the noise"
 PLACE = 42
@@ -23,20 +23,16 @@ QUESTION = "As one noise turns into another and the logits stay, how far does th
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """Which path, and how finely it is walked."""
 
     path: Literal["arc", "line"] = "arc"
     """arc: every point as likely a noise as its ends; line: the paper's, whose middle is quieter than any noise of the
     training."""
-    steps: int = 8
-    pictures: int = 96
+    steps: Several = 8
+    pictures: Several = 96
     """Measured on so many."""
-    shown: int = 3
-
-    def __post_init__(self) -> None:
-        check_steps(self.steps)
-        check_counts(self.pictures, self.shown)
+    shown: Count = 3
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._fidelity import SHORT, Ruler, difference, fidelity, verdict
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, style
-from unlogit.errors import UnlogitError
+from unlogit.settings import Count, Several
 
 TITLE = "Out of distribution"
 PLACE = 85
@@ -19,15 +19,11 @@ QUESTION = "What do classifier and inverter make of pictures of a kind that neit
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """How much of each other kind is looked at."""
 
-    pictures: int = 256
-    shown: int = 6
-
-    def __post_init__(self) -> None:
-        if self.pictures < 2 or self.shown < 1:
-            raise UnlogitError(f"pictures {self.pictures}, shown {self.shown}: must be at least 2 and 1")
+    pictures: Several = 256
+    shown: Count = 6
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from unlogit.analyses import Evidence, Result
-from unlogit.analyses._sweep import Sweep, Units, check_amounts, check_counts, run_sweep, unit
+from unlogit.analyses import AnalysisConfig, Evidence, Result
+from unlogit.analyses._sweep import Sweep, Units, check_amounts, run_sweep, unit
 from unlogit.manipulate import perturb
+from unlogit.settings import Count, Several, Weight
 
 TITLE = "Perturbed logits"
 PLACE = 46
@@ -17,20 +18,20 @@ QUESTION = "How far does a picture move when noise is added to its logits: are n
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """By how much; the paper's own is `units="raw"` with a deviation of 0.742, a variance of 0.55."""
 
-    deviations: tuple[float, ...] = (0.0, 0.125, 0.25, 0.5, 1.0)
+    deviations: tuple[Weight, ...] = (0.0, 0.125, 0.25, 0.5, 1.0)
     """Standard deviations of the noise, in growing order."""
     units: Units = "sd"
     """sd: of a logit over pictures, so that classifiers of unlike logits can be compared; raw: as they are."""
-    pictures: int = 256
+    pictures: Several = 256
     """Measured on so many."""
-    shown: int = 4
+    shown: Count = 4
 
     def __post_init__(self) -> None:
-        check_amounts(self.deviations, "perturb deviations", least=0.0)
-        check_counts(self.pictures, self.shown)
+        super().__post_init__()
+        check_amounts(self.deviations, "perturb deviations")
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
 from unlogit import metrics
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import LOGITS, PIXELS, Merit, fidelity, over, verdict
 from unlogit.analyses._style import INK, colour, panels, style
@@ -20,6 +20,7 @@ from unlogit.intervals import Estimate, holm, paired_bootstrap, sign_flip_test
 from unlogit.metrics.distribution import fid_interval, kid, precision_recall
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_top
+from unlogit.settings import Several
 
 TITLE = "Quality"
 PLACE = 20
@@ -34,25 +35,24 @@ NEIGHBOURS = 3
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """How much is measured."""
 
     metrics: tuple[str, ...] = ("psnr", "st_lpips_alex", "lpips_alex", "lpips_vgg", "lpips_squeeze", "dists")
     """Further distances to the original, by name; those whose weights are not on this machine are left out and said."""
-    metric_pictures: int = 128
+    metric_pictures: Several = 128
     """How many pictures those are measured on."""
-    draws: int = 4
+    draws: Several = 4
     """Noises a picture, for diversity and for the best of them."""
-    draw_pictures: int = 256
+    draw_pictures: Several = 256
     lenient: tuple[str, ...] = ("pixel_error", "ssim")
     """What is also measured the other way round and at the best of the noises."""
-    kid_subsets: int = 100
-    kid_subset_size: int = 1_000
+    kid_subsets: Several = 100
+    kid_subset_size: Several = 1_000
     """At most half of the pictures."""
 
     def __post_init__(self) -> None:
-        if self.draws < 2:
-            raise UnlogitError(f"draws {self.draws}: must be at least 2, for diversity")
+        super().__post_init__()
         if unknown := set(self.metrics + self.lenient) & {m.name for m in LOGITS}:
             raise UnlogitError(f"metrics {', '.join(unknown)}: measured anyway, on all pictures")
 

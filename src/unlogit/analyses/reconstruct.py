@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from unlogit.analyses import Evidence, Figure, Finding, Result
+from unlogit.analyses import AnalysisConfig, Evidence, Figure, Finding, Result
 from unlogit.analyses._style import DPI, INK, MATCH, WIDTH, canvas, colour, enlarge, shorten, style
-from unlogit.errors import UnlogitError
+from unlogit.settings import Count, Seed
 
 TITLE = "Reconstructions"
 PLACE = 10
@@ -28,17 +28,13 @@ LINES = 3
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """Which pictures are shown."""
 
-    pictures: int = 24
+    pictures: Count = 24
     """Drawn at random from the held-out ones."""
-    seed: int = 0
+    seed: Seed = 0
     """Of that draw."""
-
-    def __post_init__(self) -> None:
-        if self.pictures < 1:
-            raise UnlogitError(f"pictures {self.pictures}: must be at least 1")
 
 
 @dataclass(frozen=True)

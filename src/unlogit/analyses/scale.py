@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
-from unlogit.analyses import Evidence, Result
-from unlogit.analyses._sweep import Sweep, check_amounts, check_counts, run_sweep
+from unlogit.analyses import AnalysisConfig, Evidence, Result
+from unlogit.analyses._sweep import Sweep, check_amounts, run_sweep
 from unlogit.manipulate import scale
+from unlogit.settings import Bounds, Count, Several
 
 TITLE = "Scaled logits"
 PLACE = 45
@@ -18,18 +20,18 @@ QUESTION = (
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """By how much; the defaults are the paper's, and without a unit."""
 
-    exponents: tuple[float, ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
+    exponents: tuple[Annotated[float, Bounds(-30, 30)], ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
     """Factors are 10 to the power of these, in growing order."""
-    pictures: int = 256
+    pictures: Several = 256
     """Measured on so many."""
-    shown: int = 4
+    shown: Count = 4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_amounts(self.exponents, "scale exponents")
-        check_counts(self.pictures, self.shown)
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

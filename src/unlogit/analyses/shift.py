@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
-from unlogit.analyses import Evidence, Result
-from unlogit.analyses._sweep import Sweep, Units, check_amounts, check_counts, run_sweep, unit
+from unlogit.analyses import AnalysisConfig, Evidence, Result
+from unlogit.analyses._sweep import Sweep, Units, check_amounts, run_sweep, unit
 from unlogit.manipulate import shift
+from unlogit.settings import Bounds, Count, Several
 
 TITLE = "Shifted logits"
 PLACE = 44
@@ -18,23 +20,23 @@ QUESTION = (
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """By how much.
 
     The paper's own are `units="raw"` with ±0.15 and ±0.30 for its robust and ±0.05 and ±0.10 for its standard network.
     """
 
-    constants: tuple[float, ...] = (-0.2, -0.1, 0.0, 0.1, 0.2)
+    constants: tuple[Annotated[float, Bounds()], ...] = (-0.2, -0.1, 0.0, 0.1, 0.2)
     """In growing order."""
     units: Units = "sd"
     """sd: of a logit over pictures, so that classifiers of unlike logits can be compared; raw: as they are."""
-    pictures: int = 256
+    pictures: Several = 256
     """Measured on so many."""
-    shown: int = 4
+    shown: Count = 4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_amounts(self.constants, "shift constants")
-        check_counts(self.pictures, self.shown)
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

@@ -9,10 +9,10 @@ import torch
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._style import colour, panels, style
-from unlogit.errors import UnlogitError
 from unlogit.intervals import bootstrap
+from unlogit.settings import Several
 
 TITLE = "Spread of the logits"
 PLACE = 50
@@ -20,15 +20,11 @@ QUESTION = "How far do pictures of one class lie apart in a classifier's logits,
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """Of which classes."""
 
-    classes: int | None = None
+    classes: Several | None = None
     """So many, drawn at random of those with two pictures or more; None takes all. The paper took 10."""
-
-    def __post_init__(self) -> None:
-        if self.classes is not None and self.classes < 2:
-            raise UnlogitError(f"classes {self.classes}: must be at least 2")
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Result, Table
 from unlogit.analyses._style import COLOURS, colour, panels, style
 from unlogit.errors import UnlogitError
+from unlogit.settings import Bounds
 from unlogit.training.records import RunFolder
 
 TITLE = "Training"
@@ -34,10 +35,10 @@ CURVES = {
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """How the curves are drawn."""
 
-    last: float = 0.2
+    last: Annotated[float, Bounds(0, 1, above=True)] = 0.2
     """The share of a run by whose change the finding says whether it was still improving."""
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unlogit import distributed
-from unlogit.checkpoint import Checkpoints
+from unlogit.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
 from unlogit.classifiers import _starts as starts
 from unlogit.classifiers._accuracy import accuracy
 from unlogit.classifiers._fit_config import BUILT_IN, FitConfig
@@ -19,6 +22,7 @@ from unlogit.classifiers._labels import read_labels
 from unlogit.classifiers.small import CONFIG, WEIGHTS, SmallConfig
 from unlogit.device import pick_device
 from unlogit.errors import UnlogitError
+from unlogit.files import is_unfinished, locked, recover, report_disk_full, to_json
 from unlogit.images import ImageSource, Loader, View, open_images
 from unlogit.progress import Metrics
 
@@ -30,7 +34,7 @@ MUTABLE = {"out", "log_every", "checkpoint_every", "strict"}
 
 CHECKPOINTS, METRICS = "checkpoints", "metrics.jsonl"
 UNDER_WAY = {CHECKPOINTS, METRICS, WEIGHTS}
-"""What the folder may hold before config.json is in it, beside what a kill left of files being written."""
+"""What the folder of a fitting of version 0.1.0 may hold before config.json is in it."""
 
 
 def fit(config: FitConfig) -> dict[str, Any]:
@@ -43,35 +47,33 @@ def fit(config: FitConfig) -> dict[str, Any]:
         "clean" and "pgd-20" (attacked by 20 steps within epsilon), each with accuracy, low and high (its Wilson 95 %
         interval) and n.
 
-    Raises `UnlogitError` where the folder holds something else, the pictures have no labels, or the loss is no number.
+    Raises `UnlogitError` where the folder holds something else or another process writes it, the checkpoint was made
+    with other images, the images have no labels, the loss is no number, or the disk is full.
     """
-    record = _plain(config)
-    checkpoints = Checkpoints(config.out / CHECKPOINTS)
     finished = _finished(config.out)
-    saved = checkpoints.load() if finished is None else None
-    begun = saved if finished is None else finished
-    if begun is not None and ("fit" not in begun or _essence(begun["fit"]) != _essence(record)):
-        raise UnlogitError(f"'{config.out}' holds something else: give another --out or delete it")
     if finished is not None:
+        _check_same(config, finished)
         reached: dict[str, Any] = finished["reached"]
         return reached
     device = pick_device()
     distributed.start(device)
     try:
-        return _fit(config, record, checkpoints, saved, device)
+        lock = nullcontext() if distributed.rank() else locked(config.out)
+        with report_disk_full(config.out), lock:
+            return _fit(config, device)
     finally:
         distributed.stop()
 
 
-def _fit(
-    config: FitConfig,
-    record: dict[str, Any],
-    checkpoints: Checkpoints,
-    saved: dict[str, Any] | None,
-    device: torch.device,
-) -> dict[str, Any]:
+def _fit(config: FitConfig, device: torch.device) -> dict[str, Any]:
+    record = _plain(config)
+    checkpoints = Checkpoints(config.out / CHECKPOINTS)
+    saved = checkpoints.load()
+    if saved is not None:
+        _check_same(config, saved)
     source, held_out = _pictures(config)
     labels = None if config.labels is None else read_labels(config.labels, len(source.class_names))
+    fingerprints = _identified(config, saved, source, held_out, labels)
     if config.start == BUILT_IN:
         shape = SmallConfig(len(source.class_names), config.size, config.widths, config.blocks)
         classifier = starts.new_small(shape, source.class_names, config.spec, config.seed)
@@ -80,7 +82,10 @@ def _fit(
     fitting = Fitting(config, classifier, source, labels, device)
     if saved is not None:
         fitting.load_state_dict(saved)
-    fitting.run(checkpoints, Metrics(config.out / METRICS), record)
+    if distributed.rank() == 0:
+        recover(config.out, CONFIG, WEIGHTS, METRICS)
+        recover(checkpoints.folder, "*.pt")
+    fitting.run(checkpoints, Metrics(config.out / METRICS), {"fit": record, FINGERPRINTS: fingerprints})
     final = fitting.result()
     rank, world = distributed.rank(), distributed.world_size()
     loader = Loader(held_out, View(config.size), EVALUATION_BATCH * world, seed=0, rank=rank, world_size=world)
@@ -107,8 +112,30 @@ def _pictures(config: FitConfig) -> tuple[ImageSource, ImageSource]:
     return source, held_out
 
 
+def _identified(
+    config: FitConfig,
+    saved: dict[str, Any] | None,
+    source: ImageSource,
+    held_out: ImageSource,
+    labels: Tensor | None,
+) -> dict[str, str]:
+    """Fingerprints of what the result depends on; raises `UnlogitError` where one differs from the checkpoint's."""
+    found = {"images": (source.spec, source.fingerprint()), "test_images": (held_out.spec, held_out.fingerprint())}
+    if labels is not None:
+        found["labels"] = (str(config.labels), hashlib.sha256(str(labels.tolist()).encode()).hexdigest()[:16])
+    for name, (spec, fingerprint) in found.items():
+        check_unchanged(saved, name, spec, fingerprint)
+    return {name: fingerprint for name, (_, fingerprint) in found.items()}
+
+
+def _check_same(config: FitConfig, begun: dict[str, Any]) -> None:
+    """Raise `UnlogitError` unless a checkpoint or config.json is that of a fitting with this configuration."""
+    if not isinstance(begun.get("fit"), dict) or _essence(begun["fit"]) != _essence(_plain(config)):
+        raise UnlogitError(f"'{config.out}' holds something else: give another --out or delete it")
+
+
 def _plain(config: FitConfig) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    plain: dict[str, Any] = json.loads(to_json(asdict(config)))
     return plain
 
 
@@ -121,14 +148,18 @@ def _essence(record: dict[str, Any]) -> dict[str, Any]:
 def _finished(folder: Path) -> dict[str, Any] | None:
     """What `config.json` tells, be it of a fitting or not; None where nothing is there, or a fitting under way."""
     if not (folder / CONFIG).exists():
-        empty = not folder.exists() or (folder.is_dir() and all(map(_under_way, folder.iterdir())))
-        return None if empty else {}
+        return None if _is_free(folder) else {}
     try:
         found = json.loads((folder / CONFIG).read_text())
-    except ValueError:
+    except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and isinstance(found.get("reached"), dict) else {}
 
 
-def _under_way(path: Path) -> bool:
-    return path.name in UNDER_WAY or path.name.startswith(".")
+def _is_free(folder: Path) -> bool:
+    """Whether a folder is new, empty, or that of a fitting under way: what else has its names is somebody's."""
+    if not folder.is_dir():
+        return not folder.exists()
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    begun = names <= UNDER_WAY and bool(Checkpoints(folder / CHECKPOINTS).paths())
+    return not names or begun or is_unfinished(folder)

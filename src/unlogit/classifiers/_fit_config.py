@@ -10,13 +10,14 @@ import tyro
 
 from unlogit.classifiers._objectives import Settings
 from unlogit.errors import UnlogitError
+from unlogit.settings import Bounds, Checked, Count, Rate, Seed, Share, Weight, Width
 
 BUILT_IN = "small:"
 """The start that is the built-in network with random weights."""
 
 
 @dataclass(frozen=True)
-class FitConfig:
+class FitConfig(Checked):
     """Fit a classifier and report its accuracy, clean and attacked. The same command again resumes, or does nothing."""
 
     out: Path
@@ -34,72 +35,59 @@ class FitConfig:
     objective: Literal["standard", "fgsm", "pgd", "trades", "llr"] = "standard"
     """Trained on pictures as they are, or on attacked ones: by one step from a random start (fast), or by several; or
     with a term beside the usual loss: TRADES (Zhang et al. 2019), local linearity (Qin et al. 2019)."""
-    epsilon: float = 8 / 255
+    epsilon: Annotated[float, Bounds(0, 1, hint="pixels are from 0 to 1, and 8/255 is 0.0314")] = 8 / 255
     """Radius of the attacks, training's and the reported one's, in the scale where pixels are in [0, 1]."""
-    pgd_steps: int = 7
+    pgd_steps: Count = 7
     """Steps of the attack in the objectives pgd, trades and llr."""
-    trades_beta: float = 6.0
+    trades_beta: Weight = 6.0
     """Weight of the agreement in the objective trades."""
-    llr_lambda: float = 4.0
+    llr_lambda: Weight = 4.0
     """Weight of the deviation from linear in the objective llr."""
-    llr_mu: float = 3.0
+    llr_mu: Weight = 3.0
     """Weight of the change foretold by the gradient in the objective llr."""
-    pictures: int = 64_000
+    pictures: Count = 64_000
     """Length of training in pictures seen."""
-    batch: int = 32
+    batch: Count = 32
     """Pictures a step, over all processes."""
-    learning_rate: float = 0.05
+    learning_rate: Rate = 0.05
     """Peak of the one cycle for the built-in network's convolutions, which Muon trains: by how much a step turns them.
     """
-    learning_rate_rest: float = 2e-3
+    learning_rate_rest: Rate = 2e-3
     """The same for all other parameters, and all of any other network, which AdamW trains."""
-    weight_decay: float = 0.0
+    weight_decay: Weight = 0.0
     """Of AdamW, on weights with more than one dimension."""
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
     """Share of the target that is spread evenly over all classes."""
-    ema_half_life: float = 0.0
+    ema_half_life: Weight = 0.0
     """Half-life, in pictures, of the averaged weights that are evaluated and saved, at most a tenth of the pictures
     seen so far; 0 takes the weights themselves."""
     flip: bool = False
     """Mirror half of the training pictures."""
     crop: Literal["centre", "random", "shift"] = "centre"
     """"random": square crops of area 0.5-1.0; "shift": moved by up to an eighth of the side, for small pictures."""
-    size: int = 32
+    size: Annotated[int, Bounds(8, 4_096)] = 32
     """Side in pixels of the pictures that are trained on and attacked, and of the built-in network's input, for which
     it is a power of two from 32 on; any other resizes inside to what it takes."""
-    widths: tuple[int, ...] = (24, 48, 96)
+    widths: tuple[Width, ...] = (24, 48, 96)
     """Channels of each stage of the built-in network."""
-    blocks: int = 1
+    blocks: Annotated[int, Bounds(1, 1_000)] = 1
     """Residual blocks a stage of the built-in network."""
-    test_pictures: int = 2_000
+    test_pictures: Count = 2_000
     """How many held-out pictures the clean accuracy is measured on."""
-    attacked_pictures: int = 500
+    attacked_pictures: Count = 500
     """How many of them are attacked."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """"auto" is bf16 autocast where the device computes in it."""
-    seed: int = 0
-    log_every: int = 2_000
+    seed: Seed = 0
+    log_every: Count = 2_000
     """Pictures between two lines of metrics."""
-    checkpoint_every: int = 10_000
+    checkpoint_every: Count = 10_000
     """Pictures between two checkpoints."""
     strict: bool = False
     """Stop at the first broken picture, instead of skipping up to 1 %."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "pictures",
-            "batch",
-            "pgd_steps",
-            "blocks",
-            "test_pictures",
-            "attacked_pictures",
-            "log_every",
-            "checkpoint_every",
-        ):
-            if getattr(self, name) < 1:
-                raise UnlogitError(f"{name} {getattr(self, name)}: must be at least 1")
-        if not 0 <= self.epsilon <= 1:
-            raise UnlogitError(f"epsilon {self.epsilon}: must be from 0 to 1, where pixels are; 8/255 is 0.0314")
+        super().__post_init__()
         if self.labels is not None and self.start == BUILT_IN:
             raise UnlogitError("labels keep the head of what is started from: give --start a classifier that has one")
 
@@ -114,10 +102,10 @@ class FitConfig:
 
 
 @dataclass(frozen=True)
-class FitLaunch:
+class FitLaunch(Checked):
     """A fitting, and on how many processes."""
 
     config: Annotated[FitConfig, tyro.conf.arg(name="")]
-    processes: int = 1
+    processes: Count = 1
     """Processes on this machine: one a GPU, or on a CPU with few cores one a core. Each has its own batch statistics
     in batch-norms, so that their number changes the result a little."""

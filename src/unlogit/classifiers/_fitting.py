@@ -113,8 +113,8 @@ class Fitting:
     def run(self, checkpoints: Checkpoints, metrics: Metrics, record: dict[str, Any]) -> None:
         """To the end, with lines of metrics and checkpoints on the way.
 
-        `record`, the configuration, goes into the checkpoints. Raises `UnlogitError` where the loss is not finite, and
-        KeyboardInterrupt, after saving, on SIGINT or SIGTERM.
+        `record`, the configuration and what it depends on, goes into the checkpoints. Raises `UnlogitError` where the
+        loss is not finite, and KeyboardInterrupt, after saving, on SIGINT or SIGTERM.
         """
         config = self.config
         if self.lead:
@@ -142,7 +142,7 @@ class Fitting:
                 if due_save(self.images) or stopping or finished:
                     self._check(float(total), checkpoints)
                     if self.lead:
-                        checkpoints.save(self.images, self.state_dict() | {"fit": record})
+                        checkpoints.save(self.images, self.state_dict() | record)
                     if stopping and not finished:
                         raise KeyboardInterrupt(
                             f"stopped at {self.images:,} pictures; the same command goes on from there"

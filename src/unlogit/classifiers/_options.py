@@ -9,6 +9,7 @@ from typing import cast
 from torch import Tensor
 
 from unlogit.errors import UnlogitError, unknown
+from unlogit.files import expand_user
 
 FILES = ("checkpoint", "classes")
 """Options that name files."""
@@ -53,7 +54,7 @@ def canonical(spec: str, name: str | Path, options: Mapping[str, str]) -> str:
 
 def existing_file(given: str, what: str) -> Path:
     """The absolute path of a file; raises `UnlogitError` where there is none."""
-    path = Path(given).expanduser().resolve()
+    path = Path(expand_user(given)).resolve()
     if not path.is_file():
         raise UnlogitError(f"{what}: {'a folder, give a file' if path.is_dir() else 'no such file'}")
     return path

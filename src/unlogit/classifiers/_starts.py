@@ -16,7 +16,7 @@ from unlogit import classifiers
 from unlogit.classifiers._base import Classifier
 from unlogit.classifiers.small import CONFIG, WEIGHTS, SmallConfig, SmallResNet, as_classifier
 from unlogit.errors import UnlogitError
-from unlogit.files import replacing
+from unlogit.files import replacing, to_json, written_here
 
 
 def new_small(shape: SmallConfig, class_names: Sequence[str], spec: str, seed: int) -> Classifier:
@@ -57,7 +57,7 @@ def save(folder: Path, classifier: Classifier, start: str, record: dict[str, Any
     """Write what `fitted:FOLDER` opens, or `small:FOLDER` for the built-in network; `config.json` comes last.
 
     Args:
-        folder: where; other files in it stay.
+        folder: where; it is a fitting's own, and other files in it stay.
         classifier: what was fitted.
         start: the spec that it began as.
         record: what else `config.json` shall tell; JSON values only.
@@ -69,10 +69,10 @@ def save(folder: Path, classifier: Classifier, start: str, record: dict[str, Any
         what = {"architecture": architecture(start, network), "size": preprocessing.size}
         what |= {"interpolation": preprocessing.interpolation, "penultimate": classifier.penultimate}
     what |= {"mean": preprocessing.mean, "std": preprocessing.std, "class_names": classifier.class_names}
-    with replacing(folder / WEIGHTS) as fresh:
+    with replacing(folder / WEIGHTS, written_here) as fresh:
         save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, fresh)
-    with replacing(folder / CONFIG) as fresh:
-        fresh.write_text(json.dumps(what | record, indent=2) + "\n")
+    with replacing(folder / CONFIG, written_here) as fresh:
+        fresh.write_text(to_json(what | record, indent=2) + "\n")
 
 
 def architecture(start: str, network: nn.Module) -> str:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,14 +20,17 @@ from torch.nn import functional as F
 
 from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.errors import UnlogitError
-from unlogit.files import replacing
+from unlogit.files import holding, replacing, to_json
+from unlogit.settings import Bounds, Checked, Width
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+SAVED = holding(CONFIG, ("network", "mean", "std", "class_names"), lambda _: (WEIGHTS,))
+"""Recognises the folder of a saved classifier, which may be replaced."""
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
 @dataclass(frozen=True)
-class SmallConfig:
+class SmallConfig(Checked):
     """The shape of a `SmallResNet`.
 
     Attributes:
@@ -37,12 +40,15 @@ class SmallConfig:
         blocks: residual blocks a stage.
     """
 
-    classes: int
-    size: int = 32
-    widths: tuple[int, ...] = (24, 48, 96)
-    blocks: int = 1
+    classes: Annotated[int, Bounds(1, 10**6)]
+    size: Width = 32
+    widths: tuple[Width, ...] = (24, 48, 96)
+    blocks: Annotated[int, Bounds(1, 1_000)] = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.widths:
+            raise UnlogitError("classifier widths: must be one or more, one a stage, such as 24 48 96")
         if self.size < 32 or self.size & (self.size - 1):
             raise UnlogitError(f"classifier size {self.size}: must be a power of two from 32 on, such as 32 or 64")
 
@@ -106,15 +112,15 @@ def save_small(folder: Path, network: SmallResNet, class_names: Sequence[str], r
     """Write a folder that `small:FOLDER` opens, all of it or nothing.
 
     Args:
-        folder: where; one that is there is replaced.
+        folder: where; a classifier that was saved there is replaced, anything else is an `UnlogitError`.
         network: of a classifier.
         class_names: one a logit.
         record: what else `config.json` shall tell: how the network was fitted and what it reached; JSON values only.
     """
     shape = asdict(network.config)
     config = {"network": shape, "mean": MEAN, "std": STD, "class_names": list(class_names), **record}
-    with replacing(folder, folder=True) as fresh:
-        (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    with replacing(folder, SAVED, folder=True) as fresh:
+        (fresh / CONFIG).write_text(to_json(config, indent=2) + "\n")
         save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, fresh / WEIGHTS)
 
 

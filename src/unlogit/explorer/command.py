@@ -11,10 +11,11 @@ from unlogit.errors import UnlogitError
 from unlogit.images import open_images
 from unlogit.inverters import called, known, open_inverter
 from unlogit.registry import needed
+from unlogit.settings import Checked, Port
 
 
 @dataclass(frozen=True)
-class ExploreConfig:
+class ExploreConfig(Checked):
     """Change what a classifier says of a picture, in the browser, and see what that stands for."""
 
     inverters: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -23,12 +24,8 @@ class ExploreConfig:
     """Pictures to pick from beside the photographs that come with unlogit, as source:name."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets everyone in who can reach this machine."""
-    port: int = 7860
+    port: Port = 7860
     """Port to listen on."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.port < 65536:
-            raise UnlogitError(f"port {self.port}: must be 1 to 65535")
 
     def specs(self) -> dict[str, str]:
         """By the name to show, what each inverter is opened by; raises `UnlogitError` where there is none."""

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from unlogit import registry
 from unlogit.errors import BrokenImage, UnlogitError
-from unlogit.files import replacing
+from unlogit.files import replacing, written_here
 from unlogit.images._base import ImageSource
 from unlogit.images._decoding import decode
 from unlogit.images._labels import classes
@@ -123,7 +123,7 @@ def _index(shard: Path, label: str | None, folder: Path) -> pa.Table:
     except (OSError, pa.ArrowException):  # not there yet, or of something that was killed
         table = _read_through(shard, label)
     try:
-        with replacing(kept) as fresh:
+        with replacing(kept, written_here) as fresh:
             pq.write_table(table, fresh)
     except OSError as error:
         raise UnlogitError(

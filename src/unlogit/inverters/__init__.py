@@ -7,15 +7,17 @@ from types import ModuleType
 
 from unlogit import registry
 from unlogit.errors import UnlogitError
+from unlogit.files import expand_user
 from unlogit.inverters._base import Inverter
 from unlogit.inverters._cost import Cost, cost
-from unlogit.inverters._learned import DISCRIMINATOR, LearnedInverter, kind, read_config
+from unlogit.inverters._learned import DISCRIMINATOR, SAVED, LearnedInverter, kind, read_config
 from unlogit.inverters.decoder import DecoderInverter
 from unlogit.inverters.flow import FlowInverter
 from unlogit.inverters.generator import GeneratorInverter
 
 __all__ = [
     "DISCRIMINATOR",
+    "SAVED",
     "Cost",
     "DecoderInverter",
     "FlowInverter",
@@ -48,7 +50,7 @@ def open_inverter(name: str) -> Inverter:
     A method that needs no training is written as `engstrom:?classifier=small:runs/c&tap=penultimate&steps=200`.
     Raises `UnlogitError` where it is none of these, or something it names cannot be opened.
     """
-    folder = WEIGHTS / name if name in known() else Path(name)
+    folder = WEIGHTS / name if name in known() else Path(expand_user(name))
     if folder.is_dir():
         saved: type[LearnedInverter] = _module(kind(read_config(folder))).Saved
         return saved.load(folder)
@@ -74,5 +76,5 @@ def called(given: str) -> tuple[str, str]:
     method, colon, _ = given.partition(":")
     if colon and method in untrained():
         return method, given
-    path = Path(given).resolve()
+    path = Path(expand_user(given)).resolve()
     return (path.parent.name if path.name == "inverter" else path.name), given

@@ -15,13 +15,16 @@ from torch import Tensor, nn
 from unlogit.classifiers import open_classifier
 from unlogit.classifiers.fitted import lineage
 from unlogit.errors import UnlogitError
-from unlogit.files import replacing
+from unlogit.files import holding, replacing, to_json
 from unlogit.inverters._base import Inverter
 from unlogit.inverters._packing import packed, unpacked
 from unlogit.representation import Representation
 
-FORMAT = 1
+CONFIG, CARD = "config.json", "README.md"
 WEIGHTS, DISCRIMINATOR = "model.safetensors", "discriminator.safetensors"
+FORMAT = 1
+SAVED = holding(CONFIG, ("format", "classifier", "tap", "facts"), lambda _: (WEIGHTS, DISCRIMINATOR, CARD))
+"""Recognises the folder of a saved inverter, which may be replaced."""
 PAPER = "Teterwak et al., ICML 2021"
 
 
@@ -71,14 +74,14 @@ class LearnedInverter(Inverter, ModelHubMixin):
         """Write config.json, model.safetensors and README.md (the model card) in one step that cannot be half done.
 
         Args:
-            folder: where; one that is there is replaced.
+            folder: where; a saved inverter that is there is replaced, anything else is an `UnlogitError`.
             bits: of a weight, 2 to 8, each in a byte: a quarter of the size, and what fewer than eight leave unused is
                 gone once compressed, as by git. With eight pictures differ by about a third of a level in 255, with six
                 by one or two. None keeps float32.
         """
         if bits is not None and not 2 <= bits <= 8:
             raise UnlogitError(f"bits {bits}: must be 2 to 8, or None for float32")
-        with replacing(Path(folder), folder=True) as fresh:
+        with replacing(Path(folder), SAVED, folder=True) as fresh:
             self._save_pretrained(fresh, bits)
 
     def _save_pretrained(self, save_directory: Path, bits: int | None = None) -> None:
@@ -93,13 +96,13 @@ class LearnedInverter(Inverter, ModelHubMixin):
         }
         tensors = {f"{self.KIND}.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {"shift": self.representation.shift, "scale": self.representation.scale}
-        (save_directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        (save_directory / CONFIG).write_text(to_json(config, indent=2) + "\n")
         for file, saved in ((WEIGHTS, tensors), (DISCRIMINATOR, self.discriminator)):
             if saved:
                 plain = {k: v.detach().cpu().float().contiguous() for k, v in saved.items()}
                 save_file(plain if bits is None else packed(plain, bits), save_directory / file)
                 (save_directory / file).chmod(0o644)  # Its library writes for the owner alone; this is to be shared.
-        (save_directory / "README.md").write_text(card(config, self.size, self.network))
+        (save_directory / CARD).write_text(card(config, self.size, self.network))
 
     @classmethod
     def load(cls, folder: Path | str, run_code: bool = True) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.images import View, open_images
 from unlogit.inverters._base import Inverter
 from unlogit.representation import Representation
+from unlogit.settings import Bounds, Checked, Count
 
 CHUNK = 64
 """Pictures optimised at a time."""
@@ -24,25 +26,23 @@ NOISE_DEVIATION = 0.05
 
 
 @dataclass(frozen=True)
-class DescentOptions:
+class DescentOptions(Checked):
     """What every optimisation method is asked for."""
 
     classifier: str
     """Whose representation is inverted, as source:name."""
     tap: str = "logits"
-    size: int = 64
+    size: Annotated[int, Bounds(8, 4_096)] = 64
     """Side of the pictures in pixels."""
-    steps: int = 500
+    steps: Count = 500
     """Gradient steps a picture."""
     start: str = NOISE
     """Where the descent begins: "noise", or pictures as source:name, one of which is drawn at random."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.tap == "label":
             raise UnlogitError("tap 'label' has no gradient to follow: use logits, softmax, penultimate or a module")
-        for name, low in (("size", 8), ("steps", 1)):
-            if getattr(self, name) < low:
-                raise UnlogitError(f"{name} {getattr(self, name)}: must be at least {low}")
 
 
 class DescentInverter(Inverter):

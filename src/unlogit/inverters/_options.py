@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_type_hints
 from urllib.parse import unquote
 
 from unlogit.errors import UnlogitError, unknown
+from unlogit.files import expand_user
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ def read_options(options: type[T], rest: str, spec: str) -> T:
     if before:
         method, example = spec.partition(":")[0], "&".join(f"{n}=..." for n in needed)
         raise UnlogitError(f"inverter '{spec}': '{before}' is not understood; write {method}:?{example}")
-    hints = get_type_hints(options)
+    hints = get_type_hints(options)  # Without the bounds.
     given: dict[str, Any] = {}
     for part in filter(None, query.split("&")):
         key, _, text = part.partition("=")
@@ -38,7 +39,7 @@ def read_options(options: type[T], rest: str, spec: str) -> T:
             raise UnlogitError(f"option '{part}' of '{spec}': give each option once, as {key}=VALUE")
         (kind,) = [k for k in KINDS if k is hints[key] or k in getattr(hints[key], "__args__", ())]
         try:
-            given[key] = kind(unquote(text))
+            given[key] = expand_user(unquote(text)) if kind is str else kind(text)
         except ValueError:
             raise UnlogitError(f"option '{key}={text}' of '{spec}': must be {KINDS[kind]}") from None
     for name in needed:

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
-from unlogit.errors import UnlogitError
 from unlogit.inverters._optimised import DescentInverter, DescentOptions
 from unlogit.inverters._options import read_options
 from unlogit.representation import Representation
+from unlogit.settings import Bounds, Rate
 
 THEIR_SIZE = 224
 
@@ -31,16 +32,10 @@ THEIR_SIZE = 224
 class Options(DescentOptions):
     """Engstrom et al.'s."""
 
-    step_size: float = 2.0
+    step_size: Rate = 2.0
     """Length of the first step, for pictures of 224 px in the scale of [0, 1]."""
-    epsilon: float = math.inf
+    epsilon: Annotated[float, Bounds(0, above=True, infinite=True)] = math.inf
     """How far, by Euclidean distance, a picture may go from where it started; theirs, 1000, never binds."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("step_size", "epsilon"):
-            if getattr(self, name) <= 0:
-                raise UnlogitError(f"{name} {getattr(self, name)}: must be positive")
 
 
 class EngstromInverter(DescentInverter):

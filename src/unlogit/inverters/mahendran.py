@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlogit.errors import UnlogitError
 from unlogit.inverters._optimised import DescentInverter, DescentOptions
 from unlogit.inverters._options import read_options
 from unlogit.representation import Representation
+from unlogit.settings import Rate, Weight, Whole
 
 DEVIATION = 0.27
 """Of natural pictures' values in [0, 1]."""
@@ -38,24 +38,15 @@ BETAS = (0.9, 0.999)
 class Options(DescentOptions):
     """Mahendran and Vedaldi's."""
 
-    alpha: float = 6.0
-    alpha_weight: float = 0.009
-    beta: float = 2.0
-    tv_weight: float = 50.0
+    alpha: Rate = 6.0
+    alpha_weight: Weight = 0.009
+    beta: Rate = 2.0
+    tv_weight: Weight = 50.0
     """In the scale above. It depends on the layer: 5 keeps much of the noise on scenes, 50 little."""
-    rate: float = 0.03
+    rate: Rate = 0.03
     """Of Adam, in pixels' scale of [0, 1], at the first step."""
-    jitter: int = 1
+    jitter: Whole = 1
     """Pixels by which the picture is shifted at random before each step, at most."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("alpha_weight", "tv_weight", "jitter"):
-            if getattr(self, name) < 0:
-                raise UnlogitError(f"{name} {getattr(self, name)}: must not be negative")
-        for name in ("alpha", "beta", "rate"):
-            if getattr(self, name) <= 0:
-                raise UnlogitError(f"{name} {getattr(self, name)}: must be positive")
 
 
 class MahendranInverter(DescentInverter):

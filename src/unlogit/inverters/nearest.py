@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from unlogit.images import ImageSource, Loader, View, open_images
 from unlogit.inverters._base import Inverter
 from unlogit.inverters._options import read_options
 from unlogit.representation import Representation, RepresentationCache
+from unlogit.settings import Bounds, Checked, Count
 from unlogit.taps import Tap
 
 CHUNK = 64
@@ -25,7 +27,7 @@ ROWS = 8_192
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """What a nearest neighbour is made of where it is opened by its name."""
 
     classifier: str
@@ -33,9 +35,9 @@ class Options:
     images: str
     """The pictures to answer with, as source:name."""
     tap: str = "logits"
-    size: int = 64
+    size: Annotated[int, Bounds(8, 4_096)] = 64
     """Side of the pictures in pixels."""
-    limit: int | None = None
+    limit: Count | None = None
     """So many pictures, spread at random over the source."""
     cache: str = "runs/cache"
     """Folder where the classifier's outputs are kept."""

@@ -12,27 +12,28 @@ from torch.nn import functional as F
 
 from unlogit.networks.generator import check_size
 from unlogit.networks.layers import Attention, conv, conv_downsampled, linear
+from unlogit.settings import Channels, Checked, Width
 
 # Output widths of the blocks from full resolution down, in units of `channels`; the last block keeps its resolution.
 WIDTHS = {32: (2, 4, 8, 8), 64: (2, 4, 8, 16, 16), 128: (1, 2, 4, 8, 16, 16)}
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(Checked):
     """Which discriminator, and its shape."""
 
     kind: Literal["paper", "projected"] = "paper"
     """"paper" learns from pixels (BigGAN's); "projected" has heads on the feature maps of a frozen network."""
-    channels: int = 96
+    channels: Channels = 96
     """"paper": width unit; the paper's code base uses 96."""
-    attention: int | None = 32
+    attention: Width | None = 32
     """"paper": resolution of the self-attention layer; None for none."""
     network: str = "packaged:efficientnet_lite0?size=96"
     """"projected": the frozen network, a classifier as source:name; it resizes by itself."""
     maps: tuple[str, ...] = ("pixels", "blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate")
     """"projected": what is judged, from fine to coarse, a head each: the network's modules by name, "pixels", and
     "penultimate" as a vector."""
-    widths: tuple[int, ...] = (32, 64, 64, 128, 128)
+    widths: tuple[Width, ...] = (32, 64, 64, 128, 128)
     """"projected": channels after the fixed random mixes, one a spatial map."""
     pixel_channels: int = 0
     """"projected": width of a branch of trained convolutions on the pixels themselves, since a frozen network overlooks
@@ -42,6 +43,10 @@ class DiscriminatorConfig:
     head_spectral_norm: bool = True
     """"projected": spectral normalisation of the heads. Without it a discriminator separates real from generated
     images far better, and needs a larger layout weight beside it."""
+
+    @classmethod
+    def prefix(cls) -> str:
+        return "discriminator."
 
 
 class DiscriminatorBlock(nn.Module):

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlogit.networks.generator import check_size
+from unlogit.settings import Bounds, Channels, Checked, Width
 
 SLOPE = 0.3
 # Widths of the feature maps from 4x4 up, in units of `channels`; the discriminator's the other way round.
@@ -24,15 +26,19 @@ WIDTHS = {32: (8, 8, 4, 2), 64: (8, 8, 4, 2, 1), 128: (16, 16, 8, 4, 2, 1)}
 
 
 @dataclass(frozen=True)
-class DecoderConfig:
+class DecoderConfig(Checked):
     """Shape of the decoder, and of the discriminator that mirrors it."""
 
-    channels: int = 32
+    channels: Channels = 32
     """Width unit; theirs is 32 at 256 px."""
-    hidden: int = 1024
+    hidden: Width = 1024
     """Width of the fully connected layers (theirs: 4096)."""
-    layers: int = 2
+    layers: Annotated[int, Bounds(0, 64)] = 2
     """Fully connected layers before the first spatial one."""
+
+    @classmethod
+    def prefix(cls) -> str:
+        return "decoder."
 
 
 class Decoder(nn.Module):

@@ -20,34 +20,40 @@ from unlogit.networks.layers import (
     recomputed,
     upsampled_conv,
 )
+from unlogit.settings import Channels, Checked, Width
 
 # Widths of the feature maps from 4x4 up, in units of `channels`. 128: compare_gan; 64: BigGAN's plan at that size.
 WIDTHS = {32: (8, 8, 4, 2), 64: (16, 16, 8, 4, 2), 128: (16, 16, 8, 4, 2, 1)}
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Checked):
     """Shape of the generator."""
 
-    size: int = 64
+    size: Width = 64
     """Side of the reconstruction in pixels: 32, 64 or 128."""
-    channels: int = 96
+    channels: Channels = 96
     """Width unit; the paper's code base uses 96."""
-    noise: int = 120
+    noise: Width = 120
     """Length of the noise vector; split evenly over the first layer and the blocks."""
-    embedding: int | None = None
+    embedding: Width | None = None
     """Length of a linear embedding of the representation, shared by all layers; None feeds it to every layer whole."""
-    hidden: int | None = 32
+    hidden: Width | None = 32
     """Width of the two-layer MLPs of conditional batch-norm; None for BigGAN's linear, class-conditional form."""
     condition_first: bool = False
     """Feed the representation to the first, spatial layer too, where in the paper noise alone enters. A warm start
     teaches the generator to ignore noise, and what modulates channels alone then gives all pictures one geometry."""
-    attention: int | None = 32
+    attention: Width | None = 32
     """Resolution of the self-attention layer; None for none."""
     spectral_norm: bool = True
     """Spectral normalisation of convolutions and the first layer (not of the conditioning)."""
 
+    @classmethod
+    def prefix(cls) -> str:
+        return "generator."
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_size(self.size, WIDTHS)
         parts = len(WIDTHS[self.size])
         if self.noise % parts:

@@ -176,7 +176,7 @@ class ProjectedDiscriminator(nn.Module):
         return self.judge(self.frozen(pixels), representation)
 
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
-        self._network[0]._apply(fn)
+        self.network._apply(fn)
         return super()._apply(fn, recurse)
 
 

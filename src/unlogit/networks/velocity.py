@@ -14,22 +14,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unlogit.errors import UnlogitError
 from unlogit.networks.generator import check_size
+from unlogit.settings import Channels, Checked, Width
 
 # Widths of the feature maps from full resolution down to 8x8, in units of `channels`.
 WIDTHS = {32: (1, 2, 4), 64: (1, 2, 4, 4), 128: (1, 1, 2, 4, 4)}
+GROUPS = 8
+"""Groups of a normalisation."""
 TIMES = 64
 """Length of the sinusoidal embedding of time."""
 
 
 @dataclass(frozen=True)
-class VelocityConfig:
+class VelocityConfig(Checked):
     """Shape of the network."""
 
-    channels: int = 32
+    channels: Channels = 32
     """Width unit, a multiple of 8."""
-    condition: int = 256
+    condition: Width = 256
     """Length of the vector that time and representation are joined to."""
+
+    @classmethod
+    def prefix(cls) -> str:
+        return "velocity."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.channels % GROUPS:
+            raise UnlogitError(f"velocity.channels {self.channels}: must be a multiple of {GROUPS}, such as 32")
 
 
 class Block(nn.Module):
@@ -37,10 +50,10 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, condition: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(8, inputs)
+        self.norm1 = nn.GroupNorm(GROUPS, inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1)
         self.modulation = nn.Linear(condition, 2 * outputs)
-        self.norm2 = nn.GroupNorm(8, outputs)
+        self.norm2 = nn.GroupNorm(GROUPS, outputs)
         self.conv2 = _zero(nn.Conv2d(outputs, outputs, 3, 1, 1))
         self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
@@ -56,7 +69,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(8, channels)
+        self.norm = nn.GroupNorm(GROUPS, channels)
         self.inward = nn.Conv2d(channels, 3 * channels, 1)
         self.outward = _zero(nn.Conv2d(channels, channels, 1))
 
@@ -90,7 +103,7 @@ class Velocity(nn.Module):
         self.attention = Attention(widths[-1])
         self.grow = nn.ModuleList(nn.Conv2d(o, i, 3, 1, 1) for i, o in reversed(steps))
         self.up = nn.ModuleList(Block(2 * i, i, length) for i, _ in reversed(steps))
-        self.last = nn.Sequential(nn.GroupNorm(8, widths[0]), nn.SiLU(), _zero(nn.Conv2d(widths[0], 3, 3, 1, 1)))
+        self.last = nn.Sequential(nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), _zero(nn.Conv2d(widths[0], 3, 3, 1, 1)))
 
     def forward(self, x: Tensor, time: Tensor, representation: Tensor) -> Tensor:
         """x N x 3 x S x S, time N, standardised representations N x K; velocity N x 3 x S x S, float32."""

@@ -14,15 +14,17 @@ from unlogit.analyses import Evidence, ruler
 from unlogit.classifiers import open_classifier, read_labels
 from unlogit.device import pick_device
 from unlogit.errors import UnlogitError
+from unlogit.files import expand_user
 from unlogit.images import View, open_images
 from unlogit.inverters import Inverter, called, open_inverter
 from unlogit.inverters.nearest import NearestNeighbour
-from unlogit.report.page import write_report
+from unlogit.report.page import PAGE, check_report, write_report
 from unlogit.report.sections import Part
+from unlogit.settings import Checked, Seed, Several
 
 
 @dataclass(frozen=True)
-class AnalyseConfig:
+class AnalyseConfig(Checked):
     """Ask inverters everything there is an analysis for, or what is named, and write one self-contained HTML page.
 
     What was found before is not computed again where inverters, images, options and code are the same.
@@ -39,7 +41,7 @@ class AnalyseConfig:
     """These analyses alone, e.g. noise noise-path; 'unlogit list analyses' names them all."""
     other: tuple[str, ...] = ()
     """Pictures of other kinds, as source:name, for what becomes of them; NAME=SOURCE:NAME says how they are called."""
-    pictures: int = 1_000
+    pictures: Several = 1_000
     """How many of the images, spread at random over the source."""
     features: str = "auto"
     """Classifier, as source:name, in which perceptual distances are taken; auto: a packaged one that is not an
@@ -53,14 +55,13 @@ class AnalyseConfig:
     """Where the classifier's outputs for those are kept for the next report."""
     strict: bool = False
     """Stop at the first broken picture, instead of skipping up to 1 %."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the noise and of every resampling."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.inverters:
             raise UnlogitError("no inverter given: write unlogit analyse INVERTER... --images SOURCE:NAME --out FOLDER")
-        if self.pictures < 2:
-            raise UnlogitError(f"pictures {self.pictures}: must be at least 2, for intervals")
         for name in self.only:
             analyses.get(name)
 
@@ -74,12 +75,14 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         the page, and what was found.
 
     Raises:
-        UnlogitError: something given cannot be opened, or two inverters are of one name. Nothing is written then.
+        UnlogitError: something given cannot be opened, two inverters are of one name, or something is in the place of a
+            result that this program did not write. Nothing is written then.
     """
     settings = {name.replace("-", "_"): analyses.get(name).Config for name in analyses.names()}
     fields = [(name, config, field(default_factory=config)) for name, config in settings.items()]
     options = make_dataclass("AnalyseOptions", fields, bases=(AnalyseConfig,), frozen=True)
     config: AnalyseConfig = tyro.cli(options, prog="unlogit analyse", description=AnalyseConfig.__doc__, args=args)
+    check_report(config.out)
     device = pick_device()
     source = open_images(config.images, strict=config.strict)
     others = {name: open_images(spec, strict=config.strict) for name, spec in map(_other, config.other)}
@@ -90,7 +93,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         if name in inverters:
             raise UnlogitError(f"two inverters are called '{name}': write NAME=FOLDER to tell them apart")
         inverters[name] = open_inverter(folder).to(device)
-        run = Path(folder).parent
+        run = Path(expand_user(folder)).parent
         if (run / "config.json").is_file() and (run / "metrics.jsonl").is_file():
             runs[name] = run
     title = f"What {', '.join(inverters)} kept"
@@ -129,7 +132,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     parts = write_report(config.out, title, {source.spec: evidence}, configs={source.spec: chosen}, command=command)
     for opened in (source, *others.values()):
         opened.broken.tell()
-    return config.out / "report.html", parts
+    return config.out / PAGE, parts
 
 
 def _other(given: str) -> tuple[str, str]:

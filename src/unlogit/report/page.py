@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,13 +16,19 @@ from markupsafe import Markup
 
 from unlogit.analyses import Evidence, Table
 from unlogit.analyses._style import colour
-from unlogit.files import replacing
+from unlogit.files import check_replaceable, marked, replacing, report_disk_full, to_json
 from unlogit.intervals import Estimate
 from unlogit.inverters import Inverter, LearnedInverter
 from unlogit.inverters.nearest import NearestNeighbour
 from unlogit.report.results import Picture
 from unlogit.report.sections import Part, gather, told
 
+PAGE, METRICS = "report.html", "metrics.json"
+OURS = {
+    PAGE: marked(b'<meta name="generator" content="unlogit">'),
+    METRICS: marked(b'[\n {\n  "analysis": "', b"[]\n"),
+}
+"""What recognises the files of an earlier report, which may be replaced."""
 RESULTS = "results"
 """The folder, in that of a report, where `gather` keeps what was found."""
 
@@ -53,15 +58,24 @@ def write_report(
         what was found, for `summary`.
 
     Raises:
-        UnlogitError: an unknown analysis, or evidence that cannot be read.
+        UnlogitError: an unknown analysis, evidence that cannot be read, a file or folder in the place of a result that
+            this program did not write, or a full disk.
     """
     folder = Path(folder)
-    parts = gather(evidences, configs or {}, folder / RESULTS)
-    with replacing(folder / "metrics.json") as fresh:
-        fresh.write_text(json.dumps(metrics(parts), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with replacing(folder / "report.html") as fresh:
-        fresh.write_text(render(title, parts, command), encoding="utf-8")
+    check_report(folder)
+    with report_disk_full(folder):
+        parts = gather(evidences, configs or {}, folder / RESULTS)
+        contents = {METRICS: to_json(metrics(parts), indent=1) + "\n", PAGE: render(title, parts, command)}
+        for name, content in contents.items():
+            with replacing(folder / name, OURS[name]) as fresh:
+                fresh.write_text(content, encoding="utf-8")
     return parts
+
+
+def check_report(folder: Path) -> None:
+    """Raise `UnlogitError` where a report's files are somebody else's."""
+    for name, ours in OURS.items():
+        check_replaceable(folder / name, ours)
 
 
 def metrics(parts: list[Part]) -> list[dict[str, Any]]:

@@ -21,10 +21,19 @@ import matplotlib as mpl
 
 from unlogit import analyses
 from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Table
-from unlogit.files import replacing
+from unlogit.files import holding, replacing, to_json
 from unlogit.intervals import Estimate
 
 FILE = "results.json"
+OURS = holding(
+    FILE,
+    ("key", "analysis", "figures", "tables"),
+    lambda found: (
+        *(f"{figure['name']}.{form}" for figure in found["figures"] for form in ("png", "svg")),
+        *(f"{table['name']}.csv" for table in found["tables"]),
+    ),
+)
+"""Recognises the folder of an analysis, which may be replaced."""
 AFTER = ("checkpoint.py", "cli.py", "explorer", "launch.py", "progress.py", "reconstruct.py", "report", "study")
 """Code that no result depends on."""
 
@@ -94,7 +103,7 @@ def _run(name: str, config: Any, evidence: Evidence, folder: Path, key: str) -> 
     seconds = time.monotonic() - started
     told = ", ".join(f"{f.name}={getattr(config, f.name)!r}" for f in dataclasses.fields(config))
     section = Section(name, analysis.TITLE, analysis.QUESTION, told, seconds, len(evidence))
-    with replacing(folder, folder=True) as fresh:
+    with replacing(folder, OURS, folder=True) as fresh:
         for result in found:
             match result:
                 case Figure():
@@ -111,7 +120,7 @@ def _run(name: str, config: Any, evidence: Evidence, folder: Path, key: str) -> 
                 case Finding(text):
                     section.findings.append(text)
         record = {"key": key} | dataclasses.asdict(section) | {"figures": [_plain(p) for p in section.figures]}
-        (fresh / FILE).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (fresh / FILE).write_text(to_json(record, indent=1) + "\n", encoding="utf-8")
     return section
 
 

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from tqdm import tqdm
 
 from unlogit import analyses
 from unlogit.analyses import Evidence
+from unlogit.files import check_replaceable, unique_name
 from unlogit.intervals import Estimate
-from unlogit.report.results import Section, ask
+from unlogit.report.results import OURS, Section, ask
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,21 @@ def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Mapping[str,
         folder: for what they find, a folder for each.
 
     Raises:
-        UnlogitError: an unknown analysis, or evidence that cannot be read.
+        UnlogitError: an unknown analysis, evidence that cannot be read, or somebody else's folder in the place of one.
     """
     every = {name: analyses.get(name).Config() for name in analyses.names()}
     asked = {title: configs.get(title, every) for title in evidences}
     for name in (name for chosen in asked.values() for name in chosen):
         analyses.get(name)  # An unknown one is told before the first is run.
+    spots: dict[str, str] = {}
+    for title in evidences:
+        spots[title] = slug(title, spots.values())
+        for name in asked[title]:
+            check_replaceable(folder / f"{spots[title]}-{name}", OURS, folder=True)
     parts: list[Part] = []
     with tqdm(total=sum(map(len, asked.values())), unit="analysis", disable=None) as bar:
         for title, evidence in evidences.items():
-            spot = slug(title, [part.slug for part in parts])
+            spot = spots[title]
             sections = []
             for name, config in asked[title].items():
                 bar.set_description(name)
@@ -73,7 +78,7 @@ def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Mapping[str,
 def slug(text: str, taken: Collection[str] = ()) -> str:
     """Letters, digits and hyphens, unlike those taken."""
     plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
-    return next(s for n in count(1) if (s := plain if n == 1 else f"{plain}-{n}") not in taken)
+    return unique_name(plain, taken)
 
 
 def told(estimate: Estimate) -> tuple[str, str]:

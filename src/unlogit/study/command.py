@@ -9,7 +9,8 @@ from typing import Any
 
 import tyro
 
-from unlogit.errors import UnlogitError, unknown
+from unlogit.errors import unknown
+from unlogit.settings import Checked, Port
 from unlogit.study import exports
 from unlogit.study.create import CreateConfig, create
 from unlogit.study.results import Results
@@ -19,19 +20,19 @@ DATABASE = CreateConfig.database
 
 
 @dataclass(frozen=True)
-class ServeConfig:
+class ServeConfig(Checked):
     """Serve the studies of a database to participants, until interrupted."""
 
     database: str = DATABASE
     """A SQLite file, or a URL such as postgresql://user:password@host/name."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets everyone in who can reach this machine."""
-    port: int = 8000
+    port: Port = 8000
     """Port to listen on."""
 
 
 @dataclass(frozen=True)
-class ObserveConfig:
+class ObserveConfig(Checked):
     """Let metrics take a study, for a first estimate of what people would answer; labelled as automated everywhere."""
 
     metrics: tyro.conf.Positional[tuple[str, ...]] = ("pixel_error",)
@@ -43,7 +44,7 @@ class ObserveConfig:
 
 
 @dataclass(frozen=True)
-class ResultsConfig:
+class ResultsConfig(Checked):
     """Tell a study's results, and write its exports."""
 
     database: str = DATABASE
@@ -55,7 +56,7 @@ class ResultsConfig:
 
 
 @dataclass(frozen=True)
-class TableConfig:
+class TableConfig(Checked):
     """Lay out the paper's Table 1: the choices of people and of automated observers, side by side."""
 
     databases: tyro.conf.Positional[tuple[str, ...]] = (DATABASE,)
@@ -80,8 +81,6 @@ def run_serve(config: ServeConfig) -> None:
     from unlogit.study.server import create_app
 
     database = Database(config.database)
-    if not 0 < config.port < 65536:
-        raise UnlogitError(f"port {config.port}: must be 1 to 65535")
     host = f"[{config.host}]" if ":" in config.host else config.host
     for study in database.studies():
         print(f"{study.name}: http://{host}:{config.port}/s/{study.name}   (results: .../results)", flush=True)

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 from PIL import Image
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from unlogit.errors import UnlogitError, unknown
+from unlogit.errors import UnlogitError, one_line, unknown
+from unlogit.settings import Bounds, Checked, Count, Several, Whole
 from unlogit.study.tables import ORIGINAL, OTHER, Database, Picture, Study
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -25,7 +26,7 @@ ADDRESS = re.compile(r"[0-9a-f]{24}")
 
 
 @dataclass(frozen=True)
-class CreateConfig:
+class CreateConfig(Checked):
     """Make a study: render the pictures of several inverters, and say what participants are asked."""
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
@@ -37,13 +38,13 @@ class CreateConfig:
     """Stands in the participants' link: small letters, digits and dashes."""
     database: str = "study.sqlite"
     """A SQLite file, or a URL such as postgresql://user:password@host/name; one database can hold several studies."""
-    pictures: int = 64
+    pictures: Several = 64
     """How many of the images, spread at random over the source."""
     pairs: tuple[str, ...] = ()
     """Which are set against each other, as FIRST:SECOND by name; all pairs where none is given."""
-    trials: int | None = None
+    trials: Count | None = None
     """How many a participant is shown; as many as there are pictures where it is not given."""
-    checks: int = 4
+    checks: Whole = 4
     """Attention checks beside those: one alternative is the original itself, the other a different picture."""
     title: str = "Which is closer?"
     """Heading of the participants' page."""
@@ -55,20 +56,15 @@ class CreateConfig:
     """Shown at the end; may hold a completion code."""
     rendering: Literal["smooth", "pixelated"] = "smooth"
     """How small pictures are enlarged on the screen."""
-    seed: int = 0
+    seed: Annotated[int, Bounds(0, 2**31 - 1)] = 0
     """Of the inverters' noise, and of who is shown what and where."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not NAME.fullmatch(self.name):
             raise UnlogitError(f"study name '{self.name}': must be small letters, digits and dashes, such as scenes-64")
         if len(self.inverters) < 2:
             raise UnlogitError("a study needs two inverters: write unlogit study create INVERTER INVERTER --images ...")
-        if self.pictures < 2:
-            raise UnlogitError(f"pictures {self.pictures}: must be at least 2")
-        if self.checks < 0:
-            raise UnlogitError(f"checks {self.checks}: must not be negative")
-        if self.seed < 0:
-            raise UnlogitError(f"seed {self.seed}: must not be negative")
         if self.consent is not None and not self.consent.is_file():
             raise UnlogitError(f"consent '{self.consent}': no such file")
 
@@ -132,8 +128,8 @@ def store(
         token=digest(token),
     )
     database = Database(config.database)
-    database.create()
     try:
+        database.create()
         with database.writing() as session:
             session.add(study)
             session.flush()
@@ -145,6 +141,11 @@ def store(
             )
     except IntegrityError as error:
         raise UnlogitError(f"database '{database.name}' holds a study '{config.name}': give another --name") from error
+    except DBAPIError as error:
+        raise UnlogitError(
+            f"database '{database.name}' cannot be written ({one_line(error.orig or error)}): "
+            "make room where its disk is full, and give the same command again"
+        ) from error
     return study, token
 
 

@@ -5,30 +5,45 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlmodel import select
 
-from unlogit.files import replacing
+from unlogit.files import Ours, check_replaceable, marked, replacing, report_disk_full, to_json, unique_name
 from unlogit.intervals import Estimate
 from unlogit.study.results import Observation, Preference, Results
 from unlogit.study.tables import ORIGINAL, Database, Picture, Study
 
+VOTES = (
+    "subject,automated,order,place,left,right,chosen_side,chosen,attention_check,correct,milliseconds,shows,received"
+)
+IMAGES = "observer,automated,place,first,second,chose_first,n"
+TABLE = (
+    "study,images,first,second,observer,automated,subjects,judgements,share,low,high,subjects_low,subjects_high,"
+    "p,agreement,alpha"
+)
+"""Headers of the CSV files."""
+COMMENT = b"an unlogit study"
+OURS: dict[str, Ours] = {
+    "votes.csv": marked(VOTES.encode()),
+    "images.csv": marked(IMAGES.encode()),
+    "results.json": marked(b'{\n "study": {\n  "name": "'),
+    "table1.csv": marked(TABLE.encode()),
+    "table1.md": marked(b"| study | choice | people |"),
+    "2afc.zip": marked(b"-2afc/", COMMENT),
+}
+"""What recognises an earlier export, which may be replaced; a zip without answers holds its comment alone."""
 STUDY_FIELDS = ("name", "title", "question", "images", "pictures", "pairs", "trials", "checks", "seed", "rendering")
 
 
 def votes_csv(database: Database, study: Study) -> bytes:
     """One row an answer, of all subjects, attention checks included."""
-    header = (
-        "subject,automated,order,place,left,right,chosen_side,chosen,attention_check,correct,milliseconds,"
-        "shows,received"
-    )
     rows = [
         (
             one.subject,
@@ -47,7 +62,7 @@ def votes_csv(database: Database, study: Study) -> bytes:
         )
         for one in Results.read(database, study).judgements
     ]
-    return _csv(header.split(","), rows)
+    return _csv(VOTES.split(","), rows)
 
 
 def images_csv(database: Database, study: Study) -> bytes:
@@ -57,7 +72,7 @@ def images_csv(database: Database, study: Study) -> bytes:
         for seen in Results.read(database, study).observations
         for item in seen.items
     ]
-    return _csv(["observer", "automated", "place", "first", "second", "chose_first", "n"], rows)
+    return _csv(IMAGES.split(","), rows)
 
 
 def results_json(database: Database, study: Study) -> bytes:
@@ -68,20 +83,25 @@ def results_json(database: Database, study: Study) -> bytes:
         "observations": [dataclasses.asdict(seen) for seen in found.observations],
         "judgements": [dataclasses.asdict(one) | {"maker": one.maker} for one in found.judgements],
     }
-    return (json.dumps(told, indent=1, allow_nan=False) + "\n").encode()
+    return (to_json(told, indent=1) + "\n").encode()
 
 
 def two_afc(database: Database, study: Study) -> bytes:
     """People's answers as a zip in the layout of the lpips 2AFC data (Zhang et al. 2018).
 
-    A folder a pair, FIRST-SECOND/, with ref/, p0/ (of FIRST) and p1/ (of SECOND) of PNG files of one name, and judge/
-    of .npy files of one float32: the share of answers that prefer p1.
+    A folder a pair, FIRST-SECOND/ (with a number where two pairs would have the same name), with ref/, p0/ (of FIRST)
+    and p1/ (of SECOND) of PNG files of one name, and judge/ of .npy files of one float32: the share of answers that
+    prefer p1.
     """
     people = Results.read(database, study).observations[0]
+    folders: dict[tuple[str, str], str] = {}
+    for first, second in study.pairs:
+        folders[first, second] = unique_name(f"{_slug(first)}-{_slug(second)}", folders.values())
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive, database.reading() as session:
+        archive.comment = COMMENT
         for item in people.items:
-            folder = f"{study.name}-2afc/{_slug(item.first)}-{_slug(item.second)}"
+            folder = f"{study.name}-2afc/{folders[item.first, item.second]}"
             for part, maker in (("ref", ORIGINAL), ("p0", item.first), ("p1", item.second)):
                 asked = select(Picture.png).where(
                     Picture.study == study.id, Picture.place == item.place, Picture.maker == maker
@@ -103,27 +123,28 @@ EXPORTS: dict[str, tuple[str, Callable[[Database, Study], bytes]]] = {
 
 
 def write(database: Database, study: Study, folder: Path) -> list[Path]:
-    """Write every export into a folder."""
-    written = [folder / name for name in EXPORTS]
-    for path in written:
-        with replacing(path) as fresh:
-            fresh.write_bytes(EXPORTS[path.name][1](database, study))
-    return written
+    """Write every export into a folder; raises `UnlogitError` where a file there is somebody else's."""
+    return _write(folder, {name: partial(make, database, study) for name, (_, make) in EXPORTS.items()})
 
 
 def write_table(studies: Sequence[Results], folder: Path) -> None:
-    """Write table1.md and table1.csv."""
-    for name, content in (("table1.md", table_markdown(studies).encode()), ("table1.csv", table_csv(studies))):
-        with replacing(folder / name) as fresh:
-            fresh.write_bytes(content)
+    """Write table1.md and table1.csv; raises `UnlogitError` where a file there is somebody else's."""
+    contents = {"table1.md": lambda: table_markdown(studies).encode(), "table1.csv": lambda: table_csv(studies)}
+    _write(folder, contents)
+
+
+def _write(folder: Path, contents: Mapping[str, Callable[[], bytes]]) -> list[Path]:
+    for name in contents:
+        check_replaceable(folder / name, OURS[name])
+    with report_disk_full(folder):
+        for name, content in contents.items():
+            with replacing(folder / name, OURS[name]) as fresh:
+                fresh.write_bytes(content())
+    return [folder / name for name in contents]
 
 
 def table_csv(studies: Sequence[Results]) -> bytes:
     """The paper's Table 1 with everything that belongs to it: one row a study, pair and kind of observer."""
-    header = (
-        "study,images,first,second,observer,automated,subjects,judgements,share,low,high,subjects_low,subjects_high,"
-        "p,agreement,alpha"
-    )
     rows = []
     for found in studies:
         for pair in found.pairs:
@@ -137,7 +158,7 @@ def table_csv(studies: Sequence[Results]) -> bytes:
                 else:
                     row += [seen.subjects, 0] + [None] * 8
                 rows.append(row)
-    return _csv(header.split(","), rows)
+    return _csv(TABLE.split(","), rows)
 
 
 def table_markdown(studies: Sequence[Results]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unlogit.errors import UnlogitError, unknown
+from unlogit.files import expand_user
 
 try:
     from sqlalchemy import JSON, Column, Insert, LargeBinary, UniqueConstraint, event
@@ -215,7 +216,7 @@ _MAKE = "make a study with unlogit study create"
 
 def _url(given: str) -> URL:
     if "://" not in given:
-        return URL.create("sqlite", database=given)
+        return URL.create("sqlite", database=expand_user(given))
     try:
         url = make_url(given)
     except ArgumentError as error:

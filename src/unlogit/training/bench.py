@@ -16,26 +16,26 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unlogit.classifiers import open_classifier
 from unlogit.device import autocast, described, matmul_peak, pick_device, seconds
-from unlogit.errors import UnlogitError
 from unlogit.images import Loader, View, open_images
 from unlogit.networks import DiscriminatorConfig, GeneratorConfig, folded
+from unlogit.settings import Checked, Count, Whole, Width
 from unlogit.training.config import TrainConfig
 from unlogit.training.methods.paper import Learning
 
 
 @dataclass(frozen=True)
-class BenchConfig:
+class BenchConfig(Checked):
     """Measure a training step, reconstruction, the data path and the classifier on this machine."""
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    condition: int = 1_000
+    condition: Width = 1_000
     """Length of the representation."""
-    batch: int = 64
+    batch: Count = 64
     """Pictures at once."""
-    d_steps: int = 2
+    d_steps: Count = 2
     """Discriminator steps a generator step."""
-    micro_batch: int = 0
+    micro_batch: Whole = 0
     """As in training."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """"auto" is bf16 autocast where the device computes in it."""
@@ -43,13 +43,8 @@ class BenchConfig:
     """Pictures as source:name, to measure how fast they are read; None leaves it out."""
     classifier: str | None = None
     """A classifier as source:name, to measure how fast it runs on them; None leaves it out."""
-    rounds: int = 5
+    rounds: Count = 5
     """Each thing is done so often, and once before, which does not count."""
-
-    def __post_init__(self) -> None:
-        for name in ("condition", "batch", "d_steps", "rounds"):
-            if getattr(self, name) < 1:
-                raise UnlogitError(f"{name} {getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True)

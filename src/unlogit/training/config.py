@@ -13,6 +13,7 @@ from unlogit.networks.discriminator import DiscriminatorConfig
 from unlogit.networks.dosovitskiy import DecoderConfig
 from unlogit.networks.generator import GeneratorConfig
 from unlogit.networks.velocity import VelocityConfig
+from unlogit.settings import Betas, Checked, Count, Rate, Seed, Several, Share, Weight, Whole
 from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig, FlowConfig
 
 STARTED = "started from another inverter"
@@ -27,7 +28,7 @@ SCORES: dict[str, Callable[[float], float]] = {
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """Train an inverter for a classifier. The same command again resumes the run.
 
     The defaults are the paper's way, with the values of the code base that the paper modified (compare_gan) where the
@@ -51,23 +52,23 @@ class TrainConfig:
     where only that is left of a run, or for a classifier that is not far from its own. Not in the paper."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    pictures: int = 1_000_000
+    pictures: Count = 1_000_000
     """Length of the run in training pictures seen, the warm start's included."""
-    batch: int = 64
+    batch: Count = 64
     """Pictures a discriminator step, over all processes (paper's code base: 2048)."""
-    d_steps: int = 2
+    d_steps: Count = 2
     """Discriminator steps a generator step."""
-    learning_rate_g: float = 1e-4
-    learning_rate_d: float = 5e-4
-    betas: tuple[float, float] = (0.0, 0.999)
+    learning_rate_g: Rate = 1e-4
+    learning_rate_d: Rate = 5e-4
+    betas: Betas = (0.0, 0.999)
     """Of Adam, for both networks."""
-    decay: float = 0.0
+    decay: Share = 0.0
     """Share of the run, at its end, over which the learning rates fall linearly to zero."""
     crop: Literal["centre", "random"] = "centre"
     """"random": square crops of area 0.5-1.0; the classifier then runs on every picture, nothing can be cached."""
     flip: bool = True
     """Mirror half of the training pictures."""
-    ema_half_life: float = 500_000
+    ema_half_life: Rate = 500_000
     """Half-life, in pictures, of the averaged generator that is evaluated and saved; at most a tenth of the pictures
     seen so far."""
     shared_fakes: bool = False
@@ -75,23 +76,23 @@ class TrainConfig:
     and the frozen network. Needs d_steps = 1."""
     translation: bool = False
     """Shift every picture that the discriminator sees, real or fake, by up to an eighth of its side (DiffAugment)."""
-    warm_start: int = 0
+    warm_start: Whole = 0
     """Pictures for which the generator alone is first fitted to the coarse layout; not in the paper."""
-    discriminator_first: int = 0
+    discriminator_first: Whole = 0
     """Pictures that the discriminator alone then learns from. A generator that has learnt already would else be led by
     one that has not."""
-    layout_weight: float = 0.0
+    layout_weight: Weight = 0.0
     """Weight of a layout term beside the adversarial loss; not in the paper, which has one loss alone."""
-    spectral_weight: float = 0.0
+    spectral_weight: Weight = 0.0
     """Weight of the squared difference between the log power spectra of reconstructions and originals, against lattices
     and speckle; not in the paper."""
-    reencoding_weight: float = 0.0
+    reencoding_weight: Weight = 0.0
     """Weight of the squared error of the reconstruction's own standardised representation; not in the paper."""
     adversarial: Literal["hinge", "relativistic"] = "hinge"
     """The paper's loss, or R3GAN's of pairs of a real and a fake picture."""
-    r1: float = 0.0
+    r1: Weight = 0.0
     """Gamma of R1 on the projected discriminator's pixel branch, taken every eighth step."""
-    gradient_penalty: float = 0.0
+    gradient_penalty: Weight = 0.0
     """Gamma of R1 and R2, the discriminator's squared slope at real and at fake pictures; R3GAN needs them."""
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     """Shape of the networks of the methods dosovitskiy2016a and dosovitskiy2016b; their size is the generator's."""
@@ -102,20 +103,20 @@ class TrainConfig:
     flow: FlowConfig = field(default_factory=FlowConfig)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """"auto" is bf16 autocast where the device computes in it."""
-    micro_batch: int = 0
+    micro_batch: Whole = 0
     """Pictures that the discriminator holds at once, a process; the gradients are those of the whole batch, and the
     generator keeps less for its backward pass. For less memory and more time; 0 is the whole batch."""
-    rollback: int = 0
+    rollback: Whole = 0
     """How many times a run whose losses or weights are no longer finite goes back to its last checkpoint by itself and
     on with half the learning rates."""
-    seed: int = 0
-    log_every: int = 2_000
+    seed: Seed = 0
+    log_every: Count = 2_000
     """Pictures between two lines of metrics."""
-    checkpoint_every: int = 10_000
+    checkpoint_every: Count = 10_000
     """Pictures between two checkpoints."""
-    validate_every: int = 20_000
+    validate_every: Count = 20_000
     """Pictures between two validations, sample grids and saved inverters."""
-    validation_pictures: int = 512
+    validation_pictures: Several = 512
     best: str = "logit_error"
     """Validation metric by which best/ is chosen: agreement, agreement5, diversity, layout_cosine, logit_cosine,
     logit_error, octave_excess, peak_excess, pixel_error, recognition or variety. A change on resumption applies from
@@ -130,25 +131,15 @@ class TrainConfig:
     """Stop at the first broken picture, instead of skipping up to 1 %."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.method not in (known := registry.names("unlogit.training.methods")):
             raise unknown("method", self.method, known)
-        for name in ("layout_weight", "spectral_weight", "reencoding_weight", "r1", "gradient_penalty"):
-            if getattr(self, name) < 0:
-                raise UnlogitError(f"{name} {getattr(self, name)}: must not be negative")
         if self.best not in SCORES:
             raise unknown("validation metric of --best", self.best, SCORES)
         if self.reencoding_weight and self.tap == "label":
             raise UnlogitError("re-encoding weight with tap 'label': a predicted class has no gradient; set it to 0")
         if self.shared_fakes and self.d_steps != 1:
             raise UnlogitError(f"shared fakes with d_steps {self.d_steps}: must be 1; set --d-steps 1")
-        for name in ("pictures", "batch", "d_steps", "log_every", "checkpoint_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise UnlogitError(f"{name} {getattr(self, name)}: must be at least 1")
-        for name in ("micro_batch", "rollback", "warm_start", "discriminator_first"):
-            if getattr(self, name) < 0:
-                raise UnlogitError(f"{name} {getattr(self, name)}: must not be negative")
-        if not 0 <= self.decay <= 1:
-            raise UnlogitError(f"decay {self.decay}: must be between 0 and 1, a share of the run")
         if self.micro_batch and self.method != "paper":
             raise UnlogitError(f"micro_batch {self.micro_batch} with method {self.method}: only 'paper' has it; set 0")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unlogit import distributed
+from unlogit.checkpoint import check_unchanged
 from unlogit.classifiers import open_classifier
 from unlogit.images import Batch, ImageSource, Loader, View
 from unlogit.representation import Representation, RepresentationCache
@@ -27,24 +29,28 @@ class Feed:
 
     Args:
         source: training pictures.
-        constants: "shift" and "scale" of the representation, from the checkpoint of a run that goes on; None estimates
+        saved: the checkpoint of a run that goes on, with "shift" and "scale" of the representation; None estimates
             them.
+
+    Raises:
+        UnlogitError: the checkpoint was made with another classifier.
     """
 
     def __init__(
-        self, config: TrainConfig, source: ImageSource, device: torch.device, constants: Mapping[str, Tensor] | None
+        self, config: TrainConfig, source: ImageSource, device: torch.device, saved: Mapping[str, Any] | None
     ) -> None:
         self.config, self.device = config, device
         classifier = open_classifier(config.classifier).fused([Tap.parse(config.tap).module]).to(device)
+        check_unchanged(saved, "classifier", config.classifier, classifier.fingerprint())
         view = View(config.size, config.crop, config.flip)
         rank, world = distributed.rank(), distributed.world_size()
         self.loader = Loader(source, view, config.batch, seed=config.seed, rank=rank, world_size=world)
         self._calibration = Loader(source, view, min(config.batch, 64), seed=config.seed)
-        if constants is None:
+        if saved is None:
             self.representation = Representation(classifier, config.tap).to(device)
             self.representation.fit(self.first(CALIBRATION_PICTURES))
         else:
-            found = Representation(classifier, config.tap, constants["shift"], constants["scale"])
+            found = Representation(classifier, config.tap, saved["shift"], saved["scale"])
             self.representation = found.to(device)
         # On the CPU the reader would take its time from the steps.
         self._reader = ThreadPoolExecutor(1, "reader") if device.type == "cuda" else None

@@ -8,16 +8,17 @@ from typing import Annotated
 import tyro
 
 from unlogit import launch as shared
+from unlogit.settings import Checked, Count
 from unlogit.training.config import TrainConfig
 from unlogit.training.loop import train
 
 
 @dataclass(frozen=True)
-class Launch:
+class Launch(Checked):
     """A run, and on how many processes."""
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
-    processes: int = 1
+    processes: Count = 1
     """Processes on this machine: one a GPU, or on a CPU with few cores one a core. A resumed run may use another
     number."""
 

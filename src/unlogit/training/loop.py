@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -18,16 +19,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unlogit import distributed
-from unlogit.checkpoint import Checkpoints
+from unlogit.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
+from unlogit.classifiers import Classifier
 from unlogit.device import Precision, described, fastest_precision, pick_device
 from unlogit.errors import UnlogitError
-from unlogit.images import open_images
+from unlogit.files import locked, report_disk_full
+from unlogit.images import ImageSource, open_images
 from unlogit.progress import Due, interruptible
 from unlogit.training import methods
 from unlogit.training.config import TrainConfig
 from unlogit.training.feed import Feed
 from unlogit.training.health import Health, NotFinite, check_finite
-from unlogit.training.records import RunFolder, room
+from unlogit.training.records import RunFolder, plain
 from unlogit.training.validation import Validator
 
 
@@ -40,13 +43,16 @@ def train(config: TrainConfig) -> dict[str, float]:
         the last validation figures.
 
     Raises:
-        UnlogitError: wrong sources, another configuration in the folder, a damaged checkpoint, a loss that is not
-            finite, a full disk, a process that is gone.
+        UnlogitError: wrong sources, another configuration or something else in the folder, another process that
+            writes it, a damaged checkpoint, another classifier or other images than those of the checkpoint, a loss
+            that is not finite, a full disk, a process that is gone.
     """
     device = pick_device()
     distributed.start(device)
     try:
-        with room(config.out), distributed.exchanging():
+        RunFolder(config.out).check(config)
+        lock = nullcontext() if distributed.rank() else locked(config.out)
+        with report_disk_full(config.out), distributed.exchanging(), lock:
             return Training(config, device).run()
     finally:
         distributed.stop()
@@ -59,10 +65,11 @@ class Training:
         self.config, self.device = config, device
         self.lead = distributed.rank() == 0
         self.folder = RunFolder(config.out)
-        self.folder.check(config)
         source, held_out = (open_images(spec, strict=config.strict) for spec in (config.images, config.held_out))
-        self.checkpoints = Checkpoints(config.out / "checkpoints")
+        self.checkpoints = Checkpoints(self.folder.checkpoints)
         saved = self.checkpoints.load()
+        if saved is not None:
+            self.folder.compare(saved.get("config", plain(config)), config)
         before = len(source) if saved is None else saved.get("source", len(source))
         if before != len(source):
             raise UnlogitError(
@@ -71,14 +78,17 @@ class Training:
             )
         self.precision = self._precision(saved)
         config = replace(config, precision=self.precision)
+        self.fingerprints: dict[str, str] = {}
+        self._identify(saved, {"images": source, "held_out": held_out})
         self.rollbacks = 0
         self.feed = Feed(config, source, device, saved)
         self.method = methods.get(config.method)(config, self.feed, device)
+        self._identify(saved, self.method.frozen_networks())
         if saved is None:
             self.method.begin()
         else:
             self._restore(saved)
-        self.validator = Validator(config, self.feed.representation, held_out, self.method.classifiers())
+        self.validator = Validator(config, self.feed.representation, held_out, self.method.frozen_networks().values())
         if self.lead:
             self.folder.begin(self.config, self.method.images)
         self.health = Health(config)
@@ -140,15 +150,25 @@ class Training:
                     self._warn(self.health.losses(line), bar)
                 sums.clear()
                 steps, started, since = 0, time.monotonic(), state.images
-            if due["validate"](state.images) or finished:
+            due_validation = due["validate"](state.images) or finished
+            due_checkpoint = due["checkpoint"](state.images) or finished or stopping
+            if due_validation or due_checkpoint:
+                self._check_weights()
+            if due_validation:
                 figures = self._validate(bar)
                 started = time.monotonic()
                 since = state.images
-            if due["checkpoint"](state.images) or finished or stopping:
+            if due_checkpoint:
                 self._save()
             if stopping and not finished:
                 raise KeyboardInterrupt(f"stopped at {state.images:,} pictures; the same command goes on from there")
         return figures
+
+    def _identify(self, saved: dict[str, Any] | None, parts: Mapping[str, Classifier | ImageSource]) -> None:
+        """Note what the run depends on; raises `UnlogitError` where it differs from the checkpoint's."""
+        for name, part in parts.items():
+            self.fingerprints[name] = part.fingerprint()
+            check_unchanged(saved, name, part.spec, self.fingerprints[name])
 
     def _restore(self, saved: dict[str, Any]) -> None:
         self.method.load_state_dict(saved)
@@ -199,14 +219,17 @@ class Training:
         self._warn(self.health.figures(figures, earlier), bar)
         return figures
 
-    def _save(self) -> None:
+    def _check_weights(self) -> None:
         if distributed.anywhere(not self.method.finite()):
             raise NotFinite(f"weights not finite at {self.method.images:,} pictures")
+
+    def _save(self) -> None:
         if self.lead:
             constants = self.feed.representation
             extra: dict[str, Any] = {"shift": constants.shift.cpu(), "scale": constants.scale.cpu()}
             extra |= {"rollbacks": self.rollbacks, "source": len(self.feed.loader.source)}
             extra |= {"precision": self.precision}
+            extra |= {"config": plain(self.config), FINGERPRINTS: self.fingerprints}
             self.checkpoints.save(self.method.images, self.method.state_dict() | extra)
 
     def _progress(self) -> tqdm[None]:

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from unlogit.errors import UnlogitError
+from unlogit.settings import Betas, Bounds, Checked, Rate, Weight
 
 
 @dataclass(frozen=True)
-class ComparisonConfig:
+class ComparisonConfig(Checked):
     """What a reconstruction is compared with its original by, and how it is learned.
 
     Pixel errors are mean squares in the scale of [0, 1]. Feature errors are mean squares in units of the features' own
     standard deviation, so that 1 is about what a mean picture would have.
     """
 
-    pixel: float = 1.0
+    pixel: Weight = 1.0
     """Weight of the pixel error."""
-    feature: float = 0.0
+    feature: Weight = 0.0
     """Weight of the feature error."""
     comparator: str | None = None
     """Whose features are compared, a classifier as source:name; None is the inverted one."""
     module: str = "penultimate"
     """Which: "logits", "penultimate" or a module by name, whose map is compared place by place."""
-    learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    learning_rate: Rate = 1e-3
+    betas: Betas = (0.9, 0.999)
     """Of Adam."""
 
-    def __post_init__(self) -> None:
-        for name in ("pixel", "feature"):
-            if getattr(self, name) < 0:
-                raise UnlogitError(f"{name} weight {getattr(self, name)}: must not be negative")
+    @classmethod
+    def prefix(cls) -> str:
+        return "dosovitskiy2016b."
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,27 @@ class AdversarialComparisonConfig(ComparisonConfig):
     the default is that for one of about 4.7.
     """
 
-    pixel: float = 100.0
-    feature: float = 10.0
-    adversarial: float = 1.0
+    pixel: Weight = 100.0
+    feature: Weight = 10.0
+    adversarial: Weight = 1.0
     """Weight of the adversarial loss; 0 leaves a plain comparison."""
-    learning_rate: float = 2e-4
+    learning_rate: Rate = 2e-4
+
+    @classmethod
+    def prefix(cls) -> str:
+        return "dosovitskiy2016a."
 
 
 @dataclass(frozen=True)
-class FlowConfig:
+class FlowConfig(Checked):
     """How the flow is learned."""
 
-    learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.99)
+    learning_rate: Rate = 1e-3
+    betas: Betas = (0.9, 0.99)
     """Of Adam."""
-    steps: int = 12
+    steps: Annotated[int, Bounds(1, 100_000)] = 12
     """Of Heun's method, from noise to picture, in the inverter that is saved."""
 
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UnlogitError(f"flow steps {self.steps}: must be at least 1")
+    @classmethod
+    def prefix(cls) -> str:
+        return "flow."

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
-from unlogit.errors import UnlogitError, one_line
-from unlogit.files import replacing
+from unlogit.errors import UnlogitError
+from unlogit.files import check_replaceable, recover, replacing, to_json, written_here
+from unlogit.inverters import SAVED
 from unlogit.progress import Metrics
 from unlogit.training.config import TrainConfig
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CONFIG, METRICS, SAMPLES, CHECKPOINTS, INVERTER, BEST = (
+    *("config.json", "metrics.jsonl", "samples", "checkpoints", "inverter", "best"),
+)
+"""What a run writes, the configuration first."""
 
 # What may change between a run and its resumption without changing what it computes.
 MUTABLE = {
@@ -31,17 +30,31 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.metrics = Metrics(folder / "metrics.jsonl")
-        self.samples = folder / "samples"
+        self.metrics = Metrics(folder / METRICS)
+        self.samples, self.checkpoints = folder / SAMPLES, folder / CHECKPOINTS
+        self.inverter, self.best = folder / INVERTER, folder / BEST
 
     def check(self, config: TrainConfig) -> None:
-        """Raise `UnlogitError` if the folder holds a run with another configuration."""
-        path = self.folder / "config.json"
-        if not path.exists():
-            return
-        given = _plain(config)
+        """Raise `UnlogitError` unless the folder is new or holds a run of this configuration.
+
+        Of the names that a run writes, nothing may be there that another program or a person made.
+        """
+        path = self.folder / CONFIG
+        if path.exists():
+            self.compare(_read(path), config)
+        # A run writes its configuration before anything else.
+        ours = written_here if path.exists() else None
+        check_replaceable(self.metrics.path, ours)
+        for folder in (self.samples, self.checkpoints):
+            check_replaceable(folder, ours, folder=True)
+        for folder in (self.inverter, self.best):
+            check_replaceable(folder, SAVED if path.exists() else None, folder=True)
+
+    def compare(self, saved: dict[str, Any], config: TrainConfig) -> None:
+        """Raise `UnlogitError` where a configuration that was saved computes something else than `config`."""
+        given = plain(config)
         # A setting that came after the run began had its default then.
-        before = _filled(json.loads(path.read_text()), _plain(_defaults(config)))
+        before = _filled(saved, plain(_defaults(config)))
         changed = [k for k in given if k not in MUTABLE and before.get(k) != given[k]]
         if changed:
             told = "; ".join(f"{k}: {before.get(k)} there, {given[k]} given" for k in changed)
@@ -52,9 +65,12 @@ class RunFolder:
 
     def begin(self, config: TrainConfig, images: int) -> None:
         """Write the configuration down and forget what was logged after `images`, where the run resumes."""
-        self.samples.mkdir(parents=True, exist_ok=True)
-        with replacing(self.folder / "config.json") as fresh:
-            fresh.write_text(json.dumps(_plain(config), indent=2) + "\n")
+        recover(self.folder, CONFIG, METRICS, INVERTER, BEST)
+        recover(self.samples, "*.png")
+        recover(self.checkpoints, "*.pt")
+        with replacing(self.folder / CONFIG, written_here) as fresh:
+            fresh.write_text(to_json(plain(config), indent=2) + "\n")
+        self.samples.mkdir(exist_ok=True)
         self.metrics.begin(images)
 
     def lines(self) -> list[dict[str, Any]]:
@@ -74,25 +90,22 @@ class RunFolder:
         return [figures for figures in found if figures]
 
 
-@contextmanager
-def room(folder: Path) -> Iterator[None]:
-    """Tells a full disk in a line; what was being written is then as it was before."""
+def plain(config: TrainConfig) -> dict[str, Any]:
+    """Return a configuration as it is saved: JSON values only."""
+    values: dict[str, Any] = json.loads(to_json(dataclasses.asdict(config)))
+    return values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a run's config.json; raises `UnlogitError` where it is damaged or not a run's."""
     try:
-        yield
-    except (OSError, SafetensorError) as error:
-        if getattr(error, "errno", None) not in FULL and not any(
-            f"os error {number})" in str(error) for number in FULL
-        ):
-            raise
-        raise UnlogitError(
-            f"no room to write in '{folder}' ({one_line(error)}): make room; "
-            "the same command goes on from the last checkpoint"
-        ) from error
-
-
-def _plain(config: TrainConfig) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    return plain
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnlogitError(f"'{path}' cannot be read ({error}): restore it, or give another --out") from error
+    required = {field.name for field in dataclasses.fields(TrainConfig) if _needed(field)}
+    if not isinstance(found, dict) or not required <= found.keys():
+        raise UnlogitError(f"'{path}' is not the configuration of a run: unlogit did not write it; give another --out")
+    return found
 
 
 def _defaults(config: TrainConfig) -> TrainConfig:

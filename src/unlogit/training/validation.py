@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -14,7 +16,7 @@ from torchvision.utils import make_grid
 from unlogit import distributed
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
-from unlogit.files import replacing
+from unlogit.files import replacing, written_here
 from unlogit.images import ImageSource, Loader, View
 from unlogit.inverters import LearnedInverter, open_inverter
 from unlogit.metrics.diversity import diversity
@@ -32,6 +34,9 @@ NOISES, NOISE_PICTURES = 4, 32
 RECOGNISED = 256
 """Images shown to each network of --recognition: with two of 128 px, some six seconds of one core."""
 AUTO = tuple(f"packaged:efficientnet_lite{n}?size=128" for n in (1, 2))
+CONSTANT = 1e-5
+"""Deviation of a logit over the held-out images, as a share of the largest, below which it counts as constant; it is
+then left out of the logit error, whose unit that deviation is."""
 
 
 class Validator:
@@ -42,7 +47,7 @@ class Validator:
         config: TrainConfig,
         representation: Representation,
         held_out: ImageSource,
-        classifiers: Sequence[Classifier] = (),
+        classifiers: Iterable[Classifier] = (),
     ) -> None:
         """`classifiers` are those that take part in training; raises `UnlogitError` where --recognition names one."""
         self.config = config
@@ -94,10 +99,11 @@ class Validator:
         if distributed.rank():
             return {}
         spread = logits.std(0)
+        varies = spread > CONSTANT * spread.max()
         figures = {
             "agreement": agreement(logits, reencoded),
             "agreement5": agreement(logits, reencoded, k=min(5, logits.shape[1])),
-            "logit_error": logit_error(logits / spread, reencoded / spread),
+            "logit_error": logit_error(*(x[:, varies] / spread[varies] for x in (logits, reencoded))),
             "logit_cosine": logit_cosine(logits - logits.mean(0), reencoded - logits.mean(0)),
             "pixel_error": pixel_error(originals, images),
             "layout_cosine": layout_cosine(originals, images, layout(originals).mean(0)),
@@ -111,14 +117,15 @@ class Validator:
             figures["diversity"] = diversity(torch.stack(draws))
         means = {name: float(values.float().mean()) for name, values in figures.items()}
         means |= self._recognition(originals, images) | _excess(originals, images)
-        inverter.facts |= self.facts(images_seen, folder, means)
-        inverter.save(folder.folder / "inverter")
         best, score = self.config.best, SCORES[self.config.best]
         if best not in means:
             raise UnlogitError(f"best '{best}' is not measured in this run: give --best one of {', '.join(means)}")
+        means = {name: mean for name, mean in means.items() if math.isfinite(mean)}
+        inverter.facts |= self.facts(images_seen, folder, means)
+        inverter.save(folder.inverter)
         earlier = [figures[best] for figures in folder.validations() if best in figures]
-        if all(score(means[best]) > score(value) for value in earlier):
-            inverter.save(folder.folder / "best")
+        if best in means and all(score(means[best]) > score(value) for value in earlier):
+            inverter.save(folder.best)
         write_grid(originals[:SHOWN], images[:SHOWN], folder.samples / f"{images_seen:09d}.png")
         return means
 
@@ -190,9 +197,9 @@ def drawn(inverter: LearnedInverter, n: int, draw: int) -> Tensor | None:
     return inverter.sample_noise(n, torch.Generator().manual_seed(draw))
 
 
-def write_grid(originals: Tensor, reconstructions: Tensor, path: object, columns: int = 8) -> None:
+def write_grid(originals: Tensor, reconstructions: Tensor, path: Path, columns: int = 8) -> None:
     """Pairs (original | reconstruction), `columns` pairs a row, as one PNG."""
     pairs = torch.stack([originals, reconstructions], 1).flatten(0, 1)
     grid = make_grid(pairs, nrow=2 * columns, padding=1)
-    with replacing(path) as fresh:  # type: ignore[arg-type]
+    with replacing(path, written_here) as fresh:
         Image.fromarray((grid * 255).round().byte().permute(1, 2, 0).numpy()).save(fresh, "PNG")

@@ -63,6 +63,10 @@ class Method(ABC):
     def parts(self) -> dict[str, Any]:
         """What is kept in a checkpoint beside the average, by name: modules and optimisers."""
 
+    def frozen_networks(self) -> dict[str, Classifier]:
+        """Return the frozen networks that take part in training, by option: the inverted one, and what a loss reads."""
+        return {"classifier": self.feed.representation.classifier}
+
     @abstractmethod
     def step(self) -> dict[str, Tensor]:
         """Learn from the next `step_pictures` pictures, and count them; figures to be logged."""
@@ -70,10 +74,6 @@ class Method(ABC):
     @abstractmethod
     def inverter(self, facts: dict[str, Any]) -> LearnedInverter:
         """What the average makes: an inverter to be evaluated and saved."""
-
-    def classifiers(self) -> list[Classifier]:
-        """Return the frozen networks that take part in training: the inverted one, and what a loss reads."""
-        return [self.feed.representation.classifier]
 
     # Shared
 
@@ -146,9 +146,9 @@ class Method(ABC):
                 group["lr"] = rate * learning_rate
 
     def finite(self) -> bool:
-        """Whether all weights are numbers."""
-        modules = [part for part in self.parts().values() if isinstance(part, nn.Module)]
-        return all(bool(p.isfinite().all()) for module in modules for p in module.parameters())
+        """Whether all weights are numbers, those of the average and running statistics included."""
+        modules = [part for part in self._all().values() if isinstance(part, nn.Module)]
+        return all(bool(t.isfinite().all()) for module in modules for t in (*module.parameters(), *module.buffers()))
 
     def _optimisers(self) -> list[torch.optim.Optimizer]:
         return [part for part in self.parts().values() if isinstance(part, torch.optim.Optimizer)]

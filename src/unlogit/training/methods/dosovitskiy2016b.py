@@ -42,6 +42,9 @@ class Learning(Method):
         self.comparator = Comparator(classifier, options.module)
         self.optimiser = self.adam(self.decoder.parameters(), options.learning_rate, options.betas)
 
+    def frozen_networks(self) -> dict[str, Classifier]:
+        return super().frozen_networks() | ({"comparator": self.comparator.classifier} if self.options.feature else {})
+
     def begin(self) -> None:
         super().begin()
         if self.options.feature:
@@ -67,9 +70,6 @@ class Learning(Method):
             feature = self.comparator(made, images)
             loss, told["feature"] = loss + self.options.feature * feature, feature.detach()
         return loss, told
-
-    def classifiers(self) -> list[Classifier]:
-        return super().classifiers() + ([self.comparator.classifier] if self.options.feature else [])
 
     def inverter(self, facts: dict[str, Any]) -> DecoderInverter:
         decoder = Decoder(self.feed.representation.dim, self.config.size, self.config.decoder).to(self.device)

@@ -59,6 +59,11 @@ class Learning(Method):
         self.optimiser_d = self.adam(trained, config.learning_rate_d, config.betas)
         self.optimiser_warm = self.adam(self.generator.parameters(), WARM_LEARNING_RATE, (0.9, 0.999))
 
+    def frozen_networks(self) -> dict[str, Classifier]:
+        one = self.discriminator
+        judging = {"discriminator.network": one.network} if isinstance(one, ProjectedDiscriminator) else {}
+        return super().frozen_networks() | judging
+
     def begin(self) -> None:
         if isinstance(self.discriminator, ProjectedDiscriminator):
             self.discriminator.calibrate(torch.cat(list(self.feed.first(MAPS_PICTURES))))
@@ -243,10 +248,6 @@ class Learning(Method):
                 total = total + config.reencoding_weight * reencoding
             (share * total).backward()
         return told
-
-    def classifiers(self) -> list[Classifier]:
-        judging = [self.discriminator.network] if isinstance(self.discriminator, ProjectedDiscriminator) else []
-        return super().classifiers() + judging
 
     def inverter(self, facts: dict[str, Any]) -> GeneratorInverter:
         config = self.config
