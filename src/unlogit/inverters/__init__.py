@@ -10,13 +10,12 @@ from unlogit.errors import UnlogitError
 from unlogit.files import expand_user
 from unlogit.inverters._base import Inverter
 from unlogit.inverters._cost import Cost, cost
-from unlogit.inverters._learned import DISCRIMINATOR, SAVED, LearnedInverter, kind, read_config
+from unlogit.inverters._learned import SAVED, LearnedInverter, kind, read_config
 from unlogit.inverters.decoder import DecoderInverter
 from unlogit.inverters.flow import FlowInverter
 from unlogit.inverters.generator import GeneratorInverter
 
 __all__ = [
-    "DISCRIMINATOR",
     "SAVED",
     "Cost",
     "DecoderInverter",

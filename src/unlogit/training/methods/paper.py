@@ -14,6 +14,7 @@ discriminator; and three ablations:
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
@@ -22,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unlogit import distributed
 from unlogit.classifiers import Classifier
-from unlogit.errors import UnlogitError
-from unlogit.inverters import DISCRIMINATOR, GeneratorInverter, LearnedInverter
+from unlogit.inverters import GeneratorInverter, LearnedInverter
 from unlogit.networks import Discriminator, Generator, ProjectedDiscriminator, folded, standing_statistics
 from unlogit.networks.layers import still
 from unlogit.training import objective
@@ -71,17 +72,14 @@ class Learning(Method):
 
     def start_discriminator(self, begun: LearnedInverter) -> None:
         """Take over what was saved; a part that it lacks, such as the pixel branch, begins with random weights."""
-        if not begun.discriminator:
-            return
-        try:
-            _, left = self.discriminator.load_state_dict(begun.discriminator, strict=False)
-            wrong = left[0] if left else None
-        except RuntimeError as error:
-            wrong = str(error).splitlines()[-1].strip()
-        if wrong is not None:
-            raise UnlogitError(
-                f"start '{self.config.start}': its discriminator does not fit this configuration ({wrong}): "
-                f"give the discriminator options that it was trained with, or remove {DISCRIMINATOR} from a copy of it"
+        own, saved = self.discriminator.state_dict(), begun.discriminator
+        if all(name in own and own[name].shape == value.shape for name, value in saved.items()):
+            self.discriminator.load_state_dict(saved, strict=False)
+        elif distributed.rank() == 0:
+            print(
+                f"warning: the discriminator saved in '{self.config.start}' is of another kind or shape: "
+                "this run's begins with random weights; consider --discriminator-first",
+                file=sys.stderr,
             )
 
     def parts(self) -> dict[str, Any]:
