@@ -44,7 +44,7 @@ def hide_folders(text: str) -> str:
 
 
 def client_key(scope: Scope) -> str:
-    """Return what a visitor counts as in rate limits: the address, or of IPv6 its /64 network, which one visitor has."""
+    """Return what a visitor counts as in rate limits: the address, or of IPv6 the /64 network, which one person has."""
     host: str = scope["client"][0] if scope.get("client") else ""
     try:
         address = ipaddress.ip_address(host)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import json
@@ -15,8 +14,10 @@ from typing import Any
 import numpy as np
 from sqlmodel import select
 
+from unlogit.errors import UnlogitError
 from unlogit.files import replacing
 from unlogit.intervals import Estimate
+from unlogit.spreadsheet import to_csv
 from unlogit.study.results import Observation, Preference, Results
 from unlogit.study.tables import ORIGINAL, Database, Picture, Study
 
@@ -103,19 +104,24 @@ EXPORTS: dict[str, tuple[str, Callable[[Database, Study], bytes]]] = {
 
 
 def write(database: Database, study: Study, folder: Path) -> list[Path]:
-    """Write every export into a folder."""
-    written = [folder / name for name in EXPORTS]
-    for path in written:
-        with replacing(path) as fresh:
-            fresh.write_bytes(EXPORTS[path.name][1](database, study))
-    return written
+    """Write every export into a folder; raises `UnlogitError` where it cannot be written, such as on a full disk."""
+    for name, (_, made) in EXPORTS.items():
+        _write(folder / name, made(database, study))
+    return [folder / name for name in EXPORTS]
 
 
 def write_table(studies: Sequence[Results], folder: Path) -> None:
     """Write table1.md and table1.csv."""
     for name, content in (("table1.md", table_markdown(studies).encode()), ("table1.csv", table_csv(studies))):
-        with replacing(folder / name) as fresh:
+        _write(folder / name, content)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        with replacing(path) as fresh:
             fresh.write_bytes(content)
+    except OSError as error:
+        raise UnlogitError(f"cannot write '{path}' ({error.strerror}): make room, or give another --out") from error
 
 
 def table_csv(studies: Sequence[Results]) -> bytes:
@@ -175,11 +181,7 @@ def probability(one: Preference) -> str:
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue().encode()
+    return to_csv(header, rows).encode()
 
 
 def _slug(name: str) -> str:
