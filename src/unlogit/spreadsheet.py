@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 """First characters that make a spreadsheet compute a cell (OWASP, "CSV injection")."""
 
 
@@ -21,4 +21,7 @@ def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def quote_formula(cell: object) -> object:
     """Return the cell, a text that begins like a formula with an apostrophe before it."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    if not isinstance(cell, str):
+        return cell
+    plain = cell.replace("\r\n", "\n").replace("\r", "\n")  # The writer quotes no lone \r, which would begin a row.
+    return f"'{plain}" if plain.startswith(FORMULA) else plain
