@@ -1,13 +1,17 @@
-"""What stands between a page's server and whoever can reach it: headers, and limits on size and rate."""
+"""What stands between a page's server and whoever can reach it: host names, headers, and limits on size and rate."""
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from fastapi import HTTPException
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 KNOWN = 100_000
@@ -21,6 +25,96 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+
+
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+"""Methods that change nothing, which other sites may link to."""
+SEPARATOR = r"(?:/|\\|%2[Ff]|%5[Cc])"
+FOLDERS = re.compile(
+    r"(\b(?:https?|s3|gs|hf|ftp)://\S+)"  # Kept: a URL.
+    rf"|(?:(?<![\w.~-])(?:/|%2[Ff])|(?<!\w)[A-Za-z]:{SEPARATOR})(?!\s)"
+    rf"(?:[^/\\%:?&,='\"]*{SEPARATOR})*(?=[^/\\:?&,='\"\s])"
+)
+"""The folders of an absolute path, wherever it stands in a text; not the slashes of OWNER/NAME or 8/255."""
+
+
+def hide_folders(text: str) -> str:
+    """Return `text` with every absolute path of this machine cut to its last part; URLs stay."""
+    return FOLDERS.sub(lambda found: found[1] or "", text)
+
+
+def client_key(scope: Scope) -> str:
+    """Return what a visitor counts as in rate limits: the address, or of IPv6 the /64 network, which one person has."""
+    host: str = scope["client"][0] if scope.get("client") else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    return str(address.ipv4_mapped or ipaddress.ip_network((int(address), 64), strict=False))
+
+
+def host_of(netloc: str) -> str | None:
+    """Return the host in `name:port` in small letters, without its port and brackets; None where it is malformed."""
+    try:
+        parts = urlsplit(f"//{netloc}")
+        parts.port  # noqa: B018  Raises where it is no number.
+    except ValueError:
+        return None
+    return None if parts.path or parts.query or parts.fragment or "@" in netloc else parts.hostname
+
+
+class Hosts:
+    """ASGI middleware: answers only to requests for a known host, so that no other site's name can be pointed here.
+
+    A site whose name is resolved to this machine (DNS rebinding) would otherwise read everything as its own page. A
+    request that changes something must also come from a page of a known host. Headers of proxies are removed: those
+    of a trusted one were read before.
+
+    Args:
+        allowed: names and addresses, in small letters.
+        any_address: also allow every IP address, which cannot be pointed elsewhere.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Collection[str], any_address: bool = False) -> None:
+        self.app = app
+        self.allowed = frozenset(allowed)
+        self.any_address = any_address
+
+    def allows(self, netloc: str) -> bool:
+        """Whether `name:port` is of a known host."""
+        host = host_of(netloc)
+        return host is not None and (host in self.allowed or (self.any_address and _is_address(host)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            names = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+            if len(names) != 1 or not self.allows(names[0]):
+                refusal = f"host '{', '.join(names)[:80]}' is not served here: start the server with --public-host NAME"
+                return await _refuse(421, refusal)(scope, receive, send)
+            pages = [origin.partition("://")[2] for origin in origins]
+            if scope["method"] not in SAFE_METHODS and not all(
+                page == names[0] or host_of(page) in self.allowed for page in pages
+            ):
+                refusal = f"requests from '{origins[0][:80]}' are refused: start the server with --public-host NAME"
+                return await _refuse(403, refusal)(scope, receive, send)
+            kept = [(k, v) for k, v in scope["headers"] if k != b"forwarded" and not k.startswith(b"x-forwarded-")]
+            scope = {**scope, "headers": kept}
+        return await self.app(scope, receive, send)
+
+
+def _refuse(status: int, message: str) -> PlainTextResponse:
+    return PlainTextResponse(message, status, {"x-content-type-options": "nosniff", "cache-control": "no-store"})
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class Guard:

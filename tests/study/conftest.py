@@ -62,8 +62,9 @@ def make_study() -> Callable[..., tuple[Study, str]]:
 class Server:
     """`unlogit study serve` in a process of its own, which can be killed and started again at its address."""
 
-    def __init__(self, database: str, log: Path) -> None:
+    def __init__(self, database: str, log: Path, options: tuple[str, ...] = ()) -> None:
         self.database = database
+        self.options = options
         self.log = log
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -72,7 +73,7 @@ class Server:
     def start(self) -> Server:
         command = [sys.executable, "-m", "unlogit.cli", "study", "serve", "--database", self.database]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*command, "--port", str(self.port)], stdout=log, stderr=log)
+            self.process = subprocess.Popen([*command, "--port", str(self.port), *self.options], stdout=log, stderr=log)
         for _ in range(600):
             if self.process.poll() is not None:
                 break
@@ -91,13 +92,13 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """Start a server of a database; all are killed at the end of the module."""
     started: list[Server] = []
     folder = tmp_path_factory.mktemp("servers")
 
-    def start(database: str) -> Server:
-        started.append(Server(database, folder / f"{len(started)}.log"))
+    def start(database: str, *options: str) -> Server:
+        started.append(Server(database, folder / f"{len(started)}.log", options))
         return started[-1].start()
 
     yield start

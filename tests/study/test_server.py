@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -337,3 +338,54 @@ def test_what_is_not_there_is_not_found(database: str, make_study: Make) -> None
         assert client.get(path).status_code == 404
     for path in ("/s/none", "/s/none/results", "/s/none/results/votes.csv", "/s/none/pictures/a.png"):
         assert client.get(path).status_code == 404
+
+
+def test_no_two_trials_share_an_address_so_that_checks_cannot_be_recognised(tmp_path: Path, make_study: Make) -> None:
+    path = str(tmp_path / "study.sqlite")
+    make_study(path, checks=8)
+    client = TestClient(create_app(Database(path)))
+    people = [Person(client), Person(client)]
+    shown = [address for person in people for trial in person.begin()["trials"] for address in trial]
+    assert len(shown) == len(set(shown)) == 2 * 16 * 3
+    assert people[0].begin()["trials"][0] == shown[:3]  # The same after a reload.
+    for forged in (shown[0][:-1] + "x", shown[0][:-4] + "0000", f"9{shown[0]}", "1-0-0-" + "0" * 24):
+        assert client.get(f"/s/study/pictures/{forged}.png").status_code == 404
+    again = TestClient(create_app(Database(path)))  # As after a restart.
+    assert all(again.get(f"/s/study/pictures/{address}.png").status_code == 200 for address in shown)
+
+
+def test_formulas_in_names_are_quoted_in_every_csv(tmp_path: Path, make_study: Make) -> None:
+    path = str(tmp_path / "study.sqlite")
+    _, token = make_study(path, pairs=(("=cmd|' /C calc'!A0", "@far"),), checks=0)
+    client = TestClient(create_app(Database(path)))
+    person = Person(client)
+    person.begin()
+    person.answer(0)
+    for name in (name for name in server.exports.EXPORTS if name.endswith(".csv")):
+        text = client.get(f"/s/study/results/{name}", headers={"authorization": f"Bearer {token}"}).text
+        cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+        assert "'@far" in cells and not [cell for cell in cells if cell.startswith(("=", "@", "+"))]
+
+
+def test_who_forges_addresses_is_limited_all_the_same(
+    tmp_path: Path, make_study: Make, serve: Callable[..., Any]
+) -> None:
+    path = str(tmp_path / "study.sqlite")
+    make_study(path)
+
+    def tried(url: str, host: str) -> list[int]:
+        return [
+            httpx.post(
+                f"{url}/s/study/results",
+                data={"token": "wrong"},
+                headers={"x-forwarded-for": f"198.51.100.{n}", "host": host},
+                timeout=60,
+            ).status_code
+            for n in range(14)
+        ]
+
+    plain = serve(path)
+    assert tried(plain.url, "localhost")[-1] == 429
+    assert set(tried(plain.url, "evil.example")) == {421}
+    behind = serve(path, "--trusted-proxy", "127.0.0.1", "--public-host", "study.example.org")
+    assert set(tried(behind.url, "study.example.org")) == {401}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
-import sqlite3
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
 from unlogit import cli
@@ -23,6 +23,7 @@ from unlogit.errors import UnlogitError
 from unlogit.inverters import GeneratorInverter
 from unlogit.networks import Generator, GeneratorConfig
 from unlogit.representation import Representation
+from unlogit.study import tables
 from unlogit.study.create import digest
 from unlogit.study.results import Results
 from unlogit.study.tables import ORIGINAL, Database, Picture
@@ -129,19 +130,6 @@ def test_exports_replace_their_own_files_alone(
         file.write_bytes(ours)
 
 
-def test_a_full_disk_is_one_line(
-    tmp_path: Path, make_study: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    full = OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
-
-    def fail(_database: Database) -> None:
-        raise full
-
-    monkeypatch.setattr(Database, "create", fail)
-    with pytest.raises(UnlogitError, match=r"study.sqlite' cannot be written \(database or disk is full\): make room"):
-        make_study(str(tmp_path / "study.sqlite"))
-
-
 def test_metrics_prefer_the_nearer_picture(
     tmp_path: Path, make_study: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,3 +205,98 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path, capsys: pytest.Captu
     path.write_text("These are notes. " * 100)
     assert "notes.txt" in failed(capsys, "results", "--database", path)
     assert path.read_text().startswith("These are notes.")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("Einverständnis".encode("latin-1"), "byte 9 is not UTF-8; save the file as UTF-8"),
+        ("Agreed.".encode("utf-16"), "not UTF-8"),
+        ("Agreed.".encode("utf-16-le"), "zero bytes"),
+        (b"x" * 1_000_001, "at most 1,000,000"),
+    ],
+    ids=["latin-1", "utf-16", "utf-16 without its mark", "too long"],
+)
+def test_consent_text_that_is_no_utf_8_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, says: str
+) -> None:
+    consent = tmp_path / "consent.txt"
+    consent.write_bytes(content)
+    path = tmp_path / "study.sqlite"
+    given = ["create", "a", "b", "--images", "scenes:test", "--consent", consent, "--database", path]
+    assert says in failed(capsys, *given) and not path.exists()
+
+
+def test_consent_text_may_begin_with_a_mark(tmp_path: Path, make_study: Callable[..., Any]) -> None:
+    consent = tmp_path / "consent.txt"
+    consent.write_bytes("Einverständnis".encode("utf-8-sig"))
+    study, _ = make_study(str(tmp_path / "study.sqlite"), consent=consent)
+    assert study.consent == "Einverständnis"
+
+
+@pytest.mark.parametrize("option", [["--seed", str(2**31)], ["--seed", "-1"], ["--title", "caf\udce9"]])
+def test_values_that_no_database_stores_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = failed(capsys, "create", "a", "b", "--images", "scenes:test", *option)
+    assert "must be" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+OLDER = {
+    "a column is missing": ["ALTER TABLE unlogit_vote DROP COLUMN shows"],
+    "a column is too many": ["ALTER TABLE unlogit_vote ADD COLUMN mood INTEGER"],
+    "a table is missing": ["DROP TABLE unlogit_vote"],
+    "a key is missing": [
+        "CREATE TABLE copied AS SELECT * FROM unlogit_vote",
+        "DROP TABLE unlogit_vote",
+        "ALTER TABLE copied RENAME TO unlogit_vote",
+    ],
+}
+
+
+@pytest.mark.parametrize("statements", OLDER.values(), ids=OLDER)
+def test_a_database_of_another_version_is_refused_at_the_start(
+    database: str, make_study: Callable[..., Any], capsys: pytest.CaptureFixture[str], statements: list[str]
+) -> None:
+    make_study(database)
+    opened = Database(database)
+    opened.check()
+    with opened.engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    opened.engine.dispose()
+    for command in (["serve", "--port", "65001"], ["results"], ["observe", "pixel_error"]):
+        said = failed(capsys, *command, "--database", database)
+        assert "another version of unlogit" in said and "unlogit_vote" in said
+    with pytest.raises(UnlogitError, match="another version"):
+        make_study(database, name="second")
+
+
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, make_study: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "study.sqlite")
+    make_study(path)
+    with monkeypatch.context() as patch:
+        prepare = tables._prepare
+
+        def limited(connection: Any, record: Any) -> None:
+            prepare(connection, record)
+            connection.execute("PRAGMA max_page_count=1")  # No page more than there are.
+
+        patch.setattr(tables, "_prepare", limited)
+        with pytest.raises(UnlogitError, match="disk is full"):
+            make_study(path, places=64, name="second")
+        assert "disk is full" in failed(capsys, "observe", "pixel_error", "psnr", "ssim", "--database", path)
+    assert [study.name for study in Database(path).studies()] == ["study"]
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    out = tmp_path / "out"
+    for command in (["results", "--database", path], ["table", path]):
+        assert "No space left on device" in failed(capsys, *command, "--out", out)
+    assert list(out.iterdir()) == []

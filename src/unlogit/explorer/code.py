@@ -11,7 +11,7 @@ from unlogit.inverters import Inverter
 
 
 def script(state: State, opened: Mapping[str, tuple[str, Inverter]], images: str | None) -> str:
-    """A program that writes NAME.png, the reconstruction, for each inverter.
+    """Return a program that writes NAME.png, the reconstruction, for each inverter.
 
     Args:
         state: what the page shows.
@@ -22,7 +22,8 @@ def script(state: State, opened: Mapping[str, tuple[str, Inverter]], images: str
     leads = bool(state.other and state.toward)
     body += [f"other = {_read(state.other, images)}"] if leads else []
     specs = {name: spec for name, (spec, _) in opened.items()}
-    body += ["", f"for name, spec in {specs!r}.items():"]
+    body += ["", "# Each as open_inverter takes it: complete the path where yours is in another folder."]
+    body += [f"for name, spec in {specs!r}.items():"]
     moves = bool(state.classes) and any(moves_classes(inverter) for _, inverter in opened.values())
     body += [f"    {line}" for line in _steps(state, leads, moves)]
     return "\n".join(

@@ -11,21 +11,20 @@ from unlogit.errors import UnlogitError
 from unlogit.images import open_images
 from unlogit.inverters import called, known, open_inverter
 from unlogit.registry import needed
-from unlogit.settings import Checked, Port
+from unlogit.serving import ServerOptions, listen, serve
+from unlogit.settings import Port
 
 
 @dataclass(frozen=True)
-class ExploreConfig(Checked):
+class ExploreConfig(ServerOptions):
     """Change what a classifier says of a picture, in the browser, and see what that stands for."""
 
+    port: Port = 7860
+    """Port to listen on."""
     inverters: tyro.conf.Positional[tuple[str, ...]] = ()
     """Each as [NAME=]INVERTER, such as RUN/inverter; without any, those that come with unlogit."""
     images: str | None = None
     """Pictures to pick from beside the photographs that come with unlogit, as source:name."""
-    host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 lets everyone in who can reach this machine."""
-    port: Port = 7860
-    """Port to listen on."""
 
     def specs(self) -> dict[str, str]:
         """By the name to show, what each inverter is opened by; raises `UnlogitError` where there is none."""
@@ -44,18 +43,19 @@ class ExploreConfig(Checked):
 def explore(config: ExploreConfig) -> None:
     """Serve the page until interrupted."""
     specs = config.specs()
-    inverters = {name: open_inverter(spec) for name, spec in specs.items()}
-    source = open_images(config.images) if config.images else None
-    # Before Gradio is imported: it asks its makers for the newest version otherwise, and others for telemetry.
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "False"
-    needed("gradio", "explore", "unlogit explore")
-    import uvicorn
+    with listen(config) as listening:
+        inverters = {name: open_inverter(spec) for name, spec in specs.items()}
+        source = open_images(config.images) if config.images else None
+        # Before Gradio is imported: it asks its makers for the newest version otherwise, and others for telemetry.
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "False"
+        needed("gradio", "explore", "unlogit explore")
 
-    from unlogit.explorer.answer import Explorer
-    from unlogit.explorer.gallery import Gallery
-    from unlogit.explorer.server import create_app
+        from unlogit.explorer.answer import Explorer
+        from unlogit.explorer.gallery import Gallery
+        from unlogit.explorer.server import create_app
 
-    app = create_app(Explorer(inverters, Gallery([i.size for i in inverters.values()], source)), specs)
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    print(f"{', '.join(specs)}: http://{host}:{config.port}", flush=True)
-    uvicorn.run(app, host=config.host, port=config.port, log_level="warning", access_log=False, server_header=False)
+        gallery = Gallery([i.size for i in inverters.values()], source)
+        gallery.decoder.start()
+        app = create_app(Explorer(inverters, gallery), specs)
+        print(f"{', '.join(specs)}: {config.url}", flush=True)
+        serve(app, config, listening)

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from unlogit import photos
 from unlogit.errors import BrokenImage, UnlogitError
-from unlogit.images import ImageSource, View, decode
+from unlogit.explorer.decoding import Decoder, Views, render_views
+from unlogit.images import ImageSource
 from unlogit.images._decoding import decode_file
 
 ADDRESS = re.compile(r"(photo/[a-z0-9_-]{1,60})|(set/[0-9]{1,12})|(dropped/[0-9a-f]{32})")
 UPLOAD_BYTES = 20_000_000
-UPLOAD_PIXELS = 50_000_000
-"""What a telephone's camera makes."""
 KEPT = 64
 """How many dropped pictures are held in memory; the ones not asked for for longest are forgotten."""
 OFFERED = 18
 """Of a data set, spread over it."""
-THUMBNAIL = 128
-
-
-@dataclass(frozen=True)
-class Views:
-    """One picture's middle square, by the sides that inverters ask for, 1 x 3 x S x S in [0, 1]; and a small JPEG."""
-
-    by_size: dict[int, Tensor]
-    thumbnail: bytes
+DECODED_AT_ONCE = 2
+"""Images of the data set that are decoded at once, which bounds the memory."""
 
 
 class Gallery:
@@ -52,7 +41,9 @@ class Gallery:
         self._photos = {f"photo/{path.stem}": path for path in photos.paths()}
         self._kept: OrderedDict[str, Views] = OrderedDict()
         self._dropped: OrderedDict[str, Views] = OrderedDict()
-        self._decoding = threading.Lock()  # One at a time, which bounds the memory.
+        self.decoder = Decoder(self.sizes)
+        self._changing = threading.Lock()  # Of what is kept; never held while an image is decoded.
+        self._decoding = threading.BoundedSemaphore(DECODED_AT_ONCE)
 
     def offered(self) -> dict[str, str]:
         """Addresses of what there is to pick from, and what each is called; the data set's first."""
@@ -75,27 +66,34 @@ class Gallery:
         return f"{names[label].split(',')[0]}, no. {rest}" if 0 <= label < len(names) else f"no. {rest}"
 
     def drop(self, data: bytes) -> str:
-        """Take a picture's file in; returns its address, the same for the same file. Raises `BrokenImage`."""
+        """Decode and keep an uploaded file; returns its address, the same for the same file.
+
+        Raises:
+            BrokenImage: it cannot be decoded within the limits.
+            BusyError: others are uploading.
+        """
         address = f"dropped/{hashlib.sha256(data).hexdigest()[:32]}"
-        with self._decoding:
-            views = self._see(decode(data, "picture", most=UPLOAD_PIXELS))
-            self._dropped[address] = views
-            while len(self._dropped) > KEPT:
-                self._dropped.popitem(last=False)
+        self._keep(self._dropped, address, self.decoder.decode(data))
         return address
 
     def views(self, address: str) -> Views:
         """The picture at that address; raises `UnlogitError` where there is none."""
-        with self._decoding:
-            held = self._dropped if address.startswith("dropped/") else self._kept
+        held = self._dropped if address.startswith("dropped/") else self._kept
+        with self._changing:
             if address in held:
                 held.move_to_end(address)
                 return held[address]
-            views = self._see(self._read(address))
-            self._kept[address] = views
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-            return views
+        with self._decoding:
+            views = render_views(self._read(address), self.sizes)
+        self._keep(self._kept, address, views)
+        return views
+
+    def _keep(self, held: OrderedDict[str, Views], address: str, views: Views) -> None:
+        with self._changing:
+            held[address] = views
+            held.move_to_end(address)
+            while len(held) > KEPT:
+                held.popitem(last=False)
 
     def _read(self, address: str) -> Tensor:
         if address in self._photos:
@@ -108,9 +106,3 @@ class Gallery:
         if kind == "set" and self.source is not None and rest.isdecimal() and int(rest) < len(self.source):
             return self.source.decode(int(rest))
         raise UnlogitError(f"There is no picture '{address}' here.")
-
-    def _see(self, picture: Tensor) -> Views:
-        small = (View(THUMBNAIL).apply([picture])[0] * 255).round().byte().permute(1, 2, 0).numpy()
-        buffer = io.BytesIO()
-        Image.fromarray(small).save(buffer, "JPEG", quality=88)
-        return Views({size: View(size).apply([picture]) for size in self.sizes}, buffer.getvalue())

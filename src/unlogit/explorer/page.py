@@ -56,8 +56,9 @@ def build(explorer: Explorer) -> Any:
     def picker(name: str, value: str) -> None:
         controls[name] = gradio.HTML(
             value,
-            html_template=shown.picker(offered),
+            html_template=asset("picker.html"),
             js_on_load=asset("picker.js"),
+            offered=list(offered.items()),  # As data: in a template, a title could hold code.
             elem_id=name,
             apply_default_css=False,
         )
@@ -192,9 +193,12 @@ def _values(state: State) -> dict[str, Any]:
 
 def mount(app: Any, explorer: Explorer) -> None:
     """Put the page at / of a FastAPI application."""
+    page = build(explorer)
+    # Only `launch` sets it, and without it Gradio copies any file of this machine that an event names.
+    page.has_launched = True
     gradio.mount_gradio_app(
         app,
-        build(explorer),
+        page,
         path="/",
         footer_links=[],
         run_history=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unlogit.explorer.answer import Answer
 from unlogit.explorer.state import State
+from unlogit.safety import hide_folders
 
 FIRST, ALL = 3, 6
 """Of the bars, the picture's classes come first; the reconstruction's fill up."""
@@ -93,14 +94,9 @@ def evidence(answers: Sequence[Answer], changed: bool) -> str:
     return _template("evidence").render(answers=[(answer, bars(answer)) for answer in answers], changed=changed)
 
 
-def picker(offered: Mapping[str, str]) -> str:
-    """Template of a picker of these pictures, in which Gradio fills in `${value}`, the chosen one's address."""
-    return _template("picker").render(offered={k: v.replace("$", "＄").replace("`", "´") for k, v in offered.items()})
-
-
 def problem(message: str) -> str:
     """HTML in the pictures' place where there are none."""
-    return _template("problem").render(message=message)
+    return _template("problem").render(message=hide_folders(message))
 
 
 def uri(picture: Tensor) -> str:
@@ -119,4 +115,6 @@ def _top(answer: Answer, probabilities: Tensor) -> tuple[str, float]:
 @cache
 def _template(name: str) -> jinja2.Template:
     loader = jinja2.PackageLoader("unlogit.explorer", "assets")
-    return jinja2.Environment(loader=loader, autoescape=True).get_template(f"{name}.html.jinja")
+    environment = jinja2.Environment(loader=loader, autoescape=True)
+    environment.filters["hide_folders"] = hide_folders
+    return environment.get_template(f"{name}.html.jinja")

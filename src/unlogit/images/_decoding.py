@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,23 +18,45 @@ from unlogit.errors import BrokenImage
 
 MAX_PIXELS = 80_000_000
 """Larger pictures are refused before they are expanded: a small file can claim any size."""
-
-
+MAX_SCANS = 100
+"""Scans of a JPEG: each costs a pass over the whole image, and a small file can hold any number; usual are 10."""
+MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 PROGRAMS = {"EPS", "WMF"}
 """Formats that are drawn by another program or by the system: not for files from strangers."""
 
 
-def decode(data: bytes | memoryview, name: str, most: int | None = None) -> Tensor:
+def decode(
+    data: bytes | memoryview, name: str, most: int | None = None, formats: Collection[str] | None = None
+) -> Tensor:
     """The picture in `data` as uint8 RGB, shape (3, H, W).
 
     The first frame of an animation; turned upright by its EXIF orientation; transparency on white; 16-bit
     greyscale scaled to 8. Raises `BrokenImage`, beginning with `name`, where the data cannot be read, is cut
-    short, or claims more than `most` pixels; None is `MAX_PIXELS`.
+    short, claims more than `most` pixels (None is `MAX_PIXELS`), or is of none of `formats`, as Pillow names them
+    (None is all but `PROGRAMS`).
     """
     with _blamed_on(name):
         Image.init()
-        with Image.open(io.BytesIO(data), formats=[kind for kind in Image.ID if kind not in PROGRAMS]) as picture:
+        kinds = [kind for kind in Image.ID if kind not in PROGRAMS] if formats is None else list(formats)
+        if (scans := count_scans(data)) > MAX_SCANS:
+            raise ValueError(f"JPEG of {scans:,} scans: at most {MAX_SCANS} are decoded")
+        with Image.open(io.BytesIO(data), formats=kinds) as picture:
             return upright(picture, name, most)
+
+
+def count_scans(data: bytes | memoryview) -> int:
+    """Return the number of scans of a JPEG file, without decoding it; 0 for other files."""
+    position, scans = 2, 0
+    if bytes(data[:3]) != b"\xff\xd8\xff":
+        return 0
+    while found := MARKER.search(data, position):
+        kind, position = found[0][1], found.end()
+        if kind == END_OF_IMAGE:
+            break
+        scans += kind == START_OF_SCAN
+        position += int.from_bytes(data[position : position + 2], "big")  # What the segment holds is no marker.
+    return scans
 
 
 def decode_file(file: Path) -> Tensor:

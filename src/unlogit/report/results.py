@@ -5,10 +5,8 @@ A folder holds the figures as PNG and SVG, the tables as CSV, and `results.json`
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import time
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from unlogit import analyses
 from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Table
 from unlogit.files import holding, replacing, to_json
 from unlogit.intervals import Estimate
+from unlogit.spreadsheet import to_csv
 
 FILE = "results.json"
 OURS = holding(
@@ -137,13 +136,11 @@ def as_csv(table: Table) -> str:
     """A table as CSV; an estimate fills four columns: value, low, high, n."""
     # A column is of estimates where any of its cells is one.
     wide = [any(isinstance(row[i], Estimate) for row in table.rows) for i in range(len(table.columns))]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     heads = [
         [c.title, f"{c.title} low", f"{c.title} high", f"{c.title} n"] if w else [c.title]
         for c, w in zip(table.columns, wide, strict=True)
     ]
-    writer.writerow([head for group in heads for head in group])
+    rows = []
     for row in table.rows:
         out: list[object] = []
         for cell, w in zip(row, wide, strict=True):
@@ -151,8 +148,8 @@ def as_csv(table: Table) -> str:
                 out += [cell.value, cell.low, cell.high, cell.n]
             else:
                 out += ["" if cell is None else cell, *([""] * 3 if w else [])]
-        writer.writerow(out)
-    return text.getvalue()
+        rows.append(out)
+    return to_csv([head for group in heads for head in group], rows)
 
 
 def _plain(picture: Picture) -> dict[str, Any]:

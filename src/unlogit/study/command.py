@@ -10,7 +10,8 @@ from typing import Any
 import tyro
 
 from unlogit.errors import unknown
-from unlogit.settings import Checked, Port
+from unlogit.serving import ServerOptions, listen, serve
+from unlogit.settings import Checked
 from unlogit.study import exports
 from unlogit.study.create import CreateConfig, create
 from unlogit.study.results import Results
@@ -20,15 +21,11 @@ DATABASE = CreateConfig.database
 
 
 @dataclass(frozen=True)
-class ServeConfig(Checked):
+class ServeConfig(ServerOptions):
     """Serve the studies of a database to participants, until interrupted."""
 
     database: str = DATABASE
     """A SQLite file, or a URL such as postgresql://user:password@host/name."""
-    host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 lets everyone in who can reach this machine."""
-    port: Port = 8000
-    """Port to listen on."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +73,13 @@ def run_create(config: CreateConfig) -> None:
 
 
 def run_serve(config: ServeConfig) -> None:
-    import uvicorn
+    with listen(config) as listening:
+        from unlogit.study.server import create_app
 
-    from unlogit.study.server import create_app
-
-    database = Database(config.database)
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    for study in database.studies():
-        print(f"{study.name}: http://{host}:{config.port}/s/{study.name}   (results: .../results)", flush=True)
-    app = create_app(database)
-    # Without a log of requests: it would hold participants' addresses.
-    uvicorn.run(app, host=config.host, port=config.port, log_level="warning", access_log=False, server_header=False)
+        database = Database(config.database)
+        for study in database.studies():
+            print(f"{study.name}: {config.url}/s/{study.name}   (results: .../results)", flush=True)
+        serve(create_app(database), config, listening)
 
 
 def run_observe(config: ObserveConfig) -> None:

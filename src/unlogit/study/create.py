@@ -23,6 +23,8 @@ from unlogit.study.tables import ORIGINAL, OTHER, Database, Picture, Study
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 ADDRESS = re.compile(r"[0-9a-f]{24}")
+CONSENT_BYTES = 1_000_000
+"""The longest consent text."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,10 @@ class CreateConfig(Checked):
             raise UnlogitError(f"study name '{self.name}': must be small letters, digits and dashes, such as scenes-64")
         if len(self.inverters) < 2:
             raise UnlogitError("a study needs two inverters: write unlogit study create INVERTER INVERTER --images ...")
-        if self.consent is not None and not self.consent.is_file():
-            raise UnlogitError(f"consent '{self.consent}': no such file")
+        for text in (self.title, self.question, self.thanks, self.images, *self.inverters):
+            if not _is_unicode(text):
+                raise UnlogitError(f"text {text[:60]!a}: must be UTF-8, as a terminal of a UTF-8 locale writes it")
+        read_consent(self.consent)
 
 
 def create(config: CreateConfig) -> tuple[Study, str]:
@@ -76,7 +80,7 @@ def create(config: CreateConfig) -> tuple[Study, str]:
         the study, and the researcher's token, which is kept nowhere.
 
     Raises:
-        UnlogitError: something given cannot be opened, or there is a study of that name. Nothing is written then.
+        UnlogitError: something given cannot be opened, or there is a study of that name. No study is written then.
     """
     from unlogit.analyses import Evidence
     from unlogit.images import open_images
@@ -116,7 +120,7 @@ def store(
         name=config.name,
         title=config.title,
         question=config.question,
-        consent=config.consent.read_text(encoding="utf-8").strip() if config.consent else "",
+        consent=read_consent(config.consent),
         thanks=config.thanks,
         rendering=config.rendering,
         images=config.images,
@@ -149,6 +153,23 @@ def store(
     return study, token
 
 
+def read_consent(file: Path | None) -> str:
+    """Return the consent text, empty where there is no file; raises `UnlogitError` where it is no UTF-8 text."""
+    if file is None:
+        return ""
+    if not file.is_file():
+        raise UnlogitError(f"consent '{file}': no such file")
+    if file.stat().st_size > CONSENT_BYTES:
+        raise UnlogitError(f"consent '{file}': {file.stat().st_size:,} bytes, at most {CONSENT_BYTES:,} are allowed")
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnlogitError(f"consent '{file}': byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
+    if "\0" in text:  # As ASCII letters in UTF-16 are, for which UTF-8 is no error.
+        raise UnlogitError(f"consent '{file}': it holds zero bytes; save the file as UTF-8")
+    return text.strip()
+
+
 def digest(secret: str) -> str:
     """SHA-256 in hex: what is kept of a secret of full entropy."""
     return hashlib.sha256(secret.encode()).hexdigest()
@@ -170,6 +191,15 @@ def paired(names: Sequence[str], given: Sequence[str]) -> list[tuple[str, str]]:
             raise UnlogitError(f"pair '{text}' is given twice")
         pairs.append((first, second))
     return pairs
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether no byte of a command-line argument was undecodable, which no database could store."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import re
@@ -17,6 +16,7 @@ from sqlmodel import select
 
 from unlogit.files import Ours, check_replaceable, marked, replacing, report_disk_full, to_json, unique_name
 from unlogit.intervals import Estimate
+from unlogit.spreadsheet import to_csv
 from unlogit.study.results import Observation, Preference, Results
 from unlogit.study.tables import ORIGINAL, Database, Picture, Study
 
@@ -196,11 +196,7 @@ def probability(one: Preference) -> str:
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue().encode()
+    return to_csv(header, rows).encode()
 
 
 def _slug(name: str) -> str:

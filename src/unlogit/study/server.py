@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from functools import lru_cache
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -14,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from unlogit.errors import UnlogitError
-from unlogit.safety import Guard, Limit, Rates
+from unlogit.safety import Guard, Limit, Rates, client_key
 from unlogit.study import exports
 from unlogit.study.ballots import Ballots
 from unlogit.study.create import ADDRESS, NAME, digest
@@ -49,6 +50,8 @@ ANSWERING = Limit(burst=200, rate=10)
 UNLOCKING = Limit(burst=10, rate=0.1)
 """Tokens tried, by address."""
 CACHED_PICTURES = 2048
+SHOWN = re.compile(r"([0-9]{1,18}-[0-9]{1,7}-[012])-[0-9a-f]{24}")
+"""A picture as one trial shows it: the participant's row, the trial, the position (original, left, right), a seal."""
 SECONDS = 3
 """What a trial takes a participant, for the estimate that they are told."""
 
@@ -101,8 +104,6 @@ def create_app(database: Database) -> FastAPI:
 
     @lru_cache(maxsize=CACHED_PICTURES)
     def png(study: int, address: str) -> bytes:
-        if not ADDRESS.fullmatch(address):
-            raise HTTPException(404, "no such picture")
         with database.reading() as session:
             picture = session.get(Picture, address)
         if picture is None or picture.study != study:
@@ -110,15 +111,22 @@ def create_app(database: Database) -> FastAPI:
         return picture.png
 
     @lru_cache(maxsize=4096)
-    def known(study: int, key: str) -> tuple[int, tuple[Trial, ...]]:
-        """A participant's row and trials."""
+    def known(study: int, key: str) -> int:
+        """A participant's row."""
         with database.reading() as session:
-            found = session.exec(select(Participant).where(Participant.study == study, Participant.key == key)).first()
-            asked = session.get(Study, study)
-        if found is None or asked is None:
+            row = session.exec(select(Participant.id).where(Participant.study == study, Participant.key == key)).first()
+        if row is None:
             raise HTTPException(404, "no such participant; load the page again")
-        assert found.id is not None
-        return found.id, Design.of(asked).of_participant(found.number)
+        return row
+
+    @lru_cache(maxsize=4096)
+    def trials_of(study: int, row: int) -> tuple[Trial, ...]:
+        """What the participant of a row is shown."""
+        with database.reading() as session:
+            found, asked = session.get(Participant, row), session.get(Study, study)
+        if found is None or asked is None or found.study != study:
+            raise HTTPException(404, "no such participant; load the page again")
+        return Design.of(asked).of_participant(found.number)
 
     def enrol(study: int, key: str) -> None:
         """Make the participant, with the next number; does nothing where the key is known."""
@@ -141,7 +149,7 @@ def create_app(database: Database) -> FastAPI:
         token = bearer if scheme.lower() == "bearer" else request.cookies.get(COOKIE, "")
         if not hmac.compare_digest(digest(token), study.token):
             if token:
-                unlocking.take(_address(request))
+                unlocking.take(client_key(request.scope))
             raise HTTPException(401, "the researcher's token is needed", {"www-authenticate": "Bearer"})
         return study
 
@@ -165,24 +173,20 @@ def create_app(database: Database) -> FastAPI:
     @app.post("/s/{name}/participants")
     def begin(request: Request, name: str, who: Begin) -> dict[str, Any]:
         """Begin, or go on: all trials as addresses of pictures, and which were answered."""
-        beginning.take(_address(request))
+        beginning.take(client_key(request.scope))
         study = find(name)
         assert study.id is not None
         key = digest(who.participant)
         try:
-            row, trials = known(study.id, key)
+            row = known(study.id, key)
         except HTTPException:
             enrol(study.id, key)
-            row, trials = known(study.id, key)
+            row = known(study.id, key)
         with database.reading() as session:
             answered = session.exec(select(Vote.trial).where(Vote.participant == row)).all()
-        design, at = Design.of(study), addresses(study.id)
-
-        def picture(place: int, maker: str) -> str:
-            return at[(design.other(place), ORIGINAL) if maker == OTHER else (place, maker)]
-
+        numbers = range(len(trials_of(study.id, row)))
         return {
-            "trials": [[picture(t.place, maker) for maker in (ORIGINAL, t.left, t.right)] for t in trials],
+            "trials": [[sign(study, f"{row}-{number}-{position}") for position in range(3)] for number in numbers],
             "answered": sorted(answered),
         }
 
@@ -193,7 +197,8 @@ def create_app(database: Database) -> FastAPI:
         assert study.id is not None
         key = digest(answer.participant)
         answering.take(key)
-        participant, trials = known(study.id, key)
+        participant = known(study.id, key)
+        trials = trials_of(study.id, participant)
         if answer.trial >= len(trials):
             raise HTTPException(422, f"trial {answer.trial}: there are {len(trials)}")
         trial = trials[answer.trial]
@@ -213,6 +218,16 @@ def create_app(database: Database) -> FastAPI:
     async def picture(name: str, address: str) -> Response:
         study = find(name)
         assert study.id is not None
+        if shown := SHOWN.fullmatch(address):
+            if not hmac.compare_digest(sign(study, shown[1]), address):
+                raise HTTPException(404, "no such picture")
+            row, number, position = map(int, shown[1].split("-"))
+            trial = trials_of(study.id, row)[number]
+            maker = (ORIGINAL, trial.left, trial.right)[position]
+            place = Design.of(study).other(trial.place) if maker == OTHER else trial.place
+            address = addresses(study.id)[place, ORIGINAL if maker == OTHER else maker]
+        elif not ADDRESS.fullmatch(address):
+            raise HTTPException(404, "no such picture")
         headers = {"cache-control": "private, max-age=31536000, immutable"}
         return Response(png(study.id, address), media_type="image/png", headers=headers)
 
@@ -240,7 +255,7 @@ def create_app(database: Database) -> FastAPI:
     @app.post("/s/{name}/results")
     async def unlock(request: Request, name: str) -> Response:
         """Keep the token in a cookie that scripts and other sites cannot use."""
-        unlocking.take(_address(request))
+        unlocking.take(client_key(request.scope))
         study = find(name)
         given = parse_qs((await request.body()).decode("utf-8", "replace")).get("token", [""])[0].strip()
         if not hmac.compare_digest(digest(given), study.token):
@@ -264,5 +279,9 @@ def create_app(database: Database) -> FastAPI:
     return app
 
 
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+def sign(study: Study, shown: str) -> str:
+    """Return the address of a picture as one trial shows it, ROW-TRIAL-POSITION and a seal that only the server makes.
+
+    No two of them are alike, so that in an attention check the original does not have the right answer's address.
+    """
+    return f"{shown}-{hmac.new(study.token.encode(), shown.encode(), 'sha256').hexdigest()[:24]}"

@@ -13,9 +13,9 @@ from unlogit.errors import UnlogitError, unknown
 from unlogit.files import expand_user
 
 try:
-    from sqlalchemy import JSON, Column, Insert, LargeBinary, UniqueConstraint, event
-    from sqlalchemy.engine import URL, make_url
-    from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+    from sqlalchemy import JSON, Column, Insert, LargeBinary, UniqueConstraint, event, inspect
+    from sqlalchemy.engine import URL, Inspector, make_url
+    from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
     from sqlmodel import Field, Session, SQLModel, create_engine, select
 except ImportError as missing:
     raise UnlogitError(f"the study needs {missing.name}: pip install 'unlogit[study]'") from missing
@@ -159,33 +159,48 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self._described(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session that is committed at the end of the block: what it wrote is then on the disk."""
-        with self._turn, Session(self.engine, expire_on_commit=False) as session:
+        with self._described(), self._turn, Session(self.engine, expire_on_commit=False) as session:
             yield session
             session.commit()
 
     def write(self, statement: Insert) -> None:
         """Run one statement, which is a transaction of itself: a single round trip to the database."""
-        with self._turn, self.engine.connect() as connection:
+        with self._described(), self._turn, self.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(statement)
 
     def create(self) -> None:
         """Make the tables that are missing, and the folder of a file."""
         if self._file:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._told():
+        with self._described():
             SQLModel.metadata.create_all(self.engine, [SQLModel.metadata.tables[name] for name in TABLES])
+        self.check()
+
+    def check(self) -> None:
+        """Raise `UnlogitError` where the tables are those of another version, in which answers could not be stored."""
+        with self._described():
+            inspector = inspect(self.engine)
+            if not any(inspector.has_table(name) for name in TABLES):
+                raise UnlogitError(f"database '{self.name}' holds no study; {_MAKE}")
+            differences = [text for name in TABLES if (text := _difference(inspector, name))]
+        if differences:
+            raise UnlogitError(
+                f"database '{self.name}' is of another version of unlogit ({differences[0]}): "
+                "use that version, or make a new study in another --database"
+            )
 
     def studies(self) -> list[Study]:
         """All studies, oldest first; raises `UnlogitError` where there is none."""
         if self._file and not self._file.is_file():
             raise UnlogitError(f"database '{self._file}': no such file; {_MAKE}")
-        with self._told(), self.reading() as session:
+        self.check()
+        with self.reading() as session:
             found = list(session.exec(select(Study).order_by(Study.id)))  # type: ignore[arg-type]
         if not found:
             raise UnlogitError(f"database '{self.name}' holds no study; {_MAKE}")
@@ -203,12 +218,31 @@ class Database:
         return found[name]
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _described(self) -> Iterator[None]:
+        """Any fault of the database, a full disk included, as an `UnlogitError`; but not what a constraint refuses."""
         try:
             yield
+        except IntegrityError:
+            raise
         except DBAPIError as error:
             reason = str(error.orig).strip().splitlines()[0]
-            raise UnlogitError(f"database '{self.name}': {reason}; {_MAKE}") from error
+            raise UnlogitError(f"database '{self.name}': {reason}") from error
+
+
+def _difference(inspector: Inspector, name: str) -> str:
+    """Return how a table differs from this version's, or an empty text."""
+    table = SQLModel.metadata.tables[name]
+    if not inspector.has_table(name):
+        return f"table {name} is missing"
+    ours, theirs = set(table.columns.keys()), {column["name"] for column in inspector.get_columns(name)}
+    if ours != theirs:
+        return f"columns {', '.join(sorted(ours ^ theirs))} of table {name}"
+    keys = set(table.primary_key.columns.keys())
+    unique = {frozenset(found["column_names"]) for found in inspector.get_unique_constraints(name)}
+    wanted = {frozenset(one.columns.keys()) for one in table.constraints if isinstance(one, UniqueConstraint)}
+    if set(inspector.get_pk_constraint(name)["constrained_columns"]) != keys or not wanted <= unique:
+        return f"keys of table {name}"
+    return ""
 
 
 _MAKE = "make a study with unlogit study create"
@@ -228,6 +262,12 @@ def _url(given: str) -> URL:
 
 
 def _prepare(connection: Any, _: Any) -> None:
-    """Readers beside a writer (WAL); a commit is on the disk before it is acknowledged (FULL)."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}", "foreign_keys=ON"):
+    """Let readers read beside a writer (WAL), and have a commit on the disk before it is acknowledged (EXTRA).
+
+    EXTRA is FULL, and holds as well where a file system does not allow WAL. macOS needs `fullfsync` for it.
+    """
+    for pragma in (
+        *("journal_mode=WAL", "synchronous=EXTRA", "fullfsync=ON", "checkpoint_fullfsync=ON"),
+        *(f"busy_timeout={BUSY_SECONDS * 1000}", "foreign_keys=ON"),
+    ):
         connection.execute(f"PRAGMA {pragma}")

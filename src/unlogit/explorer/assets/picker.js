@@ -4,8 +4,29 @@ const refuse = (message) => {
   place.textContent = message;
   place.hidden = !message;
 };
+// The titles hold a data set's class names: they are set as attributes, never parsed as HTML.
+const tile = (address, title) => {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.title = title;
+  button.dataset.address = address;
+  const image = document.createElement("img");
+  image.src = `thumbnail/${address}`;
+  image.alt = title;
+  image.loading = "lazy";
+  button.append(image);
+  return button;
+};
+const follow = () => {
+  const tiles = element.querySelector(".tiles");
+  const chosen = String(props.value || "");
+  tiles.querySelector("[data-address^='dropped/']")?.remove();
+  if (chosen.startsWith("dropped/")) tiles.prepend(tile(chosen, "your picture"));
+  for (const one of tiles.children) one.setAttribute("aria-pressed", one.dataset.address === chosen);
+};
 const choose = (address) => {
   props.value = address;
+  follow();
   trigger("change");
 };
 const send = async (file) => {
@@ -24,8 +45,8 @@ const send = async (file) => {
   }
 };
 element.addEventListener("click", (event) => {
-  const tile = event.target.closest("[data-address]");
-  if (tile) choose(tile.dataset.address);
+  const chosen = event.target.closest("[data-address]");
+  if (chosen) choose(chosen.dataset.address);
 });
 element.addEventListener("change", (event) => {
   if (event.target.type === "file") send(event.target.files[0]);
@@ -40,3 +61,6 @@ element.addEventListener("drop", (event) => {
   element.classList.remove("over");
   send(event.dataTransfer.files[0]);
 });
+element.querySelector(".tiles").append(...props.offered.map(([address, title]) => tile(address, title)));
+watch("value", follow);
+follow();
