@@ -34,6 +34,7 @@ from unlogit.inverters import Inverter, known, open_inverter
 from unlogit.inverters.nearest import NearestNeighbour
 from unlogit.networks import DiscriminatorConfig, GeneratorConfig
 from unlogit.report import RESULTS, gather, summary, write_report
+from unlogit.settings import Checked
 from unlogit.training import TrainConfig, train
 
 IMAGES, HELD_OUT = "scenes:", "scenes:test"
@@ -56,7 +57,7 @@ EPSILON = 4 / 255
 
 
 @dataclass(frozen=True)
-class Demo:
+class Demo(Checked):
     """Where, how long, and which of its tasks."""
 
     out: Path = Path("runs/demo")

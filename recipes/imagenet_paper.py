@@ -19,12 +19,13 @@ from pathlib import Path
 import tyro
 
 from unlogit.cli import guarded
+from unlogit.settings import Checked
 from unlogit.training import TrainConfig
 from unlogit.training.launch import launch
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """Where the pictures are, and whose logits."""
 
     images: str

@@ -28,6 +28,7 @@ from unlogit.errors import UnlogitError
 from unlogit.files import holding, replacing, to_json
 from unlogit.inverters import WEIGHTS as INVERTERS
 from unlogit.inverters import LearnedInverter, open_inverter
+from unlogit.settings import Checked
 
 CARD = "README.md"
 PUBLISHED = holding(CONFIG, ("reached", "fit", "class_names"), lambda _: (WEIGHTS, CARD))
@@ -37,7 +38,7 @@ LARGEST = 20e6
 
 
 @dataclass(frozen=True)
-class Publish:
+class Publish(Checked):
     """What is published, and what its card says of where it came from."""
 
     folder: Annotated[Path, tyro.conf.Positional]

@@ -25,6 +25,7 @@ from unlogit.cli import guarded
 from unlogit.errors import unknown
 from unlogit.files import marked, replacing
 from unlogit.networks import DiscriminatorConfig
+from unlogit.settings import Checked
 from unlogit.training import TrainConfig, train
 
 OURS = marked(b"what,seed,pictures,n,")
@@ -33,7 +34,7 @@ FIGURES = ("agreement", "agreement5", "logit_cosine", "layout_cosine", "pixel_er
 
 
 @dataclass(frozen=True)
-class Ablations:
+class Ablations(Checked):
     """Of which classifier, how long, and what."""
 
     classifier: str

@@ -45,6 +45,7 @@ from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
 from unlogit.metrics.reencoding import agreement, logit_cosine
 from unlogit.networks import DecoderConfig
+from unlogit.settings import Checked
 from unlogit.training import TrainConfig, train
 from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig
 
@@ -55,7 +56,7 @@ OBSERVER = "st_lpips_alex"
 
 
 @dataclass(frozen=True)
-class Methods:
+class Methods(Checked):
     """Where, how long, and which."""
 
     out: Path = Path("runs/methods")

@@ -21,11 +21,12 @@ import tyro
 from scenes_ablations import ablate, at_rates
 
 from unlogit.cli import guarded
+from unlogit.settings import Checked
 from unlogit.training import TrainConfig
 
 
 @dataclass(frozen=True)
-class Ablations:
+class Ablations(Checked):
     """How long, and what."""
 
     data: Path

@@ -26,12 +26,13 @@ import tyro
 
 from unlogit.cli import guarded
 from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.settings import Checked
 from unlogit.training import TrainConfig
 from unlogit.training.launch import launch
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """Where the pictures are, and how long to train."""
 
     data: Path

@@ -29,12 +29,13 @@ from scenes_methods import OPTIMISED, compare
 from unlogit.cli import guarded
 from unlogit.inverters import Inverter, LearnedInverter, open_inverter
 from unlogit.networks import DecoderConfig
+from unlogit.settings import Checked
 from unlogit.training import TrainConfig, train
 from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig
 
 
 @dataclass(frozen=True)
-class Natural:
+class Natural(Checked):
     """Which classifier, how long, and which methods."""
 
     data: Path

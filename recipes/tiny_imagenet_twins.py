@@ -26,10 +26,11 @@ import tyro
 from unlogit.classifiers import FitConfig, fit
 from unlogit.cli import guarded
 from unlogit.launch import launch
+from unlogit.settings import Checked
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """Where the pictures are, which twin, and how long it is trained."""
 
     data: Path

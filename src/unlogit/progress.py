@@ -67,7 +67,7 @@ def stoppable() -> Iterator[list[int]]:
         asked.append(number)
         raise KeyboardInterrupt
 
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     # What another handler, or a caller that ignores signals as nohup does, has set stays.
     caught = [number for number, handler in usual.items() if signal.getsignal(number) == handler]
     try:

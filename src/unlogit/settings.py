@@ -45,7 +45,7 @@ class Bounds:
             return "must be a finite number"
         if value < self.low or (self.above and value == self.low):
             if self.above:
-                return f"must be above {self.low:g}"
+                return "must be positive" if self.low == 0 else f"must be above {self.low:g}"
             return "must not be negative" if self.low == 0 else f"must be at least {self.low:g}"
         if value > self.high or (self.below and value == self.high):
             return f"must be {'below' if self.below else 'at most'} {_short(self.high)}"

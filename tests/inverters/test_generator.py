@@ -32,6 +32,18 @@ def inverter(tiny_classifier_spec: str) -> GeneratorInverter:
     return GeneratorInverter(representation, generator, facts, "tiny")
 
 
+def test_saving_replaces_a_saved_inverter_alone(inverter: GeneratorInverter, tmp_path: Path) -> None:
+    for save in (inverter.save, inverter.save_pretrained):
+        folder = tmp_path / save.__name__
+        save(folder)
+        save(folder)
+        (folder / "thesis.txt").write_text("years of work")
+        before = {p.name: p.read_bytes() for p in folder.iterdir()}
+        with pytest.raises(UnlogitError, match="exists and unlogit did not write it"):
+            save(folder)
+        assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
 def test_saving_and_opening_gives_the_same_pictures(inverter: GeneratorInverter, tmp_path: Path) -> None:
     inverter.save(tmp_path / "inverter")
     again = open_inverter(str(tmp_path / "inverter"))

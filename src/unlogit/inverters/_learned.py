@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unlogit.classifiers import open_classifier
 from unlogit.classifiers.fitted import lineage
 from unlogit.errors import UnlogitError
-from unlogit.files import holding, replacing, to_json
+from unlogit.files import check_replaceable, holding, replacing, to_json
 from unlogit.inverters._base import Inverter
 from unlogit.inverters._packing import packed, unpacked
 from unlogit.representation import Representation
@@ -83,6 +83,11 @@ class LearnedInverter(Inverter, ModelHubMixin):
             raise UnlogitError(f"bits {bits}: must be 2 to 8, or None for float32")
         with replacing(Path(folder), SAVED, folder=True) as fresh:
             self._save_pretrained(fresh, bits)
+
+    def save_pretrained(self, save_directory: Path | str, **options: Any) -> str | None:
+        """As `save`, with the options of huggingface_hub's `ModelHubMixin`."""
+        check_replaceable(Path(save_directory), SAVED, folder=True)
+        return super().save_pretrained(save_directory, **options)
 
     def _save_pretrained(self, save_directory: Path, bits: int | None = None) -> None:
         config = {

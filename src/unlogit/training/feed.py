@@ -41,6 +41,7 @@ class Feed:
     ) -> None:
         self.config, self.device = config, device
         classifier = open_classifier(config.classifier).fused([Tap.parse(config.tap).module]).to(device)
+        # Before its constants are used: another network may have another number of logits.
         check_unchanged(saved, "classifier", config.classifier, classifier.fingerprint())
         view = View(config.size, config.crop, config.flip)
         rank, world = distributed.rank(), distributed.world_size()

@@ -13,10 +13,8 @@ from unlogit.inverters import SAVED
 from unlogit.progress import Metrics
 from unlogit.training.config import TrainConfig
 
-CONFIG, METRICS, SAMPLES, CHECKPOINTS, INVERTER, BEST = (
-    *("config.json", "metrics.jsonl", "samples", "checkpoints", "inverter", "best"),
-)
-"""What a run writes, the configuration first."""
+CONFIG, METRICS, SAMPLES = "config.json", "metrics.jsonl", "samples"
+CHECKPOINTS, INVERTER, BEST = "checkpoints", "inverter", "best"
 
 # What may change between a run and its resumption without changing what it computes.
 MUTABLE = {
