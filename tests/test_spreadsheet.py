@@ -31,5 +31,5 @@ def test_numbers_and_plain_texts_stay() -> None:
 
 
 def test_tables_of_a_report_are_quoted() -> None:
-    table = Table("t", "Title", [Column("@title"), Column("n")], [["=1+1", -0.5]], "caption")
+    table = Table("t", "Title", "caption", (Column("@title"), Column("n")), (("=1+1", -0.5),))
     assert as_csv(table) == "'@title,n\n'=1+1,-0.5\n"

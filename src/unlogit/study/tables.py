@@ -175,25 +175,31 @@ class Database:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(statement)
 
     def create(self) -> None:
-        """Make the tables that are missing, and the folder of a file."""
+        """Make the tables, unless they are there, and the folder of a file."""
         if self._file:
             self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._described():
-            SQLModel.metadata.create_all(self.engine, [SQLModel.metadata.tables[name] for name in TABLES])
-        self.check()
+            if self._has_tables():
+                self.check()
+            else:
+                SQLModel.metadata.create_all(self.engine, [SQLModel.metadata.tables[name] for name in TABLES])
 
     def check(self) -> None:
         """Raise `UnlogitError` where the tables are those of another version, in which answers could not be stored."""
         with self._described():
-            inspector = inspect(self.engine)
-            if not any(inspector.has_table(name) for name in TABLES):
+            if not self._has_tables():
                 raise UnlogitError(f"database '{self.name}' holds no study; {_MAKE}")
+            inspector = inspect(self.engine)
             differences = [text for name in TABLES if (text := _difference(inspector, name))]
         if differences:
             raise UnlogitError(
                 f"database '{self.name}' is of another version of unlogit ({differences[0]}): "
                 "use that version, or make a new study in another --database"
             )
+
+    def _has_tables(self) -> bool:
+        inspector = inspect(self.engine)
+        return any(inspector.has_table(name) for name in TABLES)
 
     def studies(self) -> list[Study]:
         """All studies, oldest first; raises `UnlogitError` where there is none."""
