@@ -62,7 +62,7 @@ def test_every_position_of_the_picture_is_seen() -> None:
 def test_a_saved_folder_opens_as_the_same_classifier(tmp_path: Path, size: int) -> None:
     folder = tmp_path / "runs" / "classifier"
     net = network(size)
-    save_small(folder, net, NAMES, {"note": {"seconds": 3}})
+    save_small(folder, net, NAMES, {"fit": {"seconds": 3}})
     c = open_classifier(f"small:{folder}")
     x = torch.rand(4, 3, size, size)
     same = as_classifier(net, NAMES, f"small:{folder}")
@@ -70,7 +70,7 @@ def test_a_saved_folder_opens_as_the_same_classifier(tmp_path: Path, size: int) 
     assert c.fingerprint() == same.fingerprint()
     assert (c.class_names, c.spec, c.penultimate) == (NAMES, f"small:{folder}", "head")
     assert c.preprocessing == same.preprocessing
-    assert json.loads((folder / "config.json").read_text())["note"] == {"seconds": 3}
+    assert json.loads((folder / "config.json").read_text())["fit"] == {"seconds": 3}
     assert sorted(p.name for p in folder.parent.iterdir()) == ["classifier"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -9,6 +10,7 @@ from typing import cast
 from torch import Tensor
 
 from unlogit.errors import UnlogitError, unknown
+from unlogit.trust import check_path
 
 FILES = ("checkpoint", "classes")
 """Options that name files."""
@@ -52,8 +54,9 @@ def canonical(spec: str, name: str | Path, options: Mapping[str, str]) -> str:
 
 
 def existing_file(given: str, what: str) -> Path:
-    """The absolute path of a file; raises `UnlogitError` where there is none."""
-    path = Path(given).expanduser().resolve()
+    """The absolute path of a file; raises `UnlogitError` where there is none, or it may not be read."""
+    # Links stay: the Hub's cache keeps what a folder names under a digest, which does not tell the kind of a file.
+    path = check_path(Path(os.path.abspath(Path(given).expanduser())))  # noqa: PTH100
     if not path.is_file():
         raise UnlogitError(f"{what}: {'a folder, give a file' if path.is_dir() else 'no such file'}")
     return path

@@ -25,6 +25,9 @@ class ExploreConfig:
     """Address to listen on; 0.0.0.0 lets everyone in who can reach this machine."""
     port: int = 7860
     """Port to listen on."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
 
     def __post_init__(self) -> None:
         if not 0 < self.port < 65536:
@@ -47,7 +50,7 @@ class ExploreConfig:
 def explore(config: ExploreConfig) -> None:
     """Serve the page until interrupted."""
     specs = config.specs()
-    inverters = {name: open_inverter(spec) for name, spec in specs.items()}
+    inverters = {name: open_inverter(spec, config.trust_code) for name, spec in specs.items()}
     source = open_images(config.images) if config.images else None
     # Before Gradio is imported: it asks its makers for the newest version otherwise, and others for telemetry.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "False"

@@ -16,11 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlogit.networks.generator import check_size
+from unlogit.errors import UnlogitError
+from unlogit.networks.generator import check_positive, check_size
 
 SLOPE = 0.3
 # Widths of the feature maps from 4x4 up, in units of `channels`; the discriminator's the other way round.
 WIDTHS = {32: (8, 8, 4, 2), 64: (8, 8, 4, 2, 1), 128: (16, 16, 8, 4, 2, 1)}
+
+MOST_LAYERS = 16
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,12 @@ class DecoderConfig:
     """Width of the fully connected layers (theirs: 4096)."""
     layers: int = 2
     """Fully connected layers before the first spatial one."""
+
+    def __post_init__(self) -> None:
+        check_positive("decoder channels", self.channels)
+        check_positive("decoder hidden", self.hidden)
+        if not 0 <= self.layers <= MOST_LAYERS:
+            raise UnlogitError(f"decoder layers {self.layers}: must be 0 to {MOST_LAYERS}")
 
 
 class Decoder(nn.Module):

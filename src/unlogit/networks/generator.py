@@ -50,9 +50,12 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         check_size(self.size, WIDTHS)
         parts = len(WIDTHS[self.size])
-        if self.noise % parts:
+        for name in ("channels", "embedding", "hidden"):
+            check_positive(f"generator {name}", getattr(self, name))
+        if self.noise < 1 or self.noise % parts:
             raise UnlogitError(
-                f"generator noise {self.noise} at {self.size} px: must be a multiple of {parts}, one chunk a layer"
+                f"generator noise {self.noise} at {self.size} px: must be a positive multiple of {parts}, "
+                "one chunk per layer"
             )
 
     @property
@@ -64,6 +67,12 @@ def check_size(size: int, allowed: Iterable[int]) -> None:
     """Raise `UnlogitError` for a resolution that has no channel plan."""
     if size not in tuple(allowed):
         raise UnlogitError(f"image size {size}: must be one of {', '.join(map(str, allowed))}")
+
+
+def check_positive(what: str, value: int | None) -> None:
+    """Raise `UnlogitError` for a size below 1; None is none."""
+    if value is not None and value < 1:
+        raise UnlogitError(f"{what} {value}: must be at least 1")
 
 
 class GeneratorBlock(nn.Module):

@@ -14,10 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlogit.networks.generator import check_size
+from unlogit.errors import UnlogitError
+from unlogit.networks.generator import check_positive, check_size
 
 # Widths of the feature maps from full resolution down to 8x8, in units of `channels`.
 WIDTHS = {32: (1, 2, 4), 64: (1, 2, 4, 4), 128: (1, 1, 2, 4, 4)}
+GROUPS = 8
+"""Of every group norm."""
 TIMES = 64
 """Length of the sinusoidal embedding of time."""
 
@@ -31,16 +34,21 @@ class VelocityConfig:
     condition: int = 256
     """Length of the vector that time and representation are joined to."""
 
+    def __post_init__(self) -> None:
+        if self.channels < 1 or self.channels % GROUPS:
+            raise UnlogitError(f"velocity channels {self.channels}: must be a positive multiple of {GROUPS}")
+        check_positive("velocity condition", self.condition)
+
 
 class Block(nn.Module):
     """Norm, SiLU, 3x3, norm scaled and shifted by the condition, SiLU, 3x3 that starts at zero; shortcut."""
 
     def __init__(self, inputs: int, outputs: int, condition: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(8, inputs)
+        self.norm1 = nn.GroupNorm(GROUPS, inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1)
         self.modulation = nn.Linear(condition, 2 * outputs)
-        self.norm2 = nn.GroupNorm(8, outputs)
+        self.norm2 = nn.GroupNorm(GROUPS, outputs)
         self.conv2 = _zero(nn.Conv2d(outputs, outputs, 3, 1, 1))
         self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
@@ -56,7 +64,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(8, channels)
+        self.norm = nn.GroupNorm(GROUPS, channels)
         self.inward = nn.Conv2d(channels, 3 * channels, 1)
         self.outward = _zero(nn.Conv2d(channels, channels, 1))
 
@@ -90,7 +98,7 @@ class Velocity(nn.Module):
         self.attention = Attention(widths[-1])
         self.grow = nn.ModuleList(nn.Conv2d(o, i, 3, 1, 1) for i, o in reversed(steps))
         self.up = nn.ModuleList(Block(2 * i, i, length) for i, _ in reversed(steps))
-        self.last = nn.Sequential(nn.GroupNorm(8, widths[0]), nn.SiLU(), _zero(nn.Conv2d(widths[0], 3, 3, 1, 1)))
+        self.last = nn.Sequential(nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), _zero(nn.Conv2d(widths[0], 3, 3, 1, 1)))
 
     def forward(self, x: Tensor, time: Tensor, representation: Tensor) -> Tensor:
         """x N x 3 x S x S, time N, standardised representations N x K; velocity N x 3 x S x S, float32."""

@@ -109,6 +109,9 @@ class TrainConfig:
     """Where classifier outputs are kept between runs."""
     strict: bool = False
     """Stop at the first broken picture, instead of skipping up to 1 %."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
 
     def __post_init__(self) -> None:
         if self.method not in (known := registry.names("unlogit.training.methods")):

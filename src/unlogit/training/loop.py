@@ -28,6 +28,7 @@ from unlogit.training.feed import Feed
 from unlogit.training.health import Health, NotFinite, check_finite
 from unlogit.training.records import RunFolder, room
 from unlogit.training.validation import Validator
+from unlogit.trust import trusting
 
 
 def train(config: TrainConfig) -> dict[str, float]:
@@ -45,7 +46,7 @@ def train(config: TrainConfig) -> dict[str, float]:
     device = pick_device()
     distributed.start(device)
     try:
-        with room(config.out), distributed.exchanging():
+        with room(config.out), distributed.exchanging(), trusting(config.trust_code):
             return Training(config, device).run()
     finally:
         distributed.stop()

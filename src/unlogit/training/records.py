@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from unlogit.errors import UnlogitError, one_line
 from unlogit.files import replacing
 from unlogit.progress import Metrics
+from unlogit.saved import read_json
 from unlogit.training.config import TrainConfig
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -22,7 +23,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What may change between a run and its resumption without changing what it computes.
 MUTABLE = {
     *("out", "pictures", "log_every", "checkpoint_every", "validate_every", "validation_pictures", "cache", "strict"),
-    *("micro_batch", "rollback", "decay"),
+    *("micro_batch", "rollback", "decay", "trust_code"),
 }
 
 
@@ -41,7 +42,8 @@ class RunFolder:
             return
         given = _plain(config)
         # A setting that came after the run began had its default then.
-        before = _filled(json.loads(path.read_text()), _plain(_defaults(config)))
+        saved = read_json(path, f"run '{self.folder}'", "resume from another copy of it, or give another --out")
+        before = _filled(saved, _plain(_defaults(config)))
         changed = [k for k in given if k not in MUTABLE and before.get(k) != given[k]]
         if changed:
             told = "; ".join(f"{k}: {before.get(k)} there, {given[k]} given" for k in changed)
