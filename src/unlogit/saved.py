@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, get_origin, get_type_hints
+from typing import Any, TypedDict, TypeVar, cast, get_origin, get_type_hints
 
 import torch
 from huggingface_hub.dataclasses import validate_typed_dict
@@ -73,8 +73,7 @@ def check_keys(found: Mapping[str, Any], required: Mapping[str, Any], optional: 
         if key not in found:
             raise UnlogitError(f"{what}: key '{key}' is missing, must be there with {', '.join(required)}")
     try:
-        schema: Any = TypedDict("schema", {key: types[key] for key in found})  # type: ignore[misc]
-        validate_typed_dict(schema, dict(found))
+        validate_typed_dict(cast("Any", TypedDict)("Found", {key: types[key] for key in found}), dict(found))
     except StrictDataclassError as error:
         raise UnlogitError(f"{what}: {one_line(error)}") from error
 
@@ -126,6 +125,7 @@ def check_tensors(expected: Mapping[str, Tensor], header: Header, what: str) -> 
         header: what the file holds.
         what: for errors.
     """
+    misfit = f"{what} cannot be read: its weights do not fit its {CONFIG}"
     for name, tensor in expected.items():
         if name not in header:
             raise UnlogitError(
@@ -135,8 +135,8 @@ def check_tensors(expected: Mapping[str, Tensor], header: Header, what: str) -> 
         kinds = FLOATS if tensor.is_floating_point() else INTEGERS
         if shape != tuple(tensor.shape) or kind not in kinds:
             raise UnlogitError(
-                f"{what} cannot be read: its weights do not fit its {CONFIG}: tensor '{name}' is {kind} of shape {shape}, "
-                f"must be {' or '.join(sorted(kinds))} of {tuple(tensor.shape)}"
+                f"{misfit}: tensor '{name}' is {kind} of shape {shape}, must be {' or '.join(sorted(kinds))} of "
+                f"{tuple(tensor.shape)}"
             )
     for name in header:
         if name not in expected:

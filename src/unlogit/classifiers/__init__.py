@@ -28,7 +28,7 @@ SAFE = frozenset(
     ("checkpoint", "fitted", "madry", "open_clip", "packaged", "small", "timm", "torchvision", "transformers")
 )
 """Sources that run no code which files bring; saved files may name these. A new source is none of them until it is
-listed here, and its test in `tests/test_trust.py` shows why it may be."""
+listed here, and its test in `tests/classifiers/test_trusted_sources.py` shows why it may be."""
 FROM_HUB = SAFE - {"open_clip"}
 """Those that a folder from the Hugging Face Hub may name. A CLIP's configuration can ask other libraries for more than
 we know of."""
