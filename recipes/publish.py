@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from unlogit.classifiers import fitted
 from unlogit.classifiers.small import CONFIG, WEIGHTS
@@ -73,7 +73,7 @@ def _classifier(publish: Publish, config: dict[str, Any]) -> Path:
     target = (publish.into or fitted.OURS) / publish.name
     weights = load_file(publish.folder / WEIGHTS)
     with replacing(target, folder=True) as fresh:
-        save_file({k: v.half() if v.is_floating_point() else v for k, v in weights.items()}, fresh / WEIGHTS)
+        write_tensors({k: v.half() if v.is_floating_point() else v for k, v in weights.items()}, fresh / WEIGHTS)
         (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         (fresh / "README.md").write_text(_card(publish.name, config))
     return target

@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -236,7 +237,8 @@ def commands(inverter: Path, fitted: str, photo: Path, out: Path) -> dict[str, l
     return {
         "analyse": ["analyse", str(inverter), *images, "--out", str(out)],
         "bench": ["bench", "--classifier", fitted, "--batch", "1", "--rounds", "1", "--generator.channels", "1",
-                  "--generator.size", "32", "--generator.noise", "4", "--discriminator.channels", "4", "--generator.attention", "None"],
+                  "--generator.size", "32", "--generator.noise", "4", "--discriminator.channels", "4",
+                  "--generator.attention", "None", "--discriminator.attention", "None"],
         "classify": ["classify", *images, "--start", fitted, "--test-images", "scenes:count=8", *small],
         "explore": ["explore", str(inverter)],
         "list": ["list", "taps", fitted],
@@ -341,7 +343,8 @@ def test_a_clip_from_the_hub_runs_no_code(way: str, tmp_path: Path, monkeypatch:
     (repo / "net.py").write_text(f"import pathlib\npathlib.Path({str(trace)!r}).touch()\n")
     auto = {"AutoTokenizer": ["net.T", None], "AutoConfig": "net.C", "AutoModel": "net.M"}
     (repo / "tokenizer_config.json").write_text(json.dumps({"auto_map": auto, "tokenizer_class": "T"}))
-    (repo / "config.json").write_text(json.dumps({"auto_map": auto, "model_type": "bert", "hidden_size": 16}))
+    if way == "text model":
+        (repo / "config.json").write_text(json.dumps({"auto_map": auto, "model_type": "bert", "hidden_size": 16}))
     text = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
     if way == "tokenizer":
         text |= {"hf_tokenizer_name": str(repo), "tokenizer_kwargs": {"trust_remote_code": True}}
@@ -356,12 +359,21 @@ def test_a_clip_from_the_hub_runs_no_code(way: str, tmp_path: Path, monkeypatch:
         "download_pretrained_from_hf",
         lambda _id, filename="open_clip_config.json", **_: str(repo / filename),
     )
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    if way == "tokenizer":  # The attack is one.
+        with pytest.raises(Exception, match="net"):
+            open_clip.get_tokenizer("hf-hub:nobody/clip")
+        assert trace.exists()
+        trace.unlink()
+        for name in [name for name in sys.modules if name.startswith("transformers_modules")]:
+            del sys.modules[name]
     (tmp_path / "names.txt").write_text("cat\ndog\n")
     spec = f"open_clip:hf-hub:nobody/clip?pretrained=false&classes={tmp_path / 'names.txt'}"
     with pytest.raises(UnlogitError) as error:
         open_classifier(spec)
     assert not trace.exists() and "\n" not in str(error.value)
-    wanted = "tokenizer of .*trust_remote_code" if way == "tokenizer" else "brings code of its own, which is not run"
+    wanted = "tokenizer of .*custom code" if way == "tokenizer" else "brings code of its own, which is not run"
     assert re.search(wanted, str(error.value)), error.value
 
 

@@ -57,4 +57,5 @@ def open_classifier(spec: str, trust_code: bool = False) -> Classifier:
 
 def check_allowed(spec: str) -> None:
     """Raise `UnlogitError` where a file names a classifier that it may not name; see `unlogit.trust`."""
+    registry.split(spec, "classifier", __name__)  # An unknown source is said to be one.
     trust.check_source(spec.partition(":")[0], spec, SAFE, FROM_HUB)

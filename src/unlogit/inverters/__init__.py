@@ -56,9 +56,11 @@ def open_inverter(name: str, trust_code: bool = False) -> Inverter:
     """
     folder = WEIGHTS / name if name in known() else Path(name)
     if folder.is_dir():
-        saved = getattr(_module(kind(read_json(folder / CONFIG, f"inverter '{folder}'", FOLDER))), "Saved", None)
+        what = f"inverter '{folder}'"
+        named = kind(read_json(folder / CONFIG, what, FOLDER))
+        saved = getattr(registry.module(__name__, named, f"kind of {what}"), "Saved", None)
         if saved is None:
-            raise UnlogitError(f"inverter '{folder}': a method of its kind is not trained, and has no folder")
+            raise UnlogitError(f"{what}: its kind '{named}' is not trained, and has no folder: {FOLDER}")
         trained: LearnedInverter = saved.load(folder, trust_code)
         return trained
     method, colon, rest = name.partition(":")
