@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from unlogit.classifiers import fitted
-from unlogit.classifiers.small import CONFIG, WEIGHTS
 from unlogit.cli import guarded
 from unlogit.errors import UnlogitError
 from unlogit.files import holding, replacing, to_json
 from unlogit.inverters import WEIGHTS as INVERTERS
 from unlogit.inverters import LearnedInverter, open_inverter
+from unlogit.saved import CONFIG, WEIGHTS, write_tensors
 from unlogit.settings import Checked
 
 CARD = "README.md"
@@ -77,7 +77,7 @@ def _classifier(publish: Publish, config: dict[str, Any]) -> Path:
     target = (publish.into or fitted.OURS) / publish.name
     weights = load_file(publish.folder / WEIGHTS)
     with replacing(target, PUBLISHED, folder=True) as fresh:
-        save_file({k: v.half() if v.is_floating_point() else v for k, v in weights.items()}, fresh / WEIGHTS)
+        write_tensors({k: v.half() if v.is_floating_point() else v for k, v in weights.items()}, fresh / WEIGHTS)
         (fresh / CONFIG).write_text(to_json(config, indent=2) + "\n")
         (fresh / CARD).write_text(_card(publish.name, config))
     return target

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from unlogit.checksums import damage
 from unlogit.errors import UnlogitError, one_line
 from unlogit.files import replacing, written_here
 
@@ -57,6 +58,8 @@ class Checkpoints:
         if not paths:
             return None
         try:
+            if wrong := damage(paths[-1]):
+                raise ValueError(wrong)
             state = torch.load(paths[-1], map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -112,7 +112,7 @@ def list_(args: Sequence[str]) -> None:
             f"usage: unlogit list {{{','.join(LISTED)}}}\n"
             "       unlogit list images SOURCE:NAME    what it holds, and whether any of it is broken\n"
             "       unlogit list classifiers PATTERN   such as 'resnetv2*' or 'torchvision:*'\n"
-            "       unlogit list taps CLASSIFIER       such as timm:resnet18\n\n"
+            "       unlogit list taps CLASSIFIER       such as timm:resnet18; --trust-code lets its files run code\n\n"
             f"{list_.__doc__}"
         )
         return
@@ -128,11 +128,15 @@ def list_(args: Sequence[str]) -> None:
 
         print("\n".join(find(args[1])))
         return
+    trust_code = "--trust-code" in args
+    args = [arg for arg in args if arg != "--trust-code"]
+    if trust_code and args[:1] != ["taps"]:
+        raise UnlogitError("--trust-code: only 'unlogit list taps CLASSIFIER' opens one; leave it out")
     if len(args) == 2 and args[0] == "taps":
         from unlogit.classifiers import open_classifier
         from unlogit.taps import table
 
-        print(table(open_classifier(args[1])))
+        print(table(open_classifier(args[1], trust_code)))
         return
     if len(args) != 1 or args[0] == "taps":
         raise UnlogitError(

@@ -53,6 +53,9 @@ class ReconstructConfig(Checked):
     """More of the method's options, such as 'tap=penultimate&steps=200&size=32'."""
     seed: Seed = 0
     """Of the noise, which is the same for every photo."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,7 +122,7 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
     """
     opened = config.opened
     targets = _targets(config.photos, config.out, list(opened))
-    inverters = {name: open_inverter(asked) for name, asked in opened.items()}
+    inverters = {name: open_inverter(asked, config.trust_code) for name, asked in opened.items()}
     found, broken = [], []
     for photo, files in zip(config.photos, targets, strict=True):
         try:

@@ -49,7 +49,11 @@ class Representation(nn.Module):
         dim = self.reduce.length(classifier)
         self.register_buffer("shift", torch.zeros(dim) if shift is None else shift)
         self.register_buffer("scale", torch.ones(dim) if scale is None else scale)
-        assert self.shift.shape == self.scale.shape == (dim,), (self.shift.shape, self.scale.shape, dim)
+        if not self.shift.shape == self.scale.shape == (dim,):
+            raise UnlogitError(
+                f"standardisation of {tuple(self.shift.shape)} and {tuple(self.scale.shape)} values for {tap} of "
+                f"{classifier.spec}, which has {dim}: it belongs to another classifier or tap"
+            )
 
     @property
     def dim(self) -> int:

@@ -62,7 +62,7 @@ def test_every_position_of_the_picture_is_seen() -> None:
 def test_a_saved_folder_opens_as_the_same_classifier(tmp_path: Path, size: int) -> None:
     folder = tmp_path / "runs" / "classifier"
     net = network(size)
-    save_small(folder, net, NAMES, {"note": {"seconds": 3}})
+    save_small(folder, net, NAMES, {"fit": {"seconds": 3}})
     c = open_classifier(f"small:{folder}")
     x = torch.rand(4, 3, size, size)
     same = as_classifier(net, NAMES, f"small:{folder}")
@@ -70,15 +70,21 @@ def test_a_saved_folder_opens_as_the_same_classifier(tmp_path: Path, size: int) 
     assert c.fingerprint() == same.fingerprint()
     assert (c.class_names, c.spec, c.penultimate) == (NAMES, f"small:{folder}", "head")
     assert c.preprocessing == same.preprocessing
-    assert json.loads((folder / "config.json").read_text())["note"] == {"seconds": 3}
+    assert json.loads((folder / "config.json").read_text())["fit"] == {"seconds": 3}
     assert sorted(p.name for p in folder.parent.iterdir()) == ["classifier"]
 
 
-def test_saving_again_replaces_the_folder_whole(tmp_path: Path) -> None:
-    save_small(tmp_path / "c", network(), NAMES, {})
-    (tmp_path / "c" / "old.txt").write_text("old")
-    save_small(tmp_path / "c", network(seed=1), NAMES, {})
-    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["config.json", "model.safetensors"]
+def test_saving_again_replaces_a_classifier_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    save_small(folder, network(), NAMES, {})
+    before = (folder / "model.safetensors").read_bytes()
+    save_small(folder, network(seed=1), NAMES, {})
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() != before
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UnlogitError, match="unlogit did not write it"):
+        save_small(folder, network(), NAMES, {})
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_a_failed_save_leaves_nothing(tmp_path: Path) -> None:
@@ -128,5 +134,5 @@ def test_a_missing_folder_is_told_with_the_command_that_makes_it(rest: str) -> N
 
 @pytest.mark.parametrize("size", [16, 33, 48, 0])
 def test_a_size_that_the_stem_cannot_take_is_refused(size: int) -> None:
-    with pytest.raises(UnlogitError, match=f"classifier size {size}"):
+    with pytest.raises(UnlogitError, match=f"size {size}: must be"):
         SmallConfig(3, size)

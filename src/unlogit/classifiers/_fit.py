@@ -19,17 +19,19 @@ from unlogit.classifiers._accuracy import accuracy
 from unlogit.classifiers._fit_config import BUILT_IN, FitConfig
 from unlogit.classifiers._fitting import Fitting
 from unlogit.classifiers._labels import read_labels
-from unlogit.classifiers.small import CONFIG, WEIGHTS, SmallConfig
+from unlogit.classifiers.small import SmallConfig
 from unlogit.device import pick_device
 from unlogit.errors import UnlogitError
 from unlogit.files import is_unfinished, locked, recover, report_disk_full, to_json
 from unlogit.images import ImageSource, Loader, View, open_images
 from unlogit.progress import Metrics
+from unlogit.saved import CONFIG, WEIGHTS
+from unlogit.trust import trusting
 
 EVALUATION_BATCH = 64
 """Pictures at a time in each process."""
 
-MUTABLE = {"out", "log_every", "checkpoint_every", "strict"}
+MUTABLE = {"out", "log_every", "checkpoint_every", "strict", "trust_code"}
 """What may change between a run and its resumption without changing what it computes."""
 
 CHECKPOINTS, METRICS = "checkpoints", "metrics.jsonl"
@@ -59,7 +61,7 @@ def fit(config: FitConfig) -> dict[str, Any]:
     distributed.start(device)
     try:
         lock = nullcontext() if distributed.rank() else locked(config.out)
-        with report_disk_full(config.out), lock:
+        with report_disk_full(config.out), lock, trusting(config.trust_code):
             return _fit(config, device)
     finally:
         distributed.stop()

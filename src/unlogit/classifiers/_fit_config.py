@@ -85,6 +85,9 @@ class FitConfig(Checked):
     """Pictures between two checkpoints."""
     strict: bool = False
     """Stop at the first broken picture, instead of skipping up to 1 %."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import huggingface_hub as hub
 
 SECONDS = 10
+NO_CODE = {"trust_remote_code": False}
+"""To every call of transformers: left out, it asks on the terminal whether to run the code of a repository."""
 
 
 def reach(repo: str, files: Sequence[str]) -> None:

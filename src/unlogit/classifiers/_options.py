@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from unlogit.errors import UnlogitError, unknown
 from unlogit.files import expand_user
+from unlogit.trust import check_path
 
 FILES = ("checkpoint", "classes")
 """Options that name files."""
@@ -53,8 +55,9 @@ def canonical(spec: str, name: str | Path, options: Mapping[str, str]) -> str:
 
 
 def existing_file(given: str, what: str) -> Path:
-    """The absolute path of a file; raises `UnlogitError` where there is none."""
-    path = Path(expand_user(given)).resolve()
+    """The absolute path of a file; raises `UnlogitError` where there is none, or it may not be read."""
+    # Links stay: the Hub's cache keeps what a folder names under a digest, which does not tell the kind of a file.
+    path = check_path(Path(os.path.abspath(expand_user(given))))  # noqa: PTH100
     if not path.is_file():
         raise UnlogitError(f"{what}: {'a folder, give a file' if path.is_dir() else 'no such file'}")
     return path

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unlogit import classifiers
 from unlogit.classifiers._base import Classifier
-from unlogit.classifiers.small import CONFIG, WEIGHTS, SmallConfig, SmallResNet, as_classifier
+from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing, to_json, written_here
+from unlogit.saved import CONFIG, WEIGHTS, write_tensors
 
 
 def new_small(shape: SmallConfig, class_names: Sequence[str], spec: str, seed: int) -> Classifier:
@@ -70,7 +70,7 @@ def save(folder: Path, classifier: Classifier, start: str, record: dict[str, Any
         what |= {"interpolation": preprocessing.interpolation, "penultimate": classifier.penultimate}
     what |= {"mean": preprocessing.mean, "std": preprocessing.std, "class_names": classifier.class_names}
     with replacing(folder / WEIGHTS, written_here) as fresh:
-        save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, fresh)
+        write_tensors(network.state_dict(), fresh)
     with replacing(folder / CONFIG, written_here) as fresh:
         fresh.write_text(to_json(what | record, indent=2) + "\n")
 

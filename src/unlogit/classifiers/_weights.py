@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from unlogit import registry
+from unlogit.checksums import damage
 from unlogit.classifiers._assembling import find_head
 from unlogit.classifiers._base import TRIAL_SIZE, Preprocessing
 from unlogit.errors import UnlogitError, first_line, unknown
@@ -44,14 +46,21 @@ def read_weights(
     The usual wrappings ("state_dict", "model", an average, "module.") are taken off. Raises `UnlogitError`, with
     `advice`, for anything else.
     """
+    if wrong := damage(path):
+        raise UnlogitError(f"checkpoint '{path}' is damaged ({wrong}): copy it again")
     try:
         weights: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
     # torch and safetensors have many errors for a file that is something else, a picture or a pickle of objects.
     except Exception as error:
         raise UnlogitError(f"checkpoint '{path}' cannot be read ({first_line(error)}): {advice}") from error
-    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not weights or not all(_is_plain(value) for value in weights.values()):
         raise UnlogitError(f"checkpoint '{path}' holds other things than named tensors: {advice}")
     return weights
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor with values of its own, not a sparse, quantised or empty shell of one."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_quantized)
 
 
 def with_weights(arch: str, weights: dict[str, Tensor], path: Path, spec: str) -> tuple[nn.Module, Preprocessing]:

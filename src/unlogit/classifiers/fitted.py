@@ -7,18 +7,17 @@ reached) beside `model.safetensors`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from typing import Any
 
 from unlogit import classifiers
-from unlogit.classifiers._base import Classifier, Preprocessing
-from unlogit.classifiers._options import canonical, parse_options
+from unlogit.classifiers._base import Classifier, Interpolation, Preprocessing
+from unlogit.classifiers._options import SIZES, canonical, parse_options
+from unlogit.classifiers._saved import ADVICE, check_names, read_classifier, read_weights_of
 from unlogit.classifiers._starts import with_head
-from unlogit.classifiers.small import CONFIG, WEIGHTS
 from unlogit.errors import UnlogitError
+from unlogit.saved import CONFIG, WEIGHTS, read_header, read_json
+from unlogit.trust import check_path
 
 OURS = Path(__file__).parents[1] / "weights" / "classifiers"
 
@@ -37,9 +36,9 @@ def lineage(spec: str) -> list[str]:
     while found[-1].startswith("fitted:"):
         name = found[-1].partition(":")[2].partition("?")[0]
         try:
-            config = json.loads(((OURS / name if name in names() else Path(name)) / CONFIG).read_text())
-            start = config["fit"]["start"]
-        except (OSError, ValueError, KeyError, TypeError):
+            folder = OURS / name if name in names() else check_path(Path(name).expanduser().resolve())
+            start = read_json(folder / CONFIG, f"classifier '{found[-1]}'", ADVICE)["fit"]["start"]
+        except (UnlogitError, OSError, ValueError, KeyError, TypeError):
             break
         if not isinstance(start, str) or start in found:
             break
@@ -53,31 +52,44 @@ def open_source(rest: str, spec: str) -> Classifier:
     """
     name, options = parse_options(rest, spec, ("size",))
     ours = name in names()
-    folder = OURS / name if ours else Path(name).expanduser().resolve()
+    folder = OURS / name if ours else check_path(Path(name).expanduser().resolve())
+    what = f"classifier '{spec}'"
     if not name or not (folder / CONFIG).is_file():
         raise UnlogitError(
-            f"classifier '{spec}': no {CONFIG} in '{name}': give the folder that `unlogit classify` made, "
+            f"{what}: no {CONFIG} in '{name}': give the folder that `unlogit classify` made, "
             f"or one of those that come with unlogit ({', '.join(names()) or 'none'})"
         )
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-        if "architecture" not in config and "network" in config:
-            raise UnlogitError(f"classifier '{spec}' is a built-in one: open it as small:{name}")
-        bare = classifiers.open_classifier(config["architecture"])
-        classes, head = config["class_names"], config["penultimate"]
-        if len(classes) != len(bare.class_names):
-            with_head(bare.network, head, len(classes), spec)
-        bare.network.load_state_dict(load_file(folder / WEIGHTS))
-        preprocessing = Preprocessing(
-            int(options.get("size", config["size"])),
-            tuple(config["mean"]),
-            tuple(config["std"]),
-            config["interpolation"],
-        )
-        opened = canonical(spec, name if ours else folder, options)
-        return Classifier(bare.network, preprocessing, classes, head, opened)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise UnlogitError(
-            f"classifier '{spec}' cannot be read ({reason}): fit it again with `unlogit classify`"
-        ) from error
+    config = _read_config(folder, what, name)
+    classes, head = config["class_names"], config["penultimate"]
+    bare = classifiers.open_classifier(config["architecture"])
+    if head not in dict(bare.network.named_modules()):
+        raise UnlogitError(f"{CONFIG} of {what}: '{config['architecture']}' has no layer '{head}'")
+    _, shape = read_header(folder / WEIGHTS, what, ADVICE).get(f"{head}.weight", ("", ()))
+    if not shape:
+        raise UnlogitError(f"{what} cannot be read: {WEIGHTS} has no matrix for its last layer '{head}': {ADVICE}")
+    check_names(config, shape[0], what)  # Before a head of so many classes is made.
+    if len(classes) != len(bare.class_names):
+        with_head(bare.network, head, len(classes), spec)
+    bare.network.load_state_dict(read_weights_of(bare.network, folder, what))
+    preprocessing = Preprocessing(
+        int(options["size"]) if "size" in options else config["size"],
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        config["interpolation"],
+    )
+    opened = canonical(spec, name if ours else folder, options)
+    return Classifier(bare.network, preprocessing, classes, head, opened)
+
+
+def _read_config(folder: Path, what: str, name: str) -> dict[str, Any]:
+    if "network" in read_json(folder / CONFIG, what, ADVICE):
+        raise UnlogitError(f"{what} is a built-in one: open it as small:{name}")
+    own = {"architecture": str, "size": int | None, "interpolation": Interpolation, "penultimate": str}
+    config = read_classifier(folder, what, own)
+    high = SIZES[1]
+    if config["size"] is not None and not 1 <= config["size"] <= high:
+        raise UnlogitError(f"{CONFIG} of {what}: size {config['size']}: must be 1 to {high} pixels, or null")
+    if config["architecture"].startswith("fitted:"):
+        # It would be opened for ever where it names itself; what is written here never names another.
+        raise UnlogitError(f"{CONFIG} of {what}: architecture '{config['architecture']}': must not be a fitted one")
+    return config

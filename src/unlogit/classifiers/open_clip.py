@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unlogit.checksums import damage
 from unlogit.classifiers._assembling import assemble
 from unlogit.classifiers._base import Classifier, Preprocessing
-from unlogit.classifiers._hub import reach
+from unlogit.classifiers._hub import NO_CODE, reach
 from unlogit.classifiers._options import canonical, parse_options, read_class_names, triple
-from unlogit.errors import UnlogitError, first_line
+from unlogit.errors import UnlogitError, first_line, one_line
 
 HUB = "hf-hub:"
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -63,7 +65,7 @@ def open_source(rest: str, spec: str) -> Classifier:
         network = Clip(model.visual, nn.Identity())
         width = network.eval()(torch.zeros(1, 3, size, size)).shape[1]
         return Classifier(network, preprocessing, [f"dimension {i}" for i in range(width)], "head", spec)
-    tokens = library.get_tokenizer(name.partition(".")[0] if not name.startswith(HUB) else name)
+    tokens = _tokenizer(library, name if name.startswith(HUB) else name.partition(".")[0], spec)
     head = _text_head(model.eval(), tokens([template.format(c.replace("_", " ")) for c in class_names]))
     return assemble(Clip(model.visual, head), preprocessing, spec, class_names, "head")
 
@@ -80,6 +82,27 @@ def _text_head(model: Any, tokens: Tensor) -> nn.Linear:
     return head
 
 
+def _tokenizer(library: Any, base: str, spec: str) -> Any:
+    """The function from sentences to tokens; a repository's configuration may not have it run code."""
+    try:
+        # open_clip hands the configuration's options on to transformers; what is given here goes before them.
+        uses_transformers = library.get_model_config(base)["text_cfg"].get("hf_tokenizer_name")
+        return library.get_tokenizer(base, **(NO_CODE if uses_transformers else {}))
+    # Whatever a repository's files may cause in either library.
+    except Exception as error:
+        raise UnlogitError(f"tokenizer of '{spec}' cannot be had ({one_line(error)}): choose another CLIP") from error
+
+
+def _check_text(library: Any, base: str) -> None:
+    """Raise `ValueError` where the text model's repository brings code, which transformers would offer to run."""
+    name = library.get_model_config(base)["text_cfg"].get("hf_model_name")
+    if name:
+        from transformers import AutoConfig
+
+        if getattr(AutoConfig.from_pretrained(name, **NO_CODE), "auto_map", None):
+            raise ValueError(f"its text model '{name}' brings code of its own, which is not run")
+
+
 def _model(library: Any, name: str, options: dict[str, str], spec: str) -> Any:
     base, _, tag = (name, "", "") if name.startswith(HUB) else name.partition(".")
     if len({"checkpoint", "pretrained"} & options.keys()) + bool(tag) > 1:
@@ -90,11 +113,14 @@ def _model(library: Any, name: str, options: dict[str, str], spec: str) -> Any:
     if not (random or weights or base.startswith(HUB)):
         tags = ", ".join(library.list_pretrained_tags_by_model(base)) or "none"
         raise UnlogitError(f"classifier '{spec}': which weights? write 'open_clip:{base}.TAG', with a tag of {tags}")
+    if "checkpoint" in options and (wrong := damage(Path(options["checkpoint"]))):
+        raise UnlogitError(f"checkpoint '{options['checkpoint']}' is damaged ({wrong}): copy it again")
     torch.manual_seed(0)  # since a spec names one classifier
     try:
         repo = base.removeprefix(HUB) if base.startswith(HUB) else _repo(library, base, tag)
         if repo:
             reach(repo, FILES)
+        _check_text(library, base)
         return library.create_model(base, weights, load_weights=not random, weights_only=True)
     # Whatever went wrong on the way (no network, a full disk, a file of something else).
     except Exception as error:

@@ -6,26 +6,27 @@ reached) beside `model.safetensors`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlogit.classifiers._base import Classifier, Preprocessing
+from unlogit.classifiers._saved import check_names, read_classifier, read_weights_of
 from unlogit.errors import UnlogitError
 from unlogit.files import holding, replacing, to_json
+from unlogit.saved import CONFIG, WEIGHTS, from_json, on_meta, write_tensors
 from unlogit.settings import Bounds, Checked, Width
+from unlogit.trust import check_path
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 SAVED = holding(CONFIG, ("network", "mean", "std", "class_names"), lambda _: (WEIGHTS,))
 """Recognises the folder of a saved classifier, which may be replaced."""
+MOST = 64
+"""Stages, and blocks of a stage."""
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -43,7 +44,7 @@ class SmallConfig(Checked):
     classes: Annotated[int, Bounds(1, 10**6)]
     size: Width = 32
     widths: tuple[Width, ...] = (24, 48, 96)
-    blocks: Annotated[int, Bounds(1, 1_000)] = 1
+    blocks: Annotated[int, Bounds(1, MOST)] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,6 +52,8 @@ class SmallConfig(Checked):
             raise UnlogitError("classifier widths: must be one or more, one a stage, such as 24 48 96")
         if self.size < 32 or self.size & (self.size - 1):
             raise UnlogitError(f"classifier size {self.size}: must be a power of two from 32 on, such as 32 or 64")
+        if len(self.widths) > MOST:
+            raise UnlogitError(f"classifier of {len(self.widths)} stages: must be at most {MOST}")
 
 
 class Block(nn.Module):
@@ -115,31 +118,28 @@ def save_small(folder: Path, network: SmallResNet, class_names: Sequence[str], r
         folder: where; a classifier that was saved there is replaced, anything else is an `UnlogitError`.
         network: of a classifier.
         class_names: one a logit.
-        record: what else `config.json` shall tell: how the network was fitted and what it reached; JSON values only.
+        record: what else `config.json` shall tell: "fit", how the network was fitted, and "reached", its accuracies;
+            JSON values only.
     """
     shape = asdict(network.config)
     config = {"network": shape, "mean": MEAN, "std": STD, "class_names": list(class_names), **record}
     with replacing(folder, SAVED, folder=True) as fresh:
         (fresh / CONFIG).write_text(to_json(config, indent=2) + "\n")
-        save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, fresh / WEIGHTS)
+        write_tensors(network.state_dict(), fresh / WEIGHTS)
 
 
 def open_source(rest: str, spec: str) -> Classifier:
     """Open a folder that `save_small` wrote; raises `UnlogitError` where it is missing, damaged or another's."""
-    folder = Path(rest).expanduser().resolve()
+    folder = check_path(Path(rest).expanduser().resolve())
+    what = f"classifier '{spec}'"
     if not rest or not (folder / CONFIG).is_file():
-        raise UnlogitError(
-            f"classifier '{spec}': no {CONFIG} in '{rest}': give the folder that `unlogit classify` made"
-        )
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-        shape = config["network"]
-        network = SmallResNet(SmallConfig(**{**shape, "widths": tuple(shape["widths"])}))
-        network.load_state_dict(load_file(folder / WEIGHTS))
-        preprocessing = Preprocessing(shape["size"], tuple(config["mean"]), tuple(config["std"]))
-        return Classifier(network, preprocessing, config["class_names"], "head", f"small:{folder}")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise UnlogitError(
-            f"classifier '{spec}' cannot be read ({reason}): fit it again with `unlogit classify`"
-        ) from error
+        raise UnlogitError(f"{what}: no {CONFIG} in '{rest}': give the folder that `unlogit classify` made")
+    config = read_classifier(folder, what, {"network": dict[str, Any]})
+    part = f"'network' in {CONFIG} of {what}"
+    shape = from_json(SmallConfig, config["network"], part)
+    network = on_meta(lambda: SmallResNet(shape), part)
+    check_names(config, shape.classes, what)
+    network.load_state_dict(read_weights_of(network, folder, what), assign=True)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    preprocessing = Preprocessing(shape.size, tuple(config["mean"]), tuple(config["std"]))
+    return Classifier(network, preprocessing, config["class_names"], "head", f"small:{folder}")

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from unlogit.classifiers._assembling import assemble
 from unlogit.classifiers._base import Classifier, Preprocessing
-from unlogit.classifiers._hub import reach
+from unlogit.classifiers._hub import NO_CODE, reach
 from unlogit.classifiers._options import canonical, parse_options, triple
 from unlogit.errors import UnlogitError, first_line
+from unlogit.trust import check_path
 
 BILINEAR = 2
 """Pillow's number for it, which image processors use."""
@@ -45,19 +46,19 @@ def open_source(rest: str, spec: str) -> Classifier:
     folder = Path(given).expanduser().resolve()
     if not given or (given.startswith((".", "/", "~")) and not folder.is_dir()):
         raise UnlogitError(f"classifier '{spec}': no folder '{given}': give one, or a name on the hub, owner/name")
-    name = str(folder) if folder.is_dir() else given
+    name = str(check_path(folder)) if folder.is_dir() else given
     try:
         if not folder.is_dir():
             reach(name, ("config.json",))
-        config = transformers.AutoConfig.from_pretrained(name)
-        processor = transformers.AutoImageProcessor.from_pretrained(name)
+        config = transformers.AutoConfig.from_pretrained(name, **NO_CODE)
+        processor = transformers.AutoImageProcessor.from_pretrained(name, **NO_CODE)
         if options.get("pretrained") == "false":
             torch.manual_seed(0)  # since a spec names one classifier
-            model = transformers.AutoModelForImageClassification.from_config(config)
+            model = transformers.AutoModelForImageClassification.from_config(config, **NO_CODE)
             missing = []
         else:
             model, info = transformers.AutoModelForImageClassification.from_pretrained(
-                name, use_safetensors=True, output_loading_info=True
+                name, use_safetensors=True, output_loading_info=True, **NO_CODE
             )
             missing = sorted(info["missing_keys"])
     # Whatever went wrong on the way (no network, no such name, pickles alone, a broken file).
@@ -72,7 +73,8 @@ def open_source(rest: str, spec: str) -> Classifier:
     if "size" in options:
         preprocessing = replace(preprocessing, size=int(options["size"]))
     names = [config.id2label[index] for index in range(config.num_labels)]
-    return assemble(Logits(model), preprocessing, canonical(spec, name, options), names)
+    # Of its own accord it keeps half precision, which pictures in float32 do not fit.
+    return assemble(Logits(model.float()), preprocessing, canonical(spec, name, options), names)
 
 
 def _preprocessing(processor: Any, spec: str) -> Preprocessing:

@@ -25,6 +25,9 @@ class ExploreConfig(ServerOptions):
     """Each as [NAME=]INVERTER, such as RUN/inverter; without any, those that come with unlogit."""
     images: str | None = None
     """Pictures to pick from beside the photographs that come with unlogit, as source:name."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
 
     def specs(self) -> dict[str, str]:
         """By the name to show, what each inverter is opened by; raises `UnlogitError` where there is none."""
@@ -44,7 +47,7 @@ def explore(config: ExploreConfig) -> None:
     """Serve the page until interrupted."""
     specs = config.specs()
     with listen(config) as listening:
-        inverters = {name: open_inverter(spec) for name, spec in specs.items()}
+        inverters = {name: open_inverter(spec, config.trust_code) for name, spec in specs.items()}
         source = open_images(config.images) if config.images else None
         # Before Gradio is imported: it asks its makers for the newest version otherwise, and others for telemetry.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "False"

@@ -10,10 +10,12 @@ from unlogit.errors import UnlogitError
 from unlogit.files import expand_user
 from unlogit.inverters._base import Inverter
 from unlogit.inverters._cost import Cost, cost
-from unlogit.inverters._learned import SAVED, LearnedInverter, kind, read_config
+from unlogit.inverters._learned import FOLDER, SAVED, LearnedInverter, kind
 from unlogit.inverters.decoder import DecoderInverter
 from unlogit.inverters.flow import FlowInverter
 from unlogit.inverters.generator import GeneratorInverter
+from unlogit.saved import CONFIG, read_json
+from unlogit.trust import trusting
 
 __all__ = [
     "SAVED",
@@ -43,20 +45,31 @@ def untrained() -> list[str]:
     return [name for name in registry.names(__name__) if hasattr(_module(name), "open_source")]
 
 
-def open_inverter(name: str) -> Inverter:
+def open_inverter(name: str, trust_code: bool = False) -> Inverter:
     """Open an inverter: the name of one that comes with the package, a folder, or a method with its options.
 
     A method that needs no training is written as `engstrom:?classifier=small:runs/c&tap=penultimate&steps=200`.
     Raises `UnlogitError` where it is none of these, or something it names cannot be opened.
+
+    Args:
+        name: such as efficientnet_lite0, runs/a/inverter or nearest:?classifier=small:runs/c&images=scenes:.
+        trust_code: whether a file that is opened may name a classifier that runs code (`python:`). What `name` itself
+            names is the caller's own and needs no permission.
     """
     folder = WEIGHTS / name if name in known() else Path(expand_user(name))
     if folder.is_dir():
-        saved: type[LearnedInverter] = _module(kind(read_config(folder))).Saved
-        return saved.load(folder)
+        what = f"inverter '{folder}'"
+        named = kind(read_json(folder / CONFIG, what, FOLDER))
+        saved = getattr(registry.module(__name__, named, f"kind of {what}"), "Saved", None)
+        if saved is None:
+            raise UnlogitError(f"{what}: its kind '{named}' is not trained, and has no folder: {FOLDER}")
+        trained: LearnedInverter = saved.load(folder, trust_code)
+        return trained
     method, colon, rest = name.partition(":")
     if colon and method in untrained():
-        inverter: Inverter = _module(method).open_source(rest, name)
-        return inverter
+        with trusting(trust_code):
+            inverter: Inverter = _module(method).open_source(rest, name)
+            return inverter
     raise UnlogitError(
         f"inverter '{name}': neither a folder nor one of those that come with unlogit ({', '.join(known()) or 'none'}) "
         f"nor a method with its options ({', '.join(f'{method}:?...' for method in untrained())})"

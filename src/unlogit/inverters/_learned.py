@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unlogit.classifiers import open_classifier
+from unlogit.classifiers import check_allowed, open_classifier
 from unlogit.classifiers.fitted import lineage
 from unlogit.errors import UnlogitError
 from unlogit.files import check_replaceable, holding, replacing, to_json
 from unlogit.inverters._base import Inverter
-from unlogit.inverters._packing import packed, unpacked
+from unlogit.inverters._packing import packed, unpacked, unpacked_header
 from unlogit.representation import Representation
+from unlogit.saved import (
+    CONFIG,
+    WEIGHTS,
+    check_keys,
+    check_tensors,
+    on_meta,
+    read_header,
+    read_json,
+    read_tensors,
+    write_tensors,
+)
+from unlogit.taps import LIMIT
+from unlogit.trust import named_by, trusting
 
-CONFIG, CARD = "config.json", "README.md"
-WEIGHTS, DISCRIMINATOR = "model.safetensors", "discriminator.safetensors"
+DISCRIMINATOR, CARD = "discriminator.safetensors", "README.md"
 FORMAT = 1
 SAVED = holding(CONFIG, ("format", "classifier", "tap", "facts"), lambda _: (WEIGHTS, DISCRIMINATOR, CARD))
 """Recognises the folder of a saved inverter, which may be replaced."""
+FOLDER = "an inverter is a folder with config.json and model.safetensors, as 'unlogit train' writes into RUN/inverter"
+AGAIN = "copy or train it again"
+REQUIRED_FACTS: dict[str, Any] = {"aids": list[str]}
+FACTS: dict[str, Any] = {
+    "pictures_seen": int,
+    "pictures_before": int,
+    "hours": int | float,
+    "source": str,
+    "took_part": dict[str, str | None],
+    "validation": dict[str, int | float],
+}
+"""Facts that this program computes or formats with."""
 PAPER = "Teterwak et al., ICML 2021"
 
 
@@ -63,12 +85,25 @@ class LearnedInverter(Inverter, ModelHubMixin):
 
     @abstractmethod
     def shape(self) -> dict[str, Any]:
-        """What `build` makes the same network of, JSON values only."""
+        """Return what `network_of` makes the same network of, JSON values only."""
 
     @classmethod
     @abstractmethod
-    def build(cls, representation: Representation, shape: dict[str, Any], facts: dict[str, Any], name: str) -> Self:
-        """An inverter of this kind whose weights are still to be read."""
+    def network_of(cls, dim: int, shape: dict[str, Any], what: str) -> nn.Module:
+        """Make a network whose weights are still to be read; raise `UnlogitError` where the shape is not one.
+
+        Args:
+            dim: length of the representation.
+            shape: as `shape` returned it, from a file.
+            what: the file's part, for errors.
+        """
+
+    @classmethod
+    def restore(
+        cls, representation: Representation, network: Any, shape: dict[str, Any], facts: dict[str, Any], name: str
+    ) -> Self:
+        """Make an inverter of a network that `network_of` made."""
+        return cls(representation, network, facts=facts, name=name)  # type: ignore[call-arg]
 
     def save(self, folder: Path | str, bits: int | None = None) -> None:
         """Write config.json, model.safetensors and README.md (the model card) in one step that cannot be half done.
@@ -105,69 +140,79 @@ class LearnedInverter(Inverter, ModelHubMixin):
         for file, saved in ((WEIGHTS, tensors), (DISCRIMINATOR, self.discriminator)):
             if saved:
                 plain = {k: v.detach().cpu().float().contiguous() for k, v in saved.items()}
-                save_file(plain if bits is None else packed(plain, bits), save_directory / file)
-                (save_directory / file).chmod(0o644)  # Its library writes for the owner alone; this is to be shared.
+                write_tensors(plain if bits is None else packed(plain, bits), save_directory / file)
         (save_directory / CARD).write_text(card(config, self.size, self.network))
 
     @classmethod
-    def load(cls, folder: Path | str, run_code: bool = True) -> Self:
+    def load(cls, folder: Path | str, trust_code: bool = False) -> Self:
         """Open a folder that `save` wrote; raises `UnlogitError` where it is not one or is damaged.
 
         `{folder}` in config.json's classifier stands for the folder, so that one can be shared with its classifier.
 
         Args:
             folder: where.
-            run_code: whether its classifier may be one of `python:`, which runs code that the folder names.
+            trust_code: whether the classifier may be one that runs code, such as `python:`.
         """
-        folder = Path(folder)
+        with trusting(trust_code), named_by(_called(folder := Path(folder))):
+            return cls._load(folder)
+
+    @classmethod
+    def _load(cls, folder: Path) -> Self:
+        what = _called(folder)
         config = read_config(folder)
         if kind(config) != cls.KIND:
-            raise UnlogitError(f"inverter '{folder}' is a {kind(config)}, not a {cls.KIND}: give the folder alone")
-        spec = config["classifier"].replace("{folder}", str(folder.resolve()))
-        if spec.startswith("python:") and not run_code:
-            raise UnlogitError(
-                f"inverter '{folder}' runs code of its own ('{spec}'): read it, then open it by that path"
-            )
-        try:
-            tensors = unpacked(load_file(folder / WEIGHTS))
-            beside = folder / DISCRIMINATOR
-            discriminator = unpacked(load_file(beside)) if beside.exists() else {}
-        except FileNotFoundError as error:
-            raise _missing(folder, WEIGHTS) from error
-        except SafetensorError as error:
-            raise _damaged(folder, error) from error
-        representation = Representation(
-            open_classifier(spec), config["tap"], tensors.pop("shift"), tensors.pop("scale")
-        )
-        inverter = cls.build(representation, config[cls.KIND], config["facts"], config["name"])
-        weights = {k.removeprefix(f"{cls.KIND}."): v for k, v in tensors.items()}
-        try:
-            inverter.network.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise UnlogitError(f"inverter '{folder}': weights do not fit its config.json ({reason})") from error
-        inverter.discriminator = discriminator
+            raise UnlogitError(f"{what} is a {kind(config)}, not a {cls.KIND}: give the folder alone")
+        # All that costs little comes first: whether the weights are of the network that is described.
+        header = unpacked_header(read_header(folder / WEIGHTS, what, FOLDER), what)
+        dim = (header.get("shift", ("", ()))[1] or (0,))[0]
+        if not 1 <= dim <= LIMIT:
+            raise UnlogitError(f"{what}: its 'shift' has {dim} values, must be 1 to {LIMIT:,}: {AGAIN}")
+        shape, part = config[cls.KIND], f"'{cls.KIND}' in {CONFIG} of {what}"
+        network = on_meta(lambda: cls.network_of(dim, shape, part), part)
+        constants = {"shift": torch.empty(dim, device="meta"), "scale": torch.empty(dim, device="meta")}
+        expected = {f"{cls.KIND}.{name}": value for name, value in network.state_dict().items()} | constants
+        check_tensors(expected, header, what)
+        tensors = unpacked(read_tensors(folder / WEIGHTS, what, AGAIN))
+        shift, scale = tensors.pop("shift"), tensors.pop("scale")
+        if not (shift.isfinite().all() and scale.isfinite().all() and (scale > 0).all()):
+            raise UnlogitError(f"{what}: its 'shift' and 'scale' must be finite, and 'scale' positive: {AGAIN}")
+        classifier = open_classifier(config["classifier"].replace("{folder}", str(folder.resolve())))
+        representation = Representation(classifier, config["tap"], shift, scale)
+        network.load_state_dict({k.removeprefix(f"{cls.KIND}."): v for k, v in tensors.items()}, assign=True)
+        inverter = cls.restore(representation, network, shape, config["facts"], config["name"])
+        if (beside := folder / DISCRIMINATOR).exists():
+            unpacked_header(read_header(beside, what, FOLDER), what)
+            inverter.discriminator = unpacked(read_tensors(beside, what, AGAIN))
         return inverter
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:
+    def _from_pretrained(cls, *, model_id: str, trust_code: bool = False, **options: Any) -> Self:
         known = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         if Path(model_id).is_dir():
-            return cls.load(model_id)
-        folder = snapshot_download(model_id, **{k: v for k, v in options.items() if k in known})
-        return cls.load(folder, run_code=False)
+            return cls.load(model_id, trust_code)
+        if trust_code:
+            raise UnlogitError(
+                f"inverter '{model_id}': nothing from the Hub may run code; download it, read it, and open its folder"
+            )
+        folder = Path(snapshot_download(model_id, **{k: v for k, v in options.items() if k in known}))
+        with named_by(_called(folder), hub=folder.resolve()):
+            return cls.load(folder)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a saved inverter; raises `UnlogitError` where there is none or it is another's."""
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    except FileNotFoundError as error:
-        raise _missing(folder, "config.json") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise _damaged(folder, error) from error
+    """Return the config.json of a saved inverter; raise `UnlogitError` where there is none or any key is wrong."""
+    what = _called(folder)
+    config = read_json(folder / CONFIG, what, FOLDER)
     if config.get("format") != FORMAT:
-        raise UnlogitError(f"inverter '{folder}': format {config.get('format')}, this version reads {FORMAT}")
+        raise UnlogitError(f"{what}: format {config.get('format')!r:.40}, this version reads {FORMAT}: {FOLDER}")
+    if isinstance(classifier := config.get("classifier"), str):
+        check_allowed(classifier)
+    what = f"{CONFIG} of {what}"
+    required = {"format": int, "name": str, "classifier": str, "tap": str, kind(config): dict[str, Any]}
+    check_keys(config, required | {"facts": dict[str, Any]}, {"kind": str}, what)
+    # Others are shown as they are, whatever they hold.
+    facts = {key: value for key, value in config["facts"].items() if key in REQUIRED_FACTS | FACTS}
+    check_keys(facts, REQUIRED_FACTS, FACTS, f"'facts' in {what}")
     return config
 
 
@@ -176,15 +221,8 @@ def kind(config: dict[str, Any]) -> str:
     return str(config.get("kind", "generator"))
 
 
-def _missing(folder: Path, file: str) -> UnlogitError:
-    return UnlogitError(
-        f"inverter '{folder}': {file} is missing; an inverter is a folder with config.json and model.safetensors, "
-        "as 'unlogit train' writes into RUN/inverter"
-    )
-
-
-def _damaged(folder: Path, error: Exception) -> UnlogitError:
-    return UnlogitError(f"inverter '{folder}' is damaged ({error}): copy or train it again")
+def _called(folder: Path) -> str:
+    return f"inverter '{folder}'"
 
 
 def card(config: dict[str, Any], size: int, network: nn.Module) -> str:

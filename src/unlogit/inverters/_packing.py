@@ -12,6 +12,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unlogit.errors import UnlogitError
+from unlogit.saved import FLOATS, Header
+
 SCALE = ".row_scale"
 
 
@@ -32,6 +35,27 @@ def packed(tensors: Mapping[str, Tensor], bits: int = 8) -> dict[str, Tensor]:
         scale = (rows.abs().amax(1, keepdim=True) / levels).clamp(min=torch.finfo(torch.float32).tiny)
         found[name] = (rows / scale).round().to(torch.int8).view(tensor.shape)
         found[name + SCALE] = scale.squeeze(1)
+    return found
+
+
+def unpacked_header(header: Header, what: str) -> Header:
+    """Return kinds and shapes of what `unpacked` gives; raise `UnlogitError` for scales that are not one per row.
+
+    A scale of another length would be spread over a tensor far larger than the file.
+    """
+    found = {}
+    for name, (kind, shape) in header.items():
+        if name.endswith(SCALE):
+            if name.removesuffix(SCALE) not in header:
+                raise UnlogitError(f"{what}: tensor '{name}' scales a tensor that is missing")
+            continue
+        packed_kind, scale_shape = header.get(name + SCALE, (None, None))
+        if packed_kind is not None and (kind != "I8" or packed_kind not in FLOATS or scale_shape != shape[:1]):
+            raise UnlogitError(
+                f"{what}: tensor '{name}' is {kind} of shape {shape}, and its scale {packed_kind} of {scale_shape}: "
+                "must be I8 with a float per row"
+            )
+        found[name] = (kind if packed_kind is None else packed_kind, shape)
     return found
 
 

@@ -8,7 +8,7 @@ is told in `unlogit.training.methods`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from unlogit.inverters._learned import LearnedInverter
 from unlogit.networks import Decoder, DecoderConfig
 from unlogit.representation import Representation
+from unlogit.saved import from_json
 
 
 class DecoderInverter(LearnedInverter):
@@ -39,9 +40,9 @@ class DecoderInverter(LearnedInverter):
         return {"size": self.size} | dataclasses.asdict(self.network.config)
 
     @classmethod
-    def build(cls, representation: Representation, shape: dict[str, Any], facts: dict[str, Any], name: str) -> Self:
-        size, rest = shape["size"], {k: v for k, v in shape.items() if k != "size"}
-        return cls(representation, Decoder(representation.dim, size, DecoderConfig(**rest)), facts, name)
+    def network_of(cls, dim: int, shape: dict[str, Any], what: str) -> Decoder:
+        rest = {k: v for k, v in shape.items() if k != "size"}
+        return Decoder(dim, shape.get("size", 0), from_json(DecoderConfig, rest, what))
 
 
 Saved = DecoderInverter

@@ -15,11 +15,14 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from unlogit.errors import UnlogitError
 from unlogit.inverters._learned import LearnedInverter
 from unlogit.networks import Velocity, VelocityConfig
 from unlogit.representation import Representation
+from unlogit.saved import check_keys, from_json
 
 STEPS = 12
+MOST_STEPS = 1_000
 
 
 class FlowInverter(LearnedInverter):
@@ -67,10 +70,18 @@ class FlowInverter(LearnedInverter):
         return {"size": self.size, "steps": self.steps} | dataclasses.asdict(self.network.config)
 
     @classmethod
-    def build(cls, representation: Representation, shape: dict[str, Any], facts: dict[str, Any], name: str) -> Self:
+    def network_of(cls, dim: int, shape: dict[str, Any], what: str) -> Velocity:
         rest = {k: v for k, v in shape.items() if k not in ("size", "steps")}
-        velocity = Velocity(representation.dim, shape["size"], VelocityConfig(**rest))
-        return cls(representation, velocity, facts, name, shape["steps"])
+        check_keys({k: v for k, v in shape.items() if k not in rest}, {"size": int, "steps": int}, {}, what)
+        if not 1 <= shape["steps"] <= MOST_STEPS:
+            raise UnlogitError(f"flow steps {shape['steps']}: must be 1 to {MOST_STEPS:,}")
+        return Velocity(dim, shape["size"], from_json(VelocityConfig, rest, what))
+
+    @classmethod
+    def restore(
+        cls, representation: Representation, network: Any, shape: dict[str, Any], facts: dict[str, Any], name: str
+    ) -> Self:
+        return cls(representation, network, facts, name, shape["steps"])
 
 
 Saved = FlowInverter

@@ -7,7 +7,7 @@ Classifiers", ICML 2021: G(z, eps) of section 3. With the tap "label" the same n
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from unlogit.inverters._learned import LearnedInverter
 from unlogit.networks import Generator, GeneratorConfig
 from unlogit.representation import Representation
+from unlogit.saved import from_json
 
 
 class GeneratorInverter(LearnedInverter):
@@ -50,8 +51,8 @@ class GeneratorInverter(LearnedInverter):
         return dataclasses.asdict(self.generator.config)
 
     @classmethod
-    def build(cls, representation: Representation, shape: dict[str, Any], facts: dict[str, Any], name: str) -> Self:
-        return cls(representation, Generator(representation.dim, GeneratorConfig(**shape)), facts, name)
+    def network_of(cls, dim: int, shape: dict[str, Any], what: str) -> Generator:
+        return Generator(dim, from_json(GeneratorConfig, shape, what))
 
 
 Saved = GeneratorInverter

@@ -58,7 +58,7 @@ class GeneratorConfig(Checked):
         parts = len(WIDTHS[self.size])
         if self.noise % parts:
             raise UnlogitError(
-                f"generator noise {self.noise} at {self.size} px: must be a multiple of {parts}, one chunk a layer"
+                f"generator.noise {self.noise} at {self.size} px: must be a multiple of {parts}, one chunk per layer"
             )
 
     @property

@@ -35,7 +35,8 @@ class SpectralNorm(nn.Module):
             matrix = _matrix(weight)
             self.register_buffer("_u", F.normalize(torch.randn_like(matrix[:, 0]), dim=0, eps=eps))
             self.register_buffer("_v", torch.zeros_like(matrix[0]))
-            for _ in range(15):
+            # Not on the meta device, where there is nothing to iterate on, and each step takes a millisecond.
+            for _ in range(0 if weight.is_meta else 15):
                 self._iterate(matrix)
 
     def forward(self, weight: Tensor) -> Tensor:

@@ -55,6 +55,9 @@ class AnalyseConfig(Checked):
     """Where the classifier's outputs for those are kept for the next report."""
     strict: bool = False
     """Stop at the first broken picture, instead of skipping up to 1 %."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
     seed: Seed = 0
     """Of the noise and of every resampling."""
 
@@ -92,7 +95,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         name, folder = called(given)
         if name in inverters:
             raise UnlogitError(f"two inverters are called '{name}': write NAME=FOLDER to tell them apart")
-        inverters[name] = open_inverter(folder).to(device)
+        inverters[name] = open_inverter(folder, config.trust_code).to(device)
         run = Path(expand_user(folder)).parent
         if (run / "config.json").is_file() and (run / "metrics.jsonl").is_file():
             runs[name] = run
@@ -106,7 +109,9 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     if config.features == "pixels":
         features = None
     else:
-        features = ruler(inverters) if config.features == "auto" else open_classifier(config.features)
+        features = (
+            ruler(inverters) if config.features == "auto" else open_classifier(config.features, config.trust_code)
+        )
     logits_of = None
     if config.labels is not None:
         logits_of = read_labels(config.labels, len(source.class_names))

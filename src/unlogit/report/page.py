@@ -152,7 +152,7 @@ def _shown(name: str, inverter: Inverter, place: int) -> ShownInverter:
     seen = ""
     if isinstance(inverter, NearestNeighbour):
         seen = f"looks up {len(inverter.indices):,} pictures"
-    elif isinstance(inverter, LearnedInverter) and "pictures_seen" in inverter.facts:
+    elif isinstance(inverter, LearnedInverter) and {"pictures_seen", "hours"} <= inverter.facts.keys():
         seen = f"{inverter.facts['pictures_seen']:,} pictures in {inverter.facts['hours']:.1f} hours"
         if "pictures_before" in inverter.facts:
             seen += f", after {inverter.facts['pictures_before']:,} of what it started from"

@@ -16,6 +16,7 @@ from unlogit.study import exports
 from unlogit.study.create import CreateConfig, create
 from unlogit.study.results import Results
 from unlogit.study.tables import Database
+from unlogit.trust import trusting
 
 DATABASE = CreateConfig.database
 
@@ -38,6 +39,8 @@ class ObserveConfig(Checked):
     """A SQLite file or a URL."""
     study: str | None = None
     """Which, where the database holds several."""
+    trust_code: bool = False
+    """Let the folders that metrics of features:SOURCE:NAME open name classifiers that run code (python:)."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,9 @@ def run_observe(config: ObserveConfig) -> None:
     database = Database(config.database)
     study = database.study(config.study)
     for metric in config.metrics:
-        print(f"{metric} answered {observe(database, study, metric)} items of '{study.name}'")
+        with trusting(config.trust_code):
+            answered = observe(database, study, metric)
+        print(f"{metric} answered {answered} items of '{study.name}'")
     print(exports.table_markdown([Results.read(database, study)]), end="")
 
 

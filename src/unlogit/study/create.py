@@ -60,6 +60,9 @@ class CreateConfig(Checked):
     """How small pictures are enlarged on the screen."""
     seed: Annotated[int, Bounds(0, 2**31 - 1)] = 0
     """Of the inverters' noise, and of who is shown what and where."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,7 +95,7 @@ def create(config: CreateConfig) -> tuple[Study, str]:
         name, folder = called(given)
         if name in inverters or name in (ORIGINAL, OTHER):
             raise UnlogitError(f"inverter '{name}': that name is taken; write NAME=FOLDER to give it another")
-        inverters[name] = open_inverter(folder)
+        inverters[name] = open_inverter(folder, config.trust_code)
     pairs = paired(tuple(inverters), config.pairs)
     evidence = Evidence(source, inverters, limit=config.pictures, seed=config.seed)
     pictures = {ORIGINAL: evidence.originals} | {name: evidence.reconstructed(name).pictures for name in inverters}

@@ -21,6 +21,7 @@ from unlogit.networks import DiscriminatorConfig, GeneratorConfig, folded
 from unlogit.settings import Checked, Count, Whole, Width
 from unlogit.training.config import TrainConfig
 from unlogit.training.methods.paper import Learning
+from unlogit.trust import trusting
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class BenchConfig(Checked):
     """A classifier as source:name, to measure how fast it runs on them; None leaves it out."""
     rounds: Count = 5
     """Each thing is done so often, and once before, which does not count."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,11 @@ class Speed:
 
 def bench(config: BenchConfig) -> list[Speed]:
     """Measure each thing by itself."""
+    with trusting(config.trust_code):
+        return _bench(config)
+
+
+def _bench(config: BenchConfig) -> list[Speed]:
     device = pick_device()
     with autocast(device, config.precision) as cast:
         peak = matmul_peak(torch.bfloat16 if cast._enabled else torch.float32)

@@ -129,6 +129,9 @@ class TrainConfig(Checked):
     """Where classifier outputs are kept between runs."""
     strict: bool = False
     """Stop at the first broken picture, instead of skipping up to 1 %."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

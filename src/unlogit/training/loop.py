@@ -32,6 +32,7 @@ from unlogit.training.feed import Feed
 from unlogit.training.health import Health, NotFinite, check_finite
 from unlogit.training.records import RunFolder, plain
 from unlogit.training.validation import Validator
+from unlogit.trust import trusting
 
 
 def train(config: TrainConfig) -> dict[str, float]:
@@ -52,7 +53,8 @@ def train(config: TrainConfig) -> dict[str, float]:
     try:
         RunFolder(config.out).check(config)
         lock = nullcontext() if distributed.rank() else locked(config.out)
-        with report_disk_full(config.out), distributed.exchanging(), lock:
+        trust = trusting(config.trust_code)
+        with report_disk_full(config.out), distributed.exchanging(), lock, trust:
             return Training(config, device).run()
     finally:
         distributed.stop()

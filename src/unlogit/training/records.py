@@ -11,6 +11,7 @@ from unlogit.errors import UnlogitError
 from unlogit.files import check_replaceable, recover, replacing, to_json, written_here
 from unlogit.inverters import SAVED
 from unlogit.progress import Metrics
+from unlogit.saved import read_json
 from unlogit.training.config import TrainConfig
 
 CONFIG, METRICS, SAMPLES = "config.json", "metrics.jsonl", "samples"
@@ -19,7 +20,7 @@ CHECKPOINTS, INVERTER, BEST = "checkpoints", "inverter", "best"
 # What may change between a run and its resumption without changing what it computes.
 MUTABLE = {
     *("out", "pictures", "log_every", "checkpoint_every", "validate_every", "validation_pictures", "cache", "strict"),
-    *("micro_batch", "rollback", "decay", "best", "recognition"),
+    *("micro_batch", "rollback", "decay", "best", "recognition", "trust_code"),
 }
 
 
@@ -96,12 +97,9 @@ def plain(config: TrainConfig) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     """Read a run's config.json; raises `UnlogitError` where it is damaged or not a run's."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnlogitError(f"'{path}' cannot be read ({error}): restore it, or give another --out") from error
+    found = read_json(path, f"run '{path.parent}'", "resume from another copy of it, or give another --out")
     required = {field.name for field in dataclasses.fields(TrainConfig) if _needed(field)}
-    if not isinstance(found, dict) or not required <= found.keys():
+    if not required <= found.keys():
         raise UnlogitError(f"'{path}' is not the configuration of a run: unlogit did not write it; give another --out")
     return found
 
