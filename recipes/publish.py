@@ -22,12 +22,12 @@ import tyro
 from safetensors.torch import load_file
 
 from unlogit.classifiers import fitted
-from unlogit.classifiers.small import CONFIG, WEIGHTS
 from unlogit.cli import guarded
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing
 from unlogit.inverters import WEIGHTS as INVERTERS
 from unlogit.inverters import LearnedInverter, open_inverter
+from unlogit.saved import CONFIG, WEIGHTS, write_tensors
 
 LARGEST = 20e6
 """Bytes of a folder, nearly all of them weights: every version stays in the history that users clone."""
