@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from unlogit.classifiers import FitConfig, find, fit, fitted, open_classifier
+from unlogit.classifiers._starts import save
 from unlogit.errors import UnlogitError
 
 START = "timm:test_resnet?pretrained=false&size=32"
@@ -136,6 +137,18 @@ def test_one_that_comes_along_opens_by_its_name(folder: Path, tmp_path: Path, mo
     assert torch.equal(c(picture), open_classifier(f"fitted:{folder}")(picture))
     with pytest.raises(UnlogitError, match=r"come with unlogit \(mine\)"):
         open_classifier("fitted:nowhere")
+
+
+def test_fitting_goes_on_from_one_that_comes_along_and_from_one_of_another_size(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was fitted could not be written in the end."""
+    shutil.copytree(folder, tmp_path / "mine")
+    monkeypatch.setattr(fitted, "OURS", tmp_path)
+    for start in ("fitted:mine", f"fitted:{folder}?size=64"):
+        save(tmp_path / "again", open_classifier(start), start, {})
+        again = open_classifier(f"fitted:{tmp_path / 'again'}")
+        assert again.fingerprint() == open_classifier(start).fingerprint()
 
 
 def test_a_built_in_one_is_opened_as_small(tiny_classifier_spec: str) -> None:

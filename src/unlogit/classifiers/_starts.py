@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -79,7 +78,9 @@ def architecture(start: str, network: nn.Module) -> str:
     """A spec that opens a network of the same shape, where possible without weights that would be overwritten."""
     prefix, _, rest = start.partition(":")
     if prefix == "fitted":
-        return str(json.loads((Path(rest) / CONFIG).read_text())["architecture"])
+        from unlogit.classifiers import fitted  # Which imports this module.
+
+        return fitted.architecture(rest, start)
     known = getattr(network, "pretrained_cfg", None)
     if known and known.get("architecture"):
         return f"timm:{known['architecture']}?pretrained=false"

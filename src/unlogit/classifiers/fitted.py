@@ -50,16 +50,8 @@ def open_source(rest: str, spec: str) -> Classifier:
     """Open a folder that was fitted; raises `UnlogitError` where it is missing, damaged or another's, or an option is
     not allowed.
     """
-    name, options = parse_options(rest, spec, ("size",))
-    ours = name in names()
-    folder = OURS / name if ours else check_path(Path(name).expanduser().resolve())
+    name, options, folder, config = _find(rest, spec)
     what = f"classifier '{spec}'"
-    if not name or not (folder / CONFIG).is_file():
-        raise UnlogitError(
-            f"{what}: no {CONFIG} in '{name}': give the folder that `unlogit classify` made, "
-            f"or one of those that come with unlogit ({', '.join(names()) or 'none'})"
-        )
-    config = _read_config(folder, what, name)
     classes, head = config["class_names"], config["penultimate"]
     bare = classifiers.open_classifier(config["architecture"])
     if head not in dict(bare.network.named_modules()):
@@ -77,8 +69,26 @@ def open_source(rest: str, spec: str) -> Classifier:
         tuple(config["std"]),
         config["interpolation"],
     )
-    opened = canonical(spec, name if ours else folder, options)
+    opened = canonical(spec, name if name in names() else folder, options)
     return Classifier(bare.network, preprocessing, classes, head, opened)
+
+
+def architecture(rest: str, spec: str) -> str:
+    """Return the spec of a network of the same shape; raises `UnlogitError` as `open_source` does."""
+    found: str = _find(rest, spec)[3]["architecture"]
+    return found
+
+
+def _find(rest: str, spec: str) -> tuple[str, dict[str, str], Path, dict[str, Any]]:
+    """Name, options, folder and config.json."""
+    name, options = parse_options(rest, spec, ("size",))
+    folder = OURS / name if name in names() else check_path(Path(name).expanduser().resolve())
+    if not name or not (folder / CONFIG).is_file():
+        raise UnlogitError(
+            f"classifier '{spec}': no {CONFIG} in '{name}': give the folder that `unlogit classify` made, "
+            f"or one of those that come with unlogit ({', '.join(names()) or 'none'})"
+        )
+    return name, options, folder, _read_config(folder, f"classifier '{spec}'", name)
 
 
 def _read_config(folder: Path, what: str, name: str) -> dict[str, Any]:
