@@ -132,4 +132,4 @@ def test_a_cache_of_representations_is_the_same_one(tmp_path: Path) -> None:
     source, view = open_images("scenes:count=8"), View(32)
     for classifier in (open_classifier(f"small:{tmp_path}/c"), open_classifier(f"small:{tmp_path}/c").fused()):
         RepresentationCache(tmp_path / "cache", Representation(classifier), source, view)
-    assert len(list((tmp_path / "cache").glob("*.float16"))) == 1
+    assert len(list((tmp_path / "cache").glob("*.rows"))) == 1

@@ -44,7 +44,7 @@ def open_source(rest: str, spec: str) -> Classifier:
         config = json.loads((folder / CONFIG).read_text())
         if "architecture" not in config and "network" in config:
             raise UnlogitError(f"classifier '{spec}' is a built-in one: open it as small:{name}")
-        bare = classifiers.open_classifier(config["architecture"])
+        bare = classifiers.load_classifier(config["architecture"])
         classes, head = config["class_names"], config["penultimate"]
         if len(classes) != len(bare.class_names):
             with_head(bare.network, head, len(classes), spec)
