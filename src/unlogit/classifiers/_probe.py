@@ -72,18 +72,19 @@ def probe(classifier: Classifier) -> Classifier:
 def _logits(classifier: Classifier, images: Tensor) -> Tensor:
     """The output for images, with its shape and type checked."""
     spec, count = classifier.spec, len(images)
+    given = "1 image" if count == 1 else f"{count} images"
     try:
         logits = classifier(images)
     # A network may fail in any way of its own.
     except Exception as error:
         raise UnlogitError(
-            f"classifier '{spec}' fails on {count} float32 {'image' if count == 1 else 'images'} of "
-            f"{images.shape[-1]} px ({type(error).__name__}: {first_line(error)}): it must read any number of them, "
+            f"classifier '{spec}' fails on {given} of {images.shape[-1]} px in float32 "
+            f"({type(error).__name__}: {first_line(error)}): it must read any number of them, "
             "with all its weights in float32 on one device"
         ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != count:
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise UnlogitError(f"classifier '{spec}' returns {got} for {count} images: must be logits, {count} x K")
+        raise UnlogitError(f"classifier '{spec}' returns {got} for {given}: must be logits, {count} x K")
     if logits.dtype != torch.float32:
         raise UnlogitError(
             f"classifier '{spec}' returns {logits.dtype} for float32 images: must be torch.float32, as .float() gives"

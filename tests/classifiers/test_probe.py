@@ -1,0 +1,211 @@
+"""What an opened classifier must keep to, and the one line for each way not to."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, prune, weight_norm
+
+from unlogit.classifiers import Classifier, Preprocessing, load_classifier, open_classifier, probe
+from unlogit.classifiers._base import random_images
+from unlogit.errors import UnlogitError
+
+PREPROCESSING = Preprocessing(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+class Net(nn.Module):
+    """A small network, whose last step is `end`."""
+
+    def __init__(self, end: Callable[[Tensor], Tensor] = lambda x: x, classes: int = 5) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.end = end
+        self.conv = nn.Conv2d(3, 8, 3, 2)
+        self.norm = nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, classes)
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)).relu().mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(self.head(self.body(x)))
+
+
+def classifier(network: nn.Module, classes: int = 5, head: str = "head") -> Classifier:
+    return Classifier(network, PREPROCESSING, [f"c{i}" for i in range(classes)], head, "test:net")
+
+
+def refusal(network: nn.Module, classes: int = 5, head: str = "head") -> str:
+    """What the probe says of a network that it refuses."""
+    with pytest.raises(UnlogitError) as error:
+        probe(classifier(network, classes, head))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+    return str(error.value)
+
+
+class BatchStatistics(Net):
+    def body(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return F.batch_norm(x, None, None, training=True).relu().mean((2, 3))
+
+
+class Half(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.half())
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (
+            Net(functools.partial(F.dropout, p=0.1)),
+            r"other logits for the same image each time.*F\.dropout\(x, training=",
+        ),
+        (Net(functools.partial(F.dropout, p=0.01), 500), "other logits for the same image each time"),
+        (Net(lambda x: x + 0.1 * torch.randn_like(x)), "other logits for the same image each time"),
+        (BatchStatistics(), "in a batch than for the image alone.*running statistics"),
+        (Net(lambda x: x - x.mean(0)), "in a batch than for the image alone"),
+        (Net(lambda x: x.softmax(1)), r"returns probabilities \(a softmax\), must be logits: leave out"),
+        (Net(lambda x: x.exp() / x.exp().sum(1, keepdim=True)), "a softmax"),
+        (Net(lambda x: x.log_softmax(1)), "log-softmax"),
+        (Net(lambda x: x.sigmoid()[:, :]), r"probabilities \(a sigmoid\)"),
+        (Net(classes=1), r"returns 1 logits per image, must be 2 or more: .*pair \(0, z\)"),
+        (Net(classes=6), "has 6 logits, but 5 class names"),
+        (Net(lambda x: x / 0), "non-finite logits .*its weights are finite"),
+        (Net(lambda x: x.bfloat16()), "returns torch.bfloat16 for float32 images: must be torch.float32"),
+        (Net(lambda x: x[None]), r"returns shape \(1, 2, 5\) for 2 images: must be logits, 2 x K"),
+        (Net(lambda x: x.squeeze(0)), r"returns shape \(5,\) for 1 image: must be logits, 1 x K"),
+        (Net(lambda x: x[2:]), r"returns shape \(0, 5\) for 2 images"),
+        (Half(), "fails on 2 images of 32 px in float32 .*all its weights in float32"),
+        (Net().to("meta"), "'conv.weight' is on the meta device, without values"),
+    ],
+)
+def test_what_would_give_wrong_numbers_is_one_line(network: Net, message: str) -> None:
+    said = refusal(network, classes=500 if network.head.out_features == 500 else 5)
+    assert re.search(message, said), said
+
+
+def test_weights_that_are_no_numbers_are_named() -> None:
+    network = Net()
+    network.conv.weight.data[0, 0, 0, 0] = torch.nan
+    assert "its 'conv.weight' is not finite, load other weights" in refusal(network)
+
+
+def test_batch_norms_without_running_statistics_are_refused() -> None:
+    network = Net()
+    network.norm = nn.BatchNorm2d(8, track_running_stats=False)
+    assert "running statistics" in refusal(network)
+
+
+def test_a_sound_network_passes_also_without_gradients() -> None:
+    c = classifier(Net())
+    with torch.no_grad():
+        assert probe(c) is c
+        assert not torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_of_another_precision_is_converted(dtype: torch.dtype) -> None:
+    c = probe(classifier(Net().to(dtype)))
+    assert c(random_images(2, 32)).dtype == torch.float32
+    torch.testing.assert_close(c(random_images(2, 32)), classifier(Net())(random_images(2, 32)), rtol=0.1, atol=0.01)
+
+
+def _pruned(network: Net) -> Net:
+    prune.l1_unstructured(network.conv, "weight", 0.5)
+    return network
+
+
+def _weight_normed(network: Net) -> Net:
+    with pytest.warns(FutureWarning):
+        weight_norm(network.conv)
+    return network
+
+
+def _parametrised(network: Net) -> Net:
+    parametrizations.weight_norm(network.conv)
+    return network
+
+
+@pytest.mark.parametrize("change", [_pruned, _weight_normed, _parametrised])
+def test_reparametrised_convolutions_are_probed_and_fused_as_they_are(change: Callable[[Net], Net]) -> None:
+    c = probe(classifier(change(Net())))
+    c.network.norm.running_var.fill_(3)
+    x = random_images(3, 32)
+    before = c(x)
+    torch.testing.assert_close(c.fused()(x), before)
+    assert isinstance(c.network.norm, nn.BatchNorm2d)
+
+
+FILE = """
+import torch
+from torch import nn
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+
+def half():
+    return net().half()
+
+def probabilities():
+    return nn.Sequential(net(), nn.Softmax(1))
+
+def one():
+    return nn.Sequential(net()[:4], nn.Linear(8, 1))
+
+def headless_resnet():
+    from torchvision.models import resnet18
+    network = resnet18()
+    network.fc = nn.Identity()
+    return network
+
+def headless_vit():
+    import timm
+    return timm.create_model("test_vit", num_classes=0)
+
+def empty():
+    return net().to("meta")
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "own_networks.py"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("probabilities", "returns probabilities"),
+        ("one", "returns 1 logits per image"),
+        ("headless_resnet", "no classification head .*'layer4.1.bn2' comes after the last one with 512 outputs"),
+        ("headless_vit", "no classification head .*'norm' comes after"),
+        ("empty", "on the meta device"),
+    ],
+)
+def test_a_network_of_one_s_own_is_probed(file: Path, factory: str, message: str) -> None:
+    size = 160 if factory == "headless_vit" else 64
+    with pytest.raises(UnlogitError, match=message) as error:
+        open_classifier(f"python:{file}:{factory}?size={size}")
+    assert "\n" not in str(error.value)
+
+
+def test_half_precision_of_one_s_own_opens(file: Path) -> None:
+    assert open_classifier(f"python:{file}:half?size=64")(random_images(2, 64)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "sam2_hiera_tiny", "resnet50_clip"])
+def test_timm_s_networks_that_are_no_classifiers_are_refused(name: str) -> None:
+    with pytest.raises(UnlogitError, match="no classification head") as error:
+        load_classifier(f"timm:{name}?pretrained=false")
+    assert "\n" not in str(error.value)
