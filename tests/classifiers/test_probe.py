@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune, weight_norm
 
 from unlogit.classifiers import Classifier, Preprocessing, load_classifier, open_classifier, probe
 from unlogit.classifiers._base import random_images
+from unlogit.classifiers._starts import save
 from unlogit.errors import UnlogitError
 
 PREPROCESSING = Preprocessing(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -204,8 +207,87 @@ def test_half_precision_of_one_s_own_opens(file: Path) -> None:
     assert open_classifier(f"python:{file}:half?size=64")(random_images(2, 64)).dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "sam2_hiera_tiny", "resnet50_clip"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("vit_small_patch14_dinov2", "vit_base_patch16_siglip_224", "eva02_tiny_patch14_224", "sam2_hiera_tiny"),
+        *("naflexvit_base_patch16_siglip", "qwen3_vit_88m", "resnet50_clip"),
+    ],
+)
 def test_timm_s_networks_that_are_no_classifiers_are_refused(name: str) -> None:
     with pytest.raises(UnlogitError, match="no classification head") as error:
         load_classifier(f"timm:{name}?pretrained=false")
     assert "\n" not in str(error.value)
+
+
+def test_weights_of_clip_s_image_tower_are_refused_and_a_head_on_dinov2_opens(tmp_path: Path) -> None:
+    clip = timm.create_model("vit_xsmall_patch16_clip_224", num_classes=512)
+    save_file(clip.state_dict(), tmp_path / "clip.safetensors")
+    with pytest.raises(UnlogitError, match="its 512 outputs embed images beside text"):
+        open_classifier(f"checkpoint:{tmp_path}/clip.safetensors?arch=timm:vit_xsmall_patch16_clip_224")
+    tuned = timm.create_model("eva02_tiny_patch14_224", num_classes=7)
+    save_file(tuned.state_dict(), tmp_path / "tuned.safetensors")
+    opened = open_classifier(f"checkpoint:{tmp_path}/tuned.safetensors?arch=timm:eva02_tiny_patch14_224")
+    assert len(opened.class_names) == 7 and opened.penultimate == "head"
+
+
+@pytest.mark.parametrize("damage", ["half", "bfloat16", "nan", "meta", "sparse"])
+def test_checkpoints_of_half_precision_open_and_those_of_nan_do_not(tmp_path: Path, damage: str) -> None:
+    weights = timm.create_model("test_resnet", num_classes=7).state_dict()
+    if damage == "nan":
+        weights["fc.bias"][2] = torch.nan
+    elif damage == "meta":
+        weights["fc.bias"] = weights["fc.bias"].to("meta")
+    elif damage == "sparse":
+        weights["fc.bias"] = weights["fc.bias"].to_sparse()
+    else:
+        weights = {k: v.to(getattr(torch, damage)) if v.is_floating_point() else v for k, v in weights.items()}
+    torch.save(weights, tmp_path / "weights.pt")
+    spec = f"checkpoint:{tmp_path}/weights.pt?arch=timm:test_resnet&size=64"
+    if damage in ("half", "bfloat16"):
+        assert open_classifier(spec)(random_images(2, 64)).dtype == torch.float32
+        return
+    with pytest.raises(UnlogitError) as error:
+        open_classifier(spec)
+    assert "\n" not in str(error.value) and "fc.bias" in str(error.value)
+
+
+def test_half_precision_of_transformers_opens(spec_of: Callable[[str], str], tmp_path: Path) -> None:
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    folder = spec_of("transformers").partition(":")[2]
+    AutoModelForImageClassification.from_pretrained(folder).half().save_pretrained(tmp_path)
+    AutoImageProcessor.from_pretrained(folder).save_pretrained(tmp_path)
+    assert open_classifier(f"transformers:{tmp_path}")(random_images(2, 32)).dtype == torch.float32
+
+
+def test_a_network_derived_from_another_is_saved_as_what_it_is(tmp_path: Path) -> None:
+    """Neither a subclass of the built-in network nor timm's with another forward opens as the plain one."""
+    (tmp_path / "derived.py").write_text(DERIVED)
+    for factory in ("small", "resnet"):
+        spec = f"python:{tmp_path}/derived.py:{factory}?size=64"
+        c = open_classifier(spec)
+        save(tmp_path / factory, c, c.spec, {})
+        again = open_classifier(f"fitted:{tmp_path / factory}")
+        x = random_images(2, 64)
+        assert torch.equal(again(x), c(x))
+        assert again.fingerprint() == c.fingerprint()
+
+
+DERIVED = """
+import timm, torch
+from unlogit.classifiers.small import SmallConfig, SmallResNet
+
+class Doubled(SmallResNet):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+def small():
+    return Doubled(SmallConfig(5, 64, (8, 8)))
+
+def resnet():
+    network = timm.create_model("test_resnet", num_classes=5)
+    plain = network.forward
+    network.forward = lambda x: 2 * plain(x)
+    return network
+"""

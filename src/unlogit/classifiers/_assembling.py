@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
+import timm
 import torch
+from timm.data import infer_imagenet_subset
 from torch import Tensor, nn
 
 from unlogit.classifiers._base import TRIAL_SIZE, Classifier, Preprocessing
 from unlogit.classifiers._imagenet import imagenet_names
 from unlogit.classifiers._options import triple
 from unlogit.errors import UnlogitError, first_line
+
+MANY = 10_000
+"""Fewest classes of timm's own classifiers whose classes it cannot name."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ def find_head(network: nn.Module, size: int, spec: str) -> Head:
     `UnlogitError` where the network cannot read images, returns no logits, or has no such layer: the features of a
     network without a head, for instance, are of that length too, but other layers come after.
     """
+    if getattr(network, "num_classes", None) == 0:
+        raise no_classifier(spec, "it returns features alone, num_classes=0")
     calls: list[Call] = []
 
     def note(name: str, outputs: int | None, _module: nn.Module, _args: object, output: object) -> None:
@@ -115,10 +123,21 @@ def assemble(
     """
     found = find_head(network, preprocessing.size or TRIAL_SIZE, spec)
     if class_names is None:
+        if _is_embedding(network):
+            raise no_classifier(spec, f"its {found.logits} outputs embed images beside text, see open_clip:")
         class_names = default_names(found.logits)
     if len(class_names) != found.logits:
         raise UnlogitError(f"classifier '{spec}' has {found.logits} logits, but {len(class_names)} class names")
     return Classifier(network, preprocessing, class_names, head or found.name, spec)
+
+
+def _is_embedding(network: Any) -> bool:
+    """Whether timm's own weights of this architecture with as many outputs embed images beside text, as CLIP's do."""
+    config = getattr(network, "pretrained_cfg", None)
+    if not config or network.num_classes >= MANY or infer_imagenet_subset(network):
+        return False
+    own = timm.list_models(f"{config['architecture']}.*", pretrained=True)
+    return any(getattr(timm.get_pretrained_cfg(name), "num_classes", None) == network.num_classes for name in own)
 
 
 def default_names(logits: int) -> tuple[str, ...]:

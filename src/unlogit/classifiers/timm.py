@@ -18,7 +18,7 @@ import timm
 import torch
 from timm.data import infer_imagenet_subset, resolve_data_config
 
-from unlogit.classifiers._assembling import assemble, no_classifier
+from unlogit.classifiers._assembling import assemble
 from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.classifiers._hub import reach
 from unlogit.classifiers._imagenet import imagenet_names
@@ -29,7 +29,6 @@ from unlogit.errors import UnlogitError, first_line
 HUB = "hf-hub:"
 FILES = ("model.safetensors", "pytorch_model.bin")
 """What weights are called on the hub."""
-MANY = 10_000
 
 
 def names() -> list[str]:
@@ -52,8 +51,6 @@ def open_source(rest: str, spec: str) -> Classifier:
         _check(name)
         network = _from_hub(name, pretrained=True)
         preprocessing = _preprocessing(network, spec)
-    if is_embedding(network):
-        raise no_classifier(spec, f"its {network.num_classes} outputs embed images beside text, try open_clip:")
     size = int(options["size"]) if "size" in options else preprocessing.size
     if size != preprocessing.size and network.pretrained_cfg.get("fixed_input_size"):
         raise UnlogitError(f"classifier '{spec}' takes pictures of {preprocessing.size} only: leave out size={size}")
@@ -72,8 +69,6 @@ def build(name: str, spec: str, classes: int | None = None) -> tuple[Any, Prepro
 
 
 def _preprocessing(network: Any, spec: str) -> Preprocessing:
-    if network.num_classes == 0:
-        raise no_classifier(spec, "timm has its features alone")
     data = resolve_data_config({}, model=network)
     channels, size, _ = data["input_size"]
     if channels != 3:
@@ -94,18 +89,6 @@ def _class_names(network: Any) -> Sequence[str] | None:
         return list(map(str, labels))
     subset = infer_imagenet_subset(network)
     return imagenet_names(subset) if subset else None
-
-
-def is_embedding(network: Any) -> bool:
-    """Whether timm's own weights with as many outputs embed images beside text, as CLIP's do.
-
-    Of its weights whose classes it cannot name, those of classifiers have 10,000 classes and more.
-    """
-    outputs = network.num_classes
-    if outputs >= MANY or infer_imagenet_subset(network) or network.pretrained_cfg.get("label_names"):
-        return False
-    own = timm.list_models(f"{network.pretrained_cfg['architecture']}.*", pretrained=True)
-    return any(getattr(timm.get_pretrained_cfg(name), "num_classes", None) == outputs for name in own)
 
 
 def _check(name: str) -> None:
