@@ -163,6 +163,10 @@ class Evidence:
 
     def fingerprint(self) -> str:
         """Return a digest of all that its answers depend on; the images count by their content, which is read."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         told = [self.source.fingerprint(), *self.source.class_names, repr((self.limit, self.seed, self.view))]
         for name, inverter in self.inverters.items():
             classifier = inverter.representation.classifier
