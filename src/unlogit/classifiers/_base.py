@@ -80,8 +80,9 @@ class Classifier(nn.Module):
         self.spec = spec
         self._digest: str | None = None
         assert penultimate in dict(network.named_modules()), penultimate
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
+        device = next(network.parameters(), torch.zeros(())).device
+        for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+            self.register_buffer(name, torch.tensor(values, device=device).view(1, 3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> Classifier:
         """Stays in evaluation mode: a frozen classifier's batch statistics are part of what it is."""
