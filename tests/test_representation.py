@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unlogit import representation
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import Batch, Loader, View, open_images
 from unlogit.inverters import open_inverter
 from unlogit.networks import DiscriminatorConfig, GeneratorConfig
-from unlogit.representation import Representation, RepresentationCache
+from unlogit.representation import COMPARED, Representation, RepresentationCache
 from unlogit.training import TrainConfig, train
 
 TAPS = {"logits": 10, "label": 10, "softmax": 10, "penultimate": 24, "stages.0": 8, "stages.1.0.conv1": 16}
@@ -146,9 +147,10 @@ def test_cached_values_are_the_live_ones_each_computed_once(tmp_path: Path, flip
     assert r.seen == 60 if not flip else 60 < r.seen <= 120
     again = counting()
     other = RepresentationCache(tmp_path / "cache", again, open_images(SOURCE), view)
+    assert again.seen == COMPARED
     for batch in batches(view):
         assert torch.equal(other(batch), cache(batch))
-    assert again.seen == 0
+    assert again.seen == COMPARED
 
 
 def test_two_at_once_see_each_other_s_rows(tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_a_full_disk_is_told_with_the_file_and_nothing_is_marked(tmp_path: Path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30, hard))  # Stands for a full disk: less than two rows.
     try:
-        with pytest.raises(OSError, match=r"File too large: .*float16"):
+        with pytest.raises(OSError, match=r"File too large: .*rows"):
             cache(batch)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -191,6 +193,60 @@ def test_another_classifier_tap_source_or_size_has_its_own_rows(tmp_path: Path) 
         seen = next(Loader(open_images(source), other, 20, seed=3).once())
         assert close(cache(seen), Representation.raw(r, seen.images))
         assert r.seen == 20
+
+
+@pytest.mark.parametrize("damage", ["cut", "cut to nothing", "zeros", "bits", "longer"])
+def test_damaged_rows_are_computed_again(tmp_path: Path, damage: str) -> None:
+    r, view = counting(), View(32)
+    batch = batches(view, 1)[0]
+    RepresentationCache(tmp_path, r, open_images(SOURCE), view)(batch)
+    (file,) = tmp_path.iterdir()
+    opened = RepresentationCache(tmp_path, r, open_images(SOURCE), view)
+    whole = file.read_bytes()
+    damaged = {
+        "cut": whole[: len(whole) // 2],
+        "cut to nothing": b"",
+        "zeros": whole[:200] + bytes(len(whole) - 400) + whole[-200:],
+        "bits": bytes(byte ^ (i % 50 == 7) for i, byte in enumerate(whole)),
+        "longer": whole + b"more",
+    }[damage]
+    file.write_bytes(damaged)  # While one has it open, too.
+    for cache in (opened, RepresentationCache(tmp_path, r, open_images(SOURCE), view)):
+        assert close(cache(batch), Representation.raw(r, batch.images))
+
+
+def test_rows_of_other_code_are_thrown_away_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    view = View(32)
+    batch = batches(view, 1)[0]
+    stale, r = counting(), counting()
+    key = r.classifier.fingerprint()
+    stale.classifier._digest = key  # As if nothing that is part of the key had changed.
+    stale.classifier.network.head.weight *= 1.2
+    RepresentationCache(tmp_path, stale, open_images(SOURCE), view)(batch)
+    assert capsys.readouterr().err == ""
+    cache = RepresentationCache(tmp_path, r, open_images(SOURCE), view)
+    said = capsys.readouterr().err
+    assert "differs from what is computed now: starting anew" in said and said.count("\n") == 1
+    assert close(cache(batch), Representation.raw(r, batch.images))
+
+
+def test_a_row_that_half_precision_cannot_hold_is_computed_each_time(tmp_path: Path) -> None:
+    r, view = counting(), View(32)
+    r.classifier.network.head.bias[0] = 1e5
+    batch = batches(view, 1)[0]
+    cache = RepresentationCache(tmp_path, r, open_images(SOURCE), view)
+    for _ in range(2):
+        torch.testing.assert_close(cache(batch), Representation.raw(r, batch.images))
+
+
+def test_the_key_follows_the_code_and_the_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view, source = View(32), open_images(SOURCE)
+    RepresentationCache(tmp_path, counting(), source, view)
+    monkeypatch.setattr(representation, "library_versions", lambda: "torch 99")
+    RepresentationCache(tmp_path, counting(), source, view)
+    monkeypatch.setattr(representation, "code_digest", lambda *_: "other code")
+    RepresentationCache(tmp_path, counting(), source, view)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize(("crop", "folder"), [("random", True), ("centre", False)])

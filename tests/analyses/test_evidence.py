@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -104,6 +105,30 @@ def test_a_limit_spreads_over_the_source(tiny_scenes: ImageSource, tiny_inverter
     expected = torch.cat([b.indices for b in Loader(tiny_scenes, View(32), 64, seed=0).once(5)])
     assert torch.equal(few.indices, expected)
     assert few.indices.max() > 10
+
+
+def test_the_fingerprint_follows_what_the_images_are(
+    tiny_inverters: dict[str, Inverter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fingerprint(change: Callable[[ImageSource], None] = lambda _: None) -> str:
+        source = open_images("scenes:test,count=40")
+        change(source)
+        return Evidence(source, {"a": tiny_inverters["standard"]}, limit=20).fingerprint()
+
+    def repaint(source: ImageSource) -> None:
+        """Other images under the same fingerprint, as where a source looks at a few of its files."""
+        pictures = source.read
+        monkeypatch.setattr(source, "read", lambda indices: [255 - p for p in pictures(indices)])
+
+    def relabel(source: ImageSource) -> None:
+        monkeypatch.setattr(type(source), "labels", property(lambda self: torch.zeros(len(self), dtype=torch.int64)))
+
+    def rename(source: ImageSource) -> None:
+        source.class_names = tuple(reversed(source.class_names))
+
+    plain = fingerprint()
+    assert fingerprint() == plain
+    assert len({plain, fingerprint(repaint), fingerprint(rename), fingerprint(relabel)}) == 4
 
 
 def test_perceptual_distances_are_not_taken_in_a_twin_of_what_is_measured() -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlogit import registry
-from unlogit.classifiers import Classifier, open_classifier
+from unlogit import classifiers, registry
+from unlogit.classifiers import Classifier, open_classifier, probe
 from unlogit.errors import UnlogitError
 from unlogit.representation import Representation
 
@@ -62,6 +62,17 @@ def pixels(side: int = 40) -> Tensor:
 
 def test_this_walks_every_source_there_is(spec_of: Callable[[str], str]) -> None:
     assert all(spec_of(source).startswith(f"{source}:") for source in SOURCES)
+
+
+def test_it_is_probed_once(source: str, spec_of: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    probed = []
+
+    def count(classifier: Classifier) -> Classifier:
+        probed.append(classifier.spec)
+        return probe(classifier)
+
+    monkeypatch.setattr(classifiers, "probe", count)
+    assert [open_classifier(spec_of(source)).spec] == probed
 
 
 def test_a_batch_gives_a_finite_logit_a_class(classifier: Classifier) -> None:

@@ -127,9 +127,98 @@ def test_what_is_read_twice_or_run_twice_is_left_alone() -> None:
     assert norms(classifier) == 3
 
 
+class Standardised(nn.Conv2d):
+    """A convolution under the plain one's name that uses its weights in another way."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight / self.weight.std((1, 2, 3), keepdim=True)
+        return self._conv_forward(x, weight, self.bias)
+
+
+Standardised.__name__ = Standardised.__qualname__ = "Conv2d"
+
+
+class Norm(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).abs()
+
+
+class Pair(nn.Module):
+    """A convolution and a batch norm."""
+
+    def __init__(self, convolution: type[nn.Conv2d] = nn.Conv2d, norm: type[nn.BatchNorm2d] = nn.BatchNorm2d) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = convolution(3, 4, 3, padding=1)
+        self.norm = norm(4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.conv(x)).mean((2, 3)))
+
+
+def with_hook(module: str, kind: str) -> Pair:
+    network = Pair()
+    part = network.get_submodule(module)
+    if kind == "forward":
+        plain = part.forward
+        part.forward = lambda x: 2 * plain(x)  # type: ignore[method-assign]
+    elif kind == "pre-hook":
+        part.register_forward_pre_hook(lambda _module, args: (2 * args[0],))
+    else:
+        part.register_forward_hook(lambda _module, _args, output: 2 * output)
+    return network
+
+
+class Twin(Pair):
+    """Runs its convolution by another name than its first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same = self.conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.same(x)).mean((2, 3)))
+
+
+class Detached(Pair):
+    """Reads a convolution's output once more, where autograd does not see it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.head(self.norm(x).mean((2, 3))) + x.detach().mean((1, 2, 3))[:, None]
+
+
+class Peeking(Pair):
+    """Reads its batch norm's statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.norm.running_var.mean()
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Pair(Standardised),
+        Pair(norm=Norm),
+        *(with_hook(module, kind) for module in ("conv", "norm") for kind in ("hook", "pre-hook", "forward")),
+        Twin(),
+        Detached(),
+        Peeking(),
+    ],
+)
+def test_a_network_that_fusing_would_change_is_left_as_it_is(network: Pair) -> None:
+    preprocessing = Preprocessing(None, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    classifier = lively(Classifier(network, preprocessing, ("a", "b"), "head", "test:pair"))
+    modules = list(classifier.modules())
+    before = classifier(pixels(16))
+    torch.testing.assert_close(classifier.fused()(pixels(16)), before, rtol=1e-9, atol=1e-9)
+    assert list(classifier.modules()) == modules
+
+
 def test_a_cache_of_representations_is_the_same_one(tmp_path: Path) -> None:
     save_small(tmp_path / "c", SmallResNet(SmallConfig(5, 32, (8, 8, 16))), tuple("abcde"), {})
     source, view = open_images("scenes:count=8"), View(32)
     for classifier in (open_classifier(f"small:{tmp_path}/c"), open_classifier(f"small:{tmp_path}/c").fused()):
         RepresentationCache(tmp_path / "cache", Representation(classifier), source, view)
-    assert len(list((tmp_path / "cache").glob("*.float16"))) == 1
+    assert len(list((tmp_path / "cache").glob("*.rows"))) == 1

@@ -54,7 +54,7 @@ def test_torchvision_prepares_a_picture_as_its_weights_do() -> None:
         ("resnt18", "unknown torchvision classifier 'resnt18': did you mean resnet18"),
         ("resnet50?weights=IMAGENET1K_V3", "must be one of DEFAULT, IMAGENET1K_V1, IMAGENET1K_V2. Did you mean"),
         ("resnet50?weights=DEFAULT&pretrained=false", "weights or pretrained=false, not both"),
-        ("vit_b_32?pretrained=false&size=64", "cannot read pictures of 64 px .*: give another size"),
+        ("vit_b_32?pretrained=false&size=64", "cannot read images of 64 px .*: give another size"),
     ],
 )
 def test_torchvision_errors(rest: str, what: str) -> None:
@@ -197,8 +197,8 @@ def test_an_installed_factory_and_a_bare_network(spec_of: Callable[[str], str]) 
     [
         (":mke", "unknown factory of .* 'mke': must be one of .*Did you mean 'make'"),
         (":text", r"text\(\) gives a str, not a torch module"),
-        (":tokens", r"gives shape \(2, 3, 4096\) for 2 pictures: must be logits, N x K"),
-        (":unread", "cannot read pictures of 64 px"),
+        (":tokens", r"returns shape \(2, 3, 4096\) for 2 images: must be logits, 2 x K"),
+        (":unread", "cannot read images of 64 px"),
         (":broken", r"broken\(\) failed \(RuntimeError: no such file"),
         ("", "write python:package.module:factory or python:file.py:factory"),
     ],

@@ -112,6 +112,19 @@ def test_pictures_of_a_batch_do_not_mix(inverters: dict[str, Inverter], pictures
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_it_stays_in_evaluation_mode_inside_a_module_that_is_trained(
+    inverters: dict[str, Inverter], pictures: Tensor, name: str
+) -> None:
+    inverter = inverters[name]
+    noise = inverter.sample_noise(3, torch.Generator().manual_seed(0))
+    before = inverter.reconstruct(pictures, noise)
+    torch.nn.ModuleList([inverter]).train()
+    assert inverter.train() is inverter
+    assert not any(module.training for module in inverter.modules())
+    assert torch.equal(inverter.reconstruct(pictures, noise), before)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_another_length_is_one_clear_line(inverters: dict[str, Inverter], name: str) -> None:
     with pytest.raises(UnlogitError, match=r"shape \(2, 7\): this inverter reads N x 10 \(logits of small:"):
         inverters[name].invert(torch.zeros(2, 7))

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.images import Loader, View, open_images
 from unlogit.inverters.nearest import NearestNeighbour
-from unlogit.representation import Representation
+from unlogit.representation import COMPARED, Representation
 
 TRAIN, OTHER = "scenes:count=90", "scenes:test,count=20"
 VIEW = View(32, flip=True)
@@ -76,12 +77,17 @@ def test_cached_representations_are_used_again(
     representation = fitted(classifier)
     before = NearestNeighbour(representation, open_images(TRAIN), VIEW, cache=tmp_path)
 
-    def refuse(*_: object) -> None:
-        raise AssertionError("encoded again")
+    encoded = []
+    raw = Representation.raw
+
+    def count(self: Representation, images: Tensor) -> Tensor:
+        encoded.append(len(images))
+        return raw(self, images)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Representation, "raw", refuse)
+        patch.setattr(Representation, "raw", count)
         after = NearestNeighbour(representation, open_images(TRAIN), VIEW, cache=tmp_path)
+    assert encoded == [COMPARED]
     assert torch.equal(before.rows, after.rows)
     live = NearestNeighbour(representation, open_images(TRAIN), VIEW)
     assert torch.allclose(live.rows.float(), after.rows.float(), atol=0.02)

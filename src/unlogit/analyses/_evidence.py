@@ -162,13 +162,22 @@ class Evidence:
         return self._read[2]
 
     def fingerprint(self) -> str:
-        """A digest of all that its answers depend on."""
-        told = [self.source.fingerprint(), repr((self.limit, self.seed, self.view))]
-        told += [f"{name} {inverter.fingerprint()}" for name, inverter in self.inverters.items()]
-        told += [f"{name} {source.fingerprint()}" for name, source in self.others.items()]
+        """Return a digest of all that its answers depend on; the images count by their content, which is read."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        told = [self.source.fingerprint(), *self.source.class_names, repr((self.limit, self.seed, self.view))]
+        for name, inverter in self.inverters.items():
+            classifier = inverter.representation.classifier
+            told += [name, inverter.fingerprint(), repr(inverter.aids), classifier.spec, *classifier.class_names]
+        for name, source in self.others.items():
+            told += [name, source.fingerprint(), *source.class_names]
         told.append("pixels" if self.features is None else self.features.spec + self.features.fingerprint())
         told.append("own labels" if self.logits_of is None else repr(self.logits_of.tolist()))
-        digest = hashlib.sha256("\n".join(told).encode())
+        digest = hashlib.sha256(repr(told).encode())
+        for tensor in (self.originals.bytes, self.labels, self.indices):
+            digest.update(tensor.numpy().tobytes())
         for name, folder in self.runs.items():
             digest.update(name.encode())
             for file in (folder / "config.json", folder / "metrics.jsonl"):

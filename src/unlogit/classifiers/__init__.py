@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 from unlogit import registry, trust
-from unlogit.classifiers._base import Classifier, Preprocessing
+from unlogit.classifiers._base import Classifier, Preprocessing, differ
 from unlogit.classifiers._fit import fit
 from unlogit.classifiers._fit_config import FitConfig, FitLaunch
 from unlogit.classifiers._labels import read_labels
 from unlogit.classifiers._listing import find
+from unlogit.classifiers._probe import probe
 
 __all__ = [
     "Classifier",
@@ -17,9 +18,12 @@ __all__ = [
     "FitLaunch",
     "Preprocessing",
     "check_allowed",
+    "differ",
     "find",
     "fit",
+    "load_classifier",
     "open_classifier",
+    "probe",
     "read_labels",
 ]
 
@@ -35,7 +39,8 @@ we know of."""
 
 
 def open_classifier(spec: str, trust_code: bool = False) -> Classifier:
-    """Open a frozen classifier by `source:name`; raises `UnlogitError` for an unknown one.
+    """Open a frozen classifier by `source:name` and probe it; raises `UnlogitError` for an unknown one, or one that
+    breaks the contract (see `probe`).
 
     Its `spec` opens it again from any working directory: files are named there by their absolute paths.
 
@@ -44,9 +49,15 @@ def open_classifier(spec: str, trust_code: bool = False) -> Classifier:
         trust_code: whether a file that is opened may name a classifier that runs code (`python:`). What `spec` itself
             names is the caller's own and needs no permission.
     """
-    module, rest = registry.split(spec, "classifier", __name__)
-    # Networks are made with random weights before they get their own, which must not shift anyone's stream of chance.
     with trust.trusting(trust_code), torch.random.fork_rng(devices=[]):
+        return probe(load_classifier(spec))
+
+
+def load_classifier(spec: str) -> Classifier:
+    """Open a frozen classifier without probing it, for a source that builds on another's network."""
+    module, rest = registry.split(spec, "classifier", __name__)
+    # Networks are made with random weights before they get their own: do not advance the caller's random state.
+    with torch.random.fork_rng(devices=[]):
         check_allowed(spec)
         # What a source opens in turn is named by its files.
         with trust.named_by(f"classifier '{spec}'"):

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
+import timm
 import torch
+from timm.data import infer_imagenet_subset
 from torch import Tensor, nn
 
 from unlogit.classifiers._base import TRIAL_SIZE, Classifier, Preprocessing
 from unlogit.classifiers._imagenet import imagenet_names
 from unlogit.classifiers._options import triple
 from unlogit.errors import UnlogitError, first_line
+
+MANY = 10_000
+"""Fewest classes of timm's own classifiers whose classes it cannot name."""
 
 
 @dataclass(frozen=True)
@@ -28,43 +34,75 @@ class Head:
     logits: int
 
 
+@dataclass(frozen=True)
+class Call:
+    """One call of a module that has weights of its own.
+
+    Attributes:
+        name: of the module, in the way of `named_modules`.
+        outputs: of a linear layer or convolution; None for any other module.
+        values: in its output, per image.
+    """
+
+    name: str
+    outputs: int | None
+    values: int
+
+
 @torch.no_grad()
 def find_head(network: nn.Module, size: int, spec: str) -> Head:
-    """Run one grey picture through a network, in evaluation mode, and see which layer spoke last.
+    """Run grey images through a network, in evaluation mode and float32, and return the layer that gives the logits.
 
-    The last linear layer or convolution that was *called* with as many outputs as there are logits: the order in which
-    modules were defined says nothing, and heads for training alone (Inception's) are not called. Raises `UnlogitError`
-    where the network cannot read the picture, gives no logits, or has no such layer.
+    That is the last linear layer or convolution that was *called* with as many outputs as there are logits: the order
+    in which modules were defined says nothing, and heads for training alone (Inception's) are not called. Raises
+    `UnlogitError` where the network cannot read images, returns no logits, or has no such layer: the features of a
+    network without a head, for instance, are of that length too, but other layers come after.
     """
-    called: list[tuple[str, int]] = []
+    if getattr(network, "num_classes", None) == 0:
+        raise no_classifier(spec, "it returns features alone, num_classes=0")
+    calls: list[Call] = []
 
-    def note(name: str, outputs: int, *_: object) -> None:
-        called.append((name, outputs))
+    def note(name: str, outputs: int | None, _module: nn.Module, _args: object, output: object) -> None:
+        calls.append(Call(name, outputs, output[:1].numel() if isinstance(output, Tensor) else 0))
 
     hooks = []
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             outputs = module.out_features if isinstance(module, nn.Linear) else module.out_channels
             hooks.append(module.register_forward_hook(partial(note, name, outputs)))
-    first = next(network.parameters(), torch.zeros(()))
-    picture = torch.zeros(2, 3, size, size, dtype=first.dtype, device=first.device)
+        elif next(module.parameters(recurse=False), None) is not None:
+            hooks.append(module.register_forward_hook(partial(note, name, None)))
+    device = next(network.parameters(), torch.zeros(())).device
     try:
-        logits = network.eval()(picture)
+        logits = network.eval().float()(torch.zeros(2, 3, size, size, device=device))
     # A network may fail in any way of its own.
     except Exception as error:
         raise UnlogitError(
-            f"classifier '{spec}' cannot read pictures of {size} px ({first_line(error)}): give another size"
+            f"classifier '{spec}' cannot read images of {size} px ({first_line(error)}): give another size"
         ) from error
     finally:
         for hook in hooks:
             hook.remove()
     if not (isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == 2):
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise UnlogitError(f"classifier '{spec}' gives {got} for 2 pictures: must be logits, N x K")
-    for name, outputs in reversed(called):
-        if outputs == logits.shape[1]:
-            return Head(name, outputs)
-    raise UnlogitError(f"classifier '{spec}' has no linear layer with its {logits.shape[1]} logits: cannot be tapped")
+        raise UnlogitError(f"classifier '{spec}' returns {got} for 2 images: must be logits, 2 x K")
+    classes = logits.shape[1]
+    position = next((i for i in reversed(range(len(calls))) if calls[i].outputs == classes), None)
+    if position is None:
+        raise UnlogitError(f"classifier '{spec}' has no linear layer with {classes} outputs, as its logits: add one")
+    head = calls[position]
+    # What contains the head ends after it.
+    after = next((c.name for c in calls[position + 1 :] if c.name and not head.name.startswith(f"{c.name}.")), None)
+    if after is not None and head.values > classes:
+        raise no_classifier(spec, f"its layer '{after}' comes after the last one with {classes} outputs, '{head.name}'")
+    return Head(head.name, classes)
+
+
+def no_classifier(spec: str, reason: str) -> UnlogitError:
+    """Return the error for a network that returns features or an embedding."""
+    return UnlogitError(
+        f"classifier '{spec}' has no classification head ({reason}): give weights with one, or train it"
+    )
 
 
 def assemble(
@@ -85,10 +123,21 @@ def assemble(
     """
     found = find_head(network, preprocessing.size or TRIAL_SIZE, spec)
     if class_names is None:
+        if _is_embedding(network):
+            raise no_classifier(spec, f"its {found.logits} outputs embed images beside text, see open_clip:")
         class_names = default_names(found.logits)
     if len(class_names) != found.logits:
         raise UnlogitError(f"classifier '{spec}' has {found.logits} logits, but {len(class_names)} class names")
     return Classifier(network, preprocessing, class_names, head or found.name, spec)
+
+
+def _is_embedding(network: Any) -> bool:
+    """Whether timm's own weights of this architecture with as many outputs embed images beside text, as CLIP's do."""
+    config = getattr(network, "pretrained_cfg", None)
+    if not config or network.num_classes >= MANY or infer_imagenet_subset(network):
+        return False
+    own = timm.list_models(f"{config['architecture']}.*", pretrained=True)
+    return any(getattr(timm.get_pretrained_cfg(name), "num_classes", None) == network.num_classes for name in own)
 
 
 def default_names(logits: int) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -13,14 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlogit.classifiers._fusing import fuse, spare_slow_gradients
+from unlogit.classifiers._fusing import fuse, restore, spare_slow_gradients
 from unlogit.errors import UnlogitError
+from unlogit.identity import module_identity
 from unlogit.images import check_pixels
 
 Interpolation = Literal["bicubic", "bilinear"]
 
 TRIAL_SIZE = 64
 """Side in pixels of the pictures that a network without a size of its own is tried with."""
+
+ROUNDING = 1e-5
+"""Largest difference of two values, as a share of the largest, that is put down to rounding in float32."""
+
+FUSED_TOLERANCE = 1e-3
+"""Largest difference that fusing may make, in standard deviations over images: 100 times what rounding makes."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +45,7 @@ class Preprocessing:
     size: int | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    # Not in repr, hence in a fingerprint only where it is not the usual one: caches of representations stay valid.
-    interpolation: Interpolation = field(default="bicubic", repr=False)
+    interpolation: Interpolation = "bicubic"
 
     @staticmethod
     def resampling(name: str) -> Interpolation:
@@ -65,7 +72,8 @@ class Classifier(nn.Module):
         self, network: nn.Module, preprocessing: Preprocessing, class_names: Sequence[str], penultimate: str, spec: str
     ) -> None:
         super().__init__()
-        self.network = network.eval().requires_grad_(False)
+        # In float32 whatever the checkpoint's precision, since that is what pixels are.
+        self.network = network.eval().requires_grad_(False).float()
         self.preprocessing = preprocessing
         self.class_names = tuple(class_names)
         self.penultimate = penultimate
@@ -73,8 +81,9 @@ class Classifier(nn.Module):
         self._digest: str | None = None
         self._weights_digest: str | None = None
         assert penultimate in dict(network.named_modules()), penultimate
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
+        device = next(network.parameters(), torch.zeros(())).device
+        for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+            self.register_buffer(name, torch.tensor(values, device=device).view(1, 3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> Classifier:
         """Stays in evaluation mode: a frozen classifier's batch statistics are part of what it is."""
@@ -138,38 +147,78 @@ class Classifier(nn.Module):
         return UnlogitError(f"unknown layer '{name}' of {self.spec}: must be logits, penultimate or a module; {hint}")
 
     def fused(self, kept: Sequence[str] = ()) -> Classifier:
-        """Itself, faster from now on: batch norms folded into convolutions, channels last, no slow kernels.
+        """Make this classifier faster from now on, and return it: batch norms folded into convolutions, channels last,
+        no slow kernels.
 
-        Gives the same within rounding, has the same fingerprint, and is not to be saved. What a convolution itself
-        gives is no longer there to be tapped, but for those in `kept`.
+        Returns the same within rounding, which is checked on random images: a network that would not stays as it is.
+        The fingerprint stays, and the result is not to be saved. What a convolution itself returns is no longer there
+        as a layer, but for those in `kept`.
         """
         self._digest, self._weights_digest = self.fingerprint(), self.weights_fingerprint()
-        fuse(self.network, self.prepare(self.grey(1)), kept)
-        spare_slow_gradients(self.network)
+        layers = [name for name in kept if name in dict(self.network.named_modules())]
+        images = random_images(2, self.preprocessing.size or TRIAL_SIZE).to(self.mean.device)
+        with torch.no_grad():
+            plain = self.features(images, layers)
+        replaced = fuse(self.network, self.prepare(images[:1]), kept)
+        replaced += spare_slow_gradients(self.network)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        same = False
+        # A forward that reads its modules' weights itself may fail where one was replaced.
+        with contextlib.suppress(Exception), torch.no_grad():
+            fused = self.features(images, layers)
+            same = not any(differ(fused[name], plain[name], FUSED_TOLERANCE) for name in plain)
+        if not same:
+            restore(self.network, replaced)
+            self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return self
 
     def fingerprint(self) -> str:
-        """A digest of weights and preprocessing; part of every cache's key."""
+        """Return a digest of what decides the output but for the libraries' versions: weights, structure, settings and
+        code of the network, and its preprocessing; part of every cache's key.
+        """
         if self._digest is not None:
             return self._digest
-        preprocessing = repr(self.preprocessing)
-        if self.preprocessing.interpolation != "bicubic":
-            preprocessing += self.preprocessing.interpolation
-        return self._hash(preprocessing)
+        told = f"{self.preprocessing!r} {self.penultimate} {module_identity(self.network)}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def weights_fingerprint(self) -> str:
         """Return a digest of the weights alone, the same at any input size."""
-        return self._hash("") if self._weights_digest is None else self._weights_digest
-
-    def _hash(self, beginning: str) -> str:
-        digest = hashlib.sha256(beginning.encode())
+        if self._weights_digest is not None:
+            return self._weights_digest
+        digest = hashlib.sha256()
         for name, value in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
             # Flattened, since a channels-last tensor may be contiguous without a last stride of one.
             flat = value.detach().cpu().contiguous().flatten()
             digest.update(flat.view(torch.uint8).numpy().tobytes() if value.ndim else str(value.item()).encode())
         return digest.hexdigest()[:16]
+
+
+def random_images(count: int, size: int) -> Tensor:
+    """Return the same random images each time, N x 3 x S x S in [0, 1]: blobs under fine noise, unlike in brightness,
+    contrast and colour.
+    """
+    generator = torch.Generator().manual_seed(0)
+    blobs = F.interpolate(torch.rand(count, 3, 4, 4, generator=generator), (size, size), mode="bilinear")
+    fine = torch.rand(count, 3, size, size, generator=generator)
+    contrast = torch.linspace(1, 0.4, count).view(-1, 1, 1, 1)
+    return (0.7 * blobs + 0.3 * fine) * contrast
+
+
+def differ(values: Tensor, expected: Tensor, tolerance: float, rounding: float = ROUNDING) -> bool:
+    """Return whether values, N x ..., are others than expected; True where either is not finite.
+
+    Args:
+        values: of N images.
+        expected: the same.
+        tolerance: allowed difference in mean standard deviations over the images.
+        rounding: further allowed difference, as a share of the largest value.
+    """
+    if values.shape != expected.shape:
+        return True
+    values, expected = values.double(), expected.double()
+    allowed = tolerance * expected.std(0).mean() + rounding * expected.abs().max()
+    return not bool(((values - expected).abs() <= allowed).all())
 
 
 def _keep(found: dict[str, Tensor], name: str, _module: nn.Module, _args: object, output: object) -> None:

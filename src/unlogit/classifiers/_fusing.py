@@ -7,15 +7,19 @@ from collections.abc import Iterable
 from functools import partial
 
 import torch
+from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-PLAIN = ("Conv2d", "Conv2dSame")
-"""Convolutions that use their weights as they are; the second is timm's. Weight-standardised ones do not."""
+CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
+"""Types, not their subclasses, which may use their weights in another way, such as weight-standardised ones."""
+
+Replaced = list[tuple[str, nn.Module]]
+"""(name, module that was there), in the order of the replacements."""
 
 
-def fuse(network: nn.Module, trial: Tensor, kept: Iterable[str] = ()) -> None:
+def fuse(network: nn.Module, trial: Tensor, kept: Iterable[str] = ()) -> Replaced:
     """Fold each batch norm into the convolution whose output goes there and nowhere else, in place.
 
     Every module outside the convolutions gives what it gave, within rounding. Pairs are read off the graph of a pass,
@@ -25,16 +29,28 @@ def fuse(network: nn.Module, trial: Tensor, kept: Iterable[str] = ()) -> None:
         network: in evaluation mode.
         trial: an input of it.
         kept: names of convolutions whose own output is wanted.
+
+    Returns:
+        what was replaced, for `restore`.
     """
     assert not network.training
+    replaced: Replaced = []
     for first, second in _pairs(network, trial, set(kept)):
         convolution, norm = network.get_submodule(first), network.get_submodule(second)
         assert isinstance(convolution, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
         rest = _after(norm)
         assert rest is not None
+        replaced += [(first, convolution), (second, norm)]
         network.set_submodule(first, fuse_conv_bn_eval(convolution, norm))
         network.set_submodule(second, rest)
+    return replaced
+
+
+def restore(network: nn.Module, replaced: Replaced) -> None:
+    """Put back what was replaced, in place."""
+    for name, module in reversed(replaced):
+        network.set_submodule(name, module)
 
 
 class FullPrecision(nn.Module):
@@ -52,13 +68,26 @@ class FullPrecision(nn.Module):
             return self.module(x.float()).to(x.dtype)
 
 
-def spare_slow_gradients(network: nn.Module) -> None:
+def spare_slow_gradients(network: nn.Module) -> Replaced:
     """Strided depthwise convolutions in full precision, in place: in bf16 a CPU takes up to 35 times as long for their
     gradient with respect to the input (oneDNN 3.12).
+
+    Returns:
+        what was replaced, for `restore`.
     """
+    replaced: Replaced = []
     for name, module in list(network.named_modules()):
-        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1 and max(module.stride) > 1:
+        depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+        if depthwise and max(module.stride) > 1 and _own(module):
+            replaced.append((name, module))
             network.set_submodule(name, FullPrecision(module))
+    return replaced
+
+
+def _own(module: nn.Module) -> bool:
+    """Whether a module does what its type does and nothing else: no hook, no forward of its own."""
+    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
+    return not any(hooks) and "forward" not in vars(module)
 
 
 def _pairs(network: nn.Module, trial: Tensor, kept: set[str]) -> list[tuple[str, str]]:
@@ -66,10 +95,14 @@ def _pairs(network: nn.Module, trial: Tensor, kept: set[str]) -> list[tuple[str,
     made: dict[str, list[Node | None]] = {}
     read: dict[str, list[Node | None]] = {}
     hooks = []
+    # A module with two names would be replaced under one of them.
+    names = Counter(module for _, module in network.named_modules(remove_duplicate=False))
     for name, module in network.named_modules():
-        if type(module).__name__ in PLAIN and name not in kept:
+        if names[module] > 1 or not _own(module):
+            continue
+        if type(module) in CONVOLUTIONS and name not in kept:
             hooks.append(module.register_forward_hook(partial(_note_output, made.setdefault(name, []))))
-        elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats and _after(module) is not None:
+        elif isinstance(module, nn.BatchNorm2d) and _after(module) is not None:
             hooks.append(module.register_forward_pre_hook(partial(_note_input, read.setdefault(name, []))))
     try:
         with torch.enable_grad():
@@ -107,10 +140,12 @@ def _readers(last: Node | None) -> Counter[Node | None]:
 
 
 def _after(norm: nn.BatchNorm2d) -> nn.Module | None:
-    """What a batch norm does after normalising; None where that is not known."""
+    """What a batch norm does after normalising by its running statistics; None where that is not known."""
+    if norm.training or norm.running_mean is None:
+        return None
     if type(norm) is nn.BatchNorm2d:
         return nn.Identity()
     # timm's, with drop-out and activation inside.
-    if type(norm).__name__ == "BatchNormAct2d":
+    if type(norm) is BatchNormAct2d:
         return nn.Sequential(norm.get_submodule("drop"), norm.get_submodule("act"))
     return None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unlogit import classifiers
+from unlogit.classifiers import timm
 from unlogit.classifiers._base import Classifier
 from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier
 from unlogit.errors import UnlogitError
@@ -62,7 +63,8 @@ def save(folder: Path, classifier: Classifier, start: str, record: dict[str, Any
         record: what else `config.json` shall tell; JSON values only.
     """
     network, preprocessing = classifier.network, classifier.preprocessing
-    if isinstance(network, SmallResNet):
+    # Not a subclass, whose forward may be another.
+    if type(network) is SmallResNet:
         what: dict[str, Any] = {"network": asdict(network.config)}
     else:
         what = {"architecture": architecture(start, network), "size": preprocessing.size}
@@ -81,6 +83,10 @@ def architecture(start: str, network: nn.Module) -> str:
         from unlogit.classifiers import fitted  # Which imports this module.
 
         return fitted.architecture(rest, start)
+    if prefix == "python":  # Its network may be timm's with another forward.
+        return start
+    if rest.startswith(timm.HUB):  # Its configuration there may differ from the architecture's.
+        return f"timm:{rest.partition('?')[0]}?pretrained=false"
     known = getattr(network, "pretrained_cfg", None)
     if known and known.get("architecture"):
         return f"timm:{known['architecture']}?pretrained=false"

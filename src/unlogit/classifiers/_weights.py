@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.models import load_state_dict
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 
 from unlogit import registry
 from unlogit.checksums import damage
-from unlogit.classifiers._assembling import find_head
+from unlogit.classifiers._assembling import Head, find_head
 from unlogit.classifiers._base import TRIAL_SIZE, Preprocessing
-from unlogit.errors import UnlogitError, first_line, unknown
+from unlogit.errors import UnlogitError, first_line, one_line, unknown
 
 LIBRARIES = ("timm", "torchvision")
 """Sources whose modules have `build(name, spec, classes)`."""
@@ -68,8 +69,12 @@ def with_weights(arch: str, weights: dict[str, Tensor], path: Path, spec: str) -
 
     Raises `UnlogitError` that names the first tensor which is missing, left over or of another shape.
     """
+    network: Any
     network, preprocessing = build(arch, spec)
-    head = find_head(network, preprocessing.size or TRIAL_SIZE, spec)
+    if getattr(network, "num_classes", None) == 0:  # Without a head by default, which these weights may have.
+        head = Head(str(network.pretrained_cfg["classifier"]), 0)
+    else:
+        head = find_head(network, preprocessing.size or TRIAL_SIZE, spec)
     rows = weights.get(f"{head.name}.weight")
     if rows is not None and len(rows) != head.logits:
         network, preprocessing = build(arch, spec, len(rows))
@@ -81,7 +86,12 @@ def with_weights(arch: str, weights: dict[str, Tensor], path: Path, spec: str) -
     problem = _misfit(own, weights)
     if problem:
         raise UnlogitError(f"checkpoint '{path}' is not one of '{arch}': {problem}")
-    network.load_state_dict(weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:  # Tensors without values (of the meta device), sparse or quantised ones.
+        raise UnlogitError(
+            f"checkpoint '{path}' cannot be loaded into '{arch}' ({one_line(error)}): save plain dense tensors"
+        ) from error
     return network, preprocessing
 
 

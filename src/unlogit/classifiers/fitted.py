@@ -53,7 +53,7 @@ def open_source(rest: str, spec: str) -> Classifier:
     name, options, folder, config = _find(rest, spec)
     what = f"classifier '{spec}'"
     classes, head = config["class_names"], config["penultimate"]
-    bare = classifiers.open_classifier(config["architecture"])
+    bare = classifiers.load_classifier(config["architecture"])
     if head not in dict(bare.network.named_modules()):
         raise UnlogitError(f"{CONFIG} of {what}: '{config['architecture']}' has no layer '{head}'")
     _, shape = read_header(folder / WEIGHTS, what, ADVICE).get(f"{head}.weight", ("", ()))

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from dataclasses import is_dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from unlogit.classifiers.fitted import lineage
 from unlogit.errors import UnlogitError
+from unlogit.identity import module_identity
 from unlogit.images import ImageSource, check_pixels
 from unlogit.representation import Representation
 
-PLAIN = (str, int, float, tuple)
-"""Of an inverter's attributes, those whose text says what they are."""
-
 
 class Inverter(nn.Module):
-    """From representations to pictures.
+    """From representations to pictures. Always in evaluation mode, also inside a module that is trained.
 
     Attributes:
         name: shown in figures and tables.
@@ -32,6 +30,10 @@ class Inverter(nn.Module):
     representation: Representation
     size: int
     aids: tuple[str, ...] = ()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode: batch statistics are part of what a finished inverter is."""
+        return super().train(False)
 
     @abstractmethod
     def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -49,21 +51,11 @@ class Inverter(nn.Module):
             )
 
     def fingerprint(self) -> str:
-        """A digest of all that decides its answers: weights, its classifier's, options, and pictures it looks up."""
-        plain = {
-            name: value
-            for name, value in sorted(vars(self).items())
-            if name != "name" and not name.startswith("_") and (isinstance(value, PLAIN) or is_dataclass(value))
-        }
-        classifier = self.representation.classifier.fingerprint()
-        digest = hashlib.sha256(f"{type(self).__name__} {self.representation.tap} {classifier} {plain}".encode())
-        for value in vars(self).values():
-            if isinstance(value, ImageSource):
-                digest.update(value.fingerprint().encode())
-        for name, tensor in (*self.named_parameters(), *self.named_buffers()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """Return a digest of what decides its output: weights, options and code, its classifier, images it looks up."""
+        classifier = self.representation.classifier
+        told = [module_identity(self, without=classifier, unnamed=True), classifier.fingerprint()]
+        told += [value.fingerprint() for value in vars(self).values() if isinstance(value, ImageSource)]
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
     def took_part(self) -> dict[str, str | None]:
         """Return the classifiers that had a part in making it: by spec the fingerprint of their weights, where known.

@@ -11,7 +11,6 @@ import json
 import time
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import matplotlib as mpl
 from unlogit import analyses
 from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Table
 from unlogit.files import holding, replacing, to_json
+from unlogit.identity import PACKAGE, code_digest, library_versions
 from unlogit.intervals import Estimate
 from unlogit.spreadsheet import to_csv
 
@@ -85,14 +85,11 @@ def ask(name: str, config: Any, evidence: Evidence, folder: Path) -> Section:
 
 @cache
 def code_version() -> str:
-    """A digest of the code that results depend on, and the versions of the libraries that draw and compute."""
-    package = Path(analyses.__file__).parents[1]
-    digest = hashlib.sha256(" ".join(f"{p} {metadata.version(p)}" for p in ("torch", "matplotlib")).encode())
-    for path in sorted(package.rglob("*.py")):
-        relative = path.relative_to(package)
-        if relative.parts[0] not in AFTER or path == Path(__file__):
-            digest.update(relative.as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
+    """Return a digest of the code that results depend on, and the versions of the libraries that draw and compute."""
+    parts = [path.name for path in PACKAGE.iterdir() if path.name not in AFTER and (path / "__init__.py").is_file()]
+    parts += [path.name for path in PACKAGE.glob("*.py") if path.name not in AFTER]
+    own = code_digest(*parts, Path(__file__).relative_to(PACKAGE).as_posix())
+    return hashlib.sha256(f"{library_versions()} {own}".encode()).hexdigest()
 
 
 def _run(name: str, config: Any, evidence: Evidence, folder: Path, key: str) -> Section:
