@@ -333,6 +333,13 @@ def test_a_folder_of_transformers_runs_no_code(spec_of: Callable[[str], str], tm
         assert not list(tmp_path.rglob("was-run"))
 
 
+def test_a_folder_of_transformers_fetches_no_compiled_kernel(spec_of: Callable[[str], str], tmp_path: Path) -> None:
+    path = shutil.copytree(spec_of("transformers").partition(":")[2], tmp_path / "vit") / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"attn_implementation": "nobody/kernel"}))
+    with pytest.raises(UnlogitError, match="asks for the compiled code of 'nobody/kernel', which is not run"):
+        open_classifier(f"transformers:{tmp_path / 'vit'}")
+
+
 @pytest.mark.parametrize("way", ["tokenizer", "text model"])
 def test_a_clip_from_the_hub_runs_no_code(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`tokenizer_kwargs` of its configuration went on to transformers, trust_remote_code included."""

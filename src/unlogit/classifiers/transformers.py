@@ -51,6 +51,8 @@ def open_source(rest: str, spec: str) -> Classifier:
         if not folder.is_dir():
             reach(name, ("config.json",))
         config = transformers.AutoConfig.from_pretrained(name, **NO_CODE)
+        if "/" in str(kernel := getattr(config, "_attn_implementation", None)):
+            raise ValueError(f"its config.json asks for the compiled code of '{kernel}', which is not run")
         processor = transformers.AutoImageProcessor.from_pretrained(name, **NO_CODE)
         if options.get("pretrained") == "false":
             torch.manual_seed(0)  # since a spec names one classifier
