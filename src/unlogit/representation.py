@@ -49,7 +49,11 @@ class Representation(nn.Module):
         dim = self.reduce.length(classifier)
         self.register_buffer("shift", torch.zeros(dim) if shift is None else shift)
         self.register_buffer("scale", torch.ones(dim) if scale is None else scale)
-        assert self.shift.shape == self.scale.shape == (dim,), (self.shift.shape, self.scale.shape, dim)
+        if not self.shift.shape == self.scale.shape == (dim,):
+            shapes = f"{tuple(self.shift.shape)} and {tuple(self.scale.shape)}"
+            raise UnlogitError(
+                f"shift and scale of shapes {shapes}: must be ({dim},), as '{tap}' of {classifier.spec} is"
+            )
 
     @property
     def dim(self) -> int:

@@ -71,7 +71,9 @@ class Classifier(nn.Module):
         self.penultimate = penultimate
         self.spec = spec
         self._digest: str | None = None
-        assert penultimate in dict(network.named_modules()), penultimate
+        if penultimate not in (modules := dict(network.named_modules())):
+            close = ", ".join(difflib.get_close_matches(penultimate, modules, n=3)) or "one of network.named_modules()"
+            raise UnlogitError(f"penultimate '{penultimate}': must be the name of a module; did you mean {close}?")
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
 

@@ -123,20 +123,22 @@ def check_pixels(images: Tensor, what: str = "images") -> Tensor:
     Raises `UnlogitError` with the likely fix for anything else.
     """
     if not isinstance(images, Tensor):
-        raise UnlogitError(f"{what}: {type(images).__name__}, must be a torch tensor; convert with torch.as_tensor(x)")
+        raise UnlogitError(
+            f"{what}: expected a torch tensor, got {type(images).__name__}; convert with torch.as_tensor(x)"
+        )
     shape = tuple(images.shape)
     if images.ndim != 4 or images.shape[1] != 3:
-        raise UnlogitError(f"{what}: shape {shape}, must be N x 3 x H x W; {_reshaping(shape)}")
+        raise UnlogitError(f"{what}: expected N x 3 x H x W, got {shape}; {_reshaping(shape)}")
     if not images.is_floating_point():
-        raise UnlogitError(f"{what}: {images.dtype}, must be floating point in [0, 1]; convert with x.float() / 255")
+        raise UnlogitError(
+            f"{what}: expected floating point in [0, 1], got {images.dtype}; convert with x.float() / 255"
+        )
     if images.numel():
         low, high = (float(value) for value in torch.aminmax(images.detach()))
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise UnlogitError(
-                f"{what}: holds non-finite values (NaN or inf), must be in [0, 1]; look where they arise"
-            )
+            raise UnlogitError(f"{what}: expected [0, 1], got non-finite values (NaN or inf); find where they arise")
         if low < -SLACK or high > 1 + SLACK:
-            raise UnlogitError(f"{what}: range [{low:.4g}, {high:.4g}], must be [0, 1]; {_rescaling(low, high)}")
+            raise UnlogitError(f"{what}: expected [0, 1], got [{low:.4g}, {high:.4g}]; {_rescaling(low, high)}")
     return images
 
 

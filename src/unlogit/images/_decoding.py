@@ -67,7 +67,7 @@ def read_regular(file: Path, start: int = 0, size: int | None = None) -> bytes:
     # Looked at first, since only opening a device may already do something; and again, since it may be exchanged.
     if not stat.S_ISREG(file.stat().st_mode):
         raise ValueError("not a regular file")
-    with open(file, "rb", opener=_without_waiting) as stream:  # noqa: PTH123 (Path has no opener)
+    with open(file, "rb", opener=_without_waiting) as stream:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("not a regular file")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, check_pixels
+from unlogit.outside import data
 from unlogit.representation import Representation
 
 PLAIN = (str, int, float, tuple)
@@ -39,12 +40,21 @@ class Inverter(nn.Module):
         `noise` is what `sample_noise` returns; None draws it from torch's global generator.
         """
 
-    def check(self, raw: Tensor) -> None:
-        """Raise `UnlogitError` unless `raw` is N x K."""
+    def check(self, raw: Tensor, noise: Tensor | None = None) -> None:
+        """Raise `UnlogitError` unless `raw` is N x K and finite, and `noise` (if given) what `sample_noise` returns."""
         if raw.ndim != 2 or raw.shape[1] != self.representation.dim:
             raise UnlogitError(
                 f"representation of shape {tuple(raw.shape)}: this inverter reads N x {self.representation.dim} "
                 f"({self.representation.tap} of {self.representation.classifier.spec})"
+            )
+        if not raw.isfinite().all():
+            raise UnlogitError(
+                "representation with non-finite values (NaN or inf): must be finite; find where they arise"
+            )
+        own = None if noise is None else self.sample_noise(1, torch.Generator())
+        if noise is not None and own is not None and noise.shape != (len(raw), *own.shape[1:]):
+            raise UnlogitError(
+                f"noise of shape {tuple(noise.shape)}: must be {(len(raw), *own.shape[1:])}, as sample_noise returns it"
             )
 
     def fingerprint(self) -> str:
@@ -55,10 +65,10 @@ class Inverter(nn.Module):
             if name != "name" and not name.startswith("_") and (isinstance(value, PLAIN) or is_dataclass(value))
         }
         classifier = self.representation.classifier.fingerprint()
-        digest = hashlib.sha256(f"{type(self).__name__} {self.representation.tap} {classifier} {plain}".encode())
+        digest = hashlib.sha256(data(f"{type(self).__name__} {self.representation.tap} {classifier} {plain}"))
         for value in vars(self).values():
             if isinstance(value, ImageSource):
-                digest.update(value.fingerprint().encode())
+                digest.update(data(value.fingerprint()))
         for name, tensor in (*self.named_parameters(), *self.named_buffers()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

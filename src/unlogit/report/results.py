@@ -161,7 +161,7 @@ def _read(folder: Path, key: str) -> Section | None:
         numbers = [Number(**n | {"estimate": Estimate(**n["estimate"])}) for n in record["numbers"]]
         found = {"figures": figures, "tables": tables, "numbers": numbers, "reused": True}
         section = Section(**record | found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError):
         return None
     return section if all(p.png.is_file() for p in section.figures) else None
 
