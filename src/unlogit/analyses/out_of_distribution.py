@@ -15,7 +15,7 @@ from unlogit.errors import UnlogitError
 
 TITLE = "Out of distribution"
 PLACE = 85
-QUESTION = "What do classifier and inverter make of pictures of a kind that neither was trained on?"
+QUESTION = "What do classifier and inverter make of images of another kind?"
 
 
 @dataclass(frozen=True)

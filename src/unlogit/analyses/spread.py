@@ -13,6 +13,7 @@ from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Re
 from unlogit.analyses._style import colour, panels, style
 from unlogit.errors import UnlogitError
 from unlogit.intervals import bootstrap
+from unlogit.outside import figure_text
 
 TITLE = "Spread of the logits"
 PLACE = 50
@@ -122,7 +123,7 @@ def _draw(evidence: Evidence, found: dict[str, Spread]) -> Drawing:
         edges = torch.linspace(0, float(torch.cat([each.within, each.between]).max()) * 1.02, 41).tolist()
         panel.hist(each.between.tolist(), edges, color="#8a909c", alpha=0.5, label="to other classes, averaged")
         panel.hist(each.within.tolist(), edges, color=ink, alpha=0.75, label="to the own class")
-        panel.set_title(name, parse_math=False)
+        panel.set_title(figure_text(name))
         panel.set_xlabel("distance")
         panel.grid(axis="x", visible=False)
         panel.legend(fontsize=7)

@@ -19,7 +19,7 @@ from unlogit.classifiers._labels import read_labels
 from unlogit.classifiers.small import CONFIG, WEIGHTS, SmallConfig
 from unlogit.device import pick_device
 from unlogit.errors import UnlogitError
-from unlogit.images import ImageSource, Loader, View, open_images
+from unlogit.images import ImageSource, Loader, View, open_images, warn_of_overlap
 from unlogit.progress import Metrics
 
 EVALUATION_BATCH = 64
@@ -71,6 +71,8 @@ def _fit(
     device: torch.device,
 ) -> dict[str, Any]:
     source, held_out = _pictures(config)
+    if distributed.rank() == 0:
+        warn_of_overlap(source, held_out)
     labels = None if config.labels is None else read_labels(config.labels, len(source.class_names))
     if config.start == BUILT_IN:
         shape = SmallConfig(len(source.class_names), config.size, config.widths, config.blocks)

@@ -103,11 +103,6 @@ class ImageSource(ABC):
                 digest.update(str(tuple(picture.shape)).encode() + picture.numpy().tobytes())
 
 
-def same_images(fingerprint: str, other: str) -> bool:
-    """Return whether two sources hold the same images in the same order, whatever their specs."""
-    return fingerprint.rsplit("#", 2)[1:] == other.rsplit("#", 2)[1:]
-
-
 def add_file(digest: Hash, name: str, path: str | Path) -> None:
     """Add a file's name, size and date of change to a digest; of one that is gone, the name."""
     digest.update(data(name))

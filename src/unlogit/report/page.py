@@ -21,6 +21,7 @@ from unlogit.files import replacing
 from unlogit.intervals import Estimate
 from unlogit.inverters import Inverter, LearnedInverter
 from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.report.overlap import describe
 from unlogit.report.results import Picture
 from unlogit.report.sections import Part, gather, told
 
@@ -60,7 +61,8 @@ def write_report(
     with replacing(folder / "metrics.json") as fresh:
         fresh.write_text(json.dumps(metrics(parts), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     with replacing(folder / "report.html") as fresh:
-        fresh.write_text(render(title, parts, command), encoding="utf-8")
+        # Lone surrogates of a file's or inverter's name, which UTF-8 does not take, are written as escapes.
+        fresh.write_text(render(title, parts, command), encoding="utf-8", errors="backslashreplace")
     return parts
 
 
@@ -108,6 +110,7 @@ def render(title: str, parts: list[Part], command: str) -> str:
         command=command,
         told=told,
         leads=leads,
+        training=describe,
         url=_url,
         colours=lambda part: {name: colour(place) for place, name in enumerate(part.evidence.inverters)},
         inverters=lambda part: [_shown(n, i, p) for p, (n, i) in enumerate(part.evidence.inverters.items())],

@@ -23,6 +23,7 @@ from unlogit import analyses
 from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Table
 from unlogit.files import replacing
 from unlogit.intervals import Estimate
+from unlogit.outside import data
 
 FILE = "results.json"
 AFTER = ("checkpoint.py", "cli.py", "explorer", "launch.py", "progress.py", "reconstruct.py", "report", "study")
@@ -70,7 +71,7 @@ class Section:
 
 def ask(name: str, config: Any, evidence: Evidence, folder: Path) -> Section:
     """What an analysis finds, kept in `folder`; what lies there is returned if nothing that it depends on changed."""
-    key = hashlib.sha256("\n".join([name, repr(config), evidence.fingerprint(), code_version()]).encode()).hexdigest()
+    key = hashlib.sha256(data("\n".join([name, repr(config), evidence.fingerprint(), code_version()]))).hexdigest()
     kept = _read(folder, key)
     return kept if kept is not None else _run(name, config, evidence, folder, key)
 
@@ -105,7 +106,9 @@ def _run(name: str, config: Any, evidence: Evidence, folder: Path, key: str) -> 
                     save(result, fresh / result.name)
                 case Table():
                     section.tables.append(result)
-                    (fresh / f"{result.name}.csv").write_text(as_csv(result), encoding="utf-8")
+                    (fresh / f"{result.name}.csv").write_text(
+                        as_csv(result), encoding="utf-8", errors="backslashreplace"
+                    )
                 case Number():
                     section.numbers.append(result)
                 case Finding(text):

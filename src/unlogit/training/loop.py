@@ -20,7 +20,7 @@ from unlogit import distributed
 from unlogit.checkpoint import Checkpoints
 from unlogit.device import pick_device
 from unlogit.errors import UnlogitError
-from unlogit.images import open_images
+from unlogit.images import open_images, warn_of_overlap
 from unlogit.progress import Due, interruptible
 from unlogit.training import methods
 from unlogit.training.config import TrainConfig
@@ -60,6 +60,8 @@ class Training:
         self.folder = RunFolder(config.out)
         self.folder.check(config)
         source, held_out = (open_images(spec, strict=config.strict) for spec in (config.images, config.held_out))
+        if self.lead:
+            warn_of_overlap(source, held_out)
         self.checkpoints = Checkpoints(config.out / "checkpoints")
         saved = self.checkpoints.load()
         before = len(source) if saved is None else saved.get("source", len(source))
@@ -69,6 +71,7 @@ class Training:
                 "bring back the same ones to go on, or give another --out"
             )
         self.rollbacks = 0
+        self.training_fingerprint = source.fingerprint()
         self.feed = Feed(config, source, device, saved)
         self.method = methods.get(config.method)(config, self.feed, device)
         if saved is None:
@@ -173,6 +176,7 @@ class Training:
         """Figures, sample grid and saved inverter: made by all processes, told and written by the first."""
         state = self.method
         facts: dict[str, Any] = {"aids": self.config.aids, "source": state.SOURCE}
+        facts |= {"training_fingerprint": self.training_fingerprint}
         inverter = state.inverter(facts | ({"rollbacks": self.rollbacks} if self.rollbacks else {}))
         figures = self.validator(inverter, state.images, self.folder)
         if not self.lead:

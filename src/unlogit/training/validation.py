@@ -123,7 +123,13 @@ def _begun(start: str | None) -> dict[str, object]:
         facts = cast(LearnedInverter, open_inverter(start)).facts
     except UnlogitError:
         return {"start": start}
-    return {"start": start, "pictures_before": facts.get("pictures_before", 0) + facts.get("pictures_seen", 0)}
+    own = facts.get("training_fingerprint") or facts.get("training_pictures")
+    earlier = [own, *facts.get("earlier_training", [])] if own else []
+    known: dict[str, object] = {"earlier_training": earlier} if earlier else {}
+    return known | {
+        "start": start,
+        "pictures_before": facts.get("pictures_before", 0) + facts.get("pictures_seen", 0),
+    }
 
 
 def drawn(inverter: LearnedInverter, n: int, draw: int) -> Tensor | None:
