@@ -121,7 +121,8 @@ def list_(args: Sequence[str]) -> None:
 
         source = open_images(args[1])
         print(summary(source))
-        source.broken.tell()
+        if source.broken.reasons:
+            print(f"unlogit: {source.broken.summary()}", file=sys.stderr)
         return
     if len(args) == 2 and args[0] == "classifiers":
         from unlogit.classifiers import find
