@@ -14,7 +14,7 @@ from unlogit.explorer.state import State
 
 def test_each_of_two_classes_of_one_name(explorer: Explorer) -> None:
     inverter = deepcopy(explorer.inverters["first"])
-    names = ("crane", "owl", "crane, bird", "crane") + tuple(f"class {k}" for k in range(4, 10))
+    names = ("crane", "owl", "crane, bird", "crane", *(f"class {k}" for k in range(4, 10)))
     inverter.representation.classifier.class_names = names
     alone = Explorer({"first": inverter}, explorer.gallery)
     assert alone.class_names()[:4] == ["crane (0)", "owl", "crane, bird", "crane (3)"]
@@ -26,7 +26,7 @@ def test_each_of_two_classes_of_one_name(explorer: Explorer) -> None:
         expected[0, index] += 2 * unit(inverter)
         torch.testing.assert_close(asked, expected[0].softmax(0))
     answer = replace(alone.answer(state)[0], before=torch.eye(10)[0], after=torch.eye(10)[3])
-    assert {bar.name for bar in shown.bars(answer)} >= {"crane (0)", "crane (2)", "crane (3)"}
+    assert {bar.name for bar in shown.bars(answer)} >= {"crane (0)", "crane (3)"}
     page = shown.stage(state, torch.zeros(3, 32, 32), None, [answer])
     assert "crane (0)" in page and 'class="kept"' not in page
     same = replace(answer, after=torch.eye(10)[0])
