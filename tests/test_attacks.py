@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlogit.attacks import fgsm, pgd
+from unlogit.errors import UnlogitError
 
 EPSILON = 8 / 255
 
@@ -116,5 +117,5 @@ def test_a_picture_s_attack_does_not_depend_on_its_neighbours() -> None:
 
 def test_pixels_out_of_range_are_refused() -> None:
     pixels, labels = pictures()
-    with pytest.raises(AssertionError, match=r"expected \[0, 1\]"):
+    with pytest.raises(UnlogitError, match=r"expected \[0, 1\].*divide by 255"):
         fgsm(model(), pixels * 255, labels, EPSILON)

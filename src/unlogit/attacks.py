@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unlogit.errors import UnlogitError
 from unlogit.images import check_pixels
 
 Model = Callable[[Tensor], Tensor]
@@ -89,7 +90,8 @@ def ascend(
     Returns:
         Pictures as of `pgd`.
     """
-    assert epsilon >= 0 and steps >= 0, (epsilon, steps)
+    if not (epsilon >= 0 and steps >= 0):
+        raise UnlogitError(f"attack with epsilon {epsilon} and {steps} steps: neither may be negative")
     pixels = pixels.detach()
     low, high = (pixels - epsilon).clamp(min=0), (pixels + epsilon).clamp(max=1)
     attacked = start.detach().clamp(low, high)

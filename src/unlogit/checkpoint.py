@@ -65,7 +65,10 @@ class Checkpoints:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             older = f"to go on from {paths[-2].name}, delete it" if len(paths) > 1 else "delete it to start anew"
             raise UnlogitError(f"checkpoint '{paths[-1]}' cannot be read ({reason}): {older}") from error
-        assert isinstance(state, dict)
+        if not isinstance(state, dict):
+            raise UnlogitError(
+                f"checkpoint '{paths[-1]}' holds a {type(state).__name__}: not one of unlogit; delete it"
+            )
         return state
 
     def remove(self) -> None:

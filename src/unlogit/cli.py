@@ -6,6 +6,7 @@ A command's options are made by tyro from its frozen configuration.
 from __future__ import annotations
 
 import ast
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from unlogit import __version__, registry
 from unlogit.errors import UnlogitError, unknown
+from unlogit.outside import plain
 from unlogit.progress import stoppable
 
 INTERRUPTED = "interrupted; the same command goes on from here"
@@ -68,7 +70,7 @@ def reconstruct(args: Sequence[str]) -> None:
     config = tyro.cli(ReconstructConfig, prog="unlogit reconstruct", args=args)
     made, broken = run(config)
     for one in made:
-        print(f"{one.file}: {one.original} -> {one.reconstructed}")
+        print(f"{plain(str(one.file))}: {one.original} -> {one.reconstructed}")
     print(config.out / f"{GRID}.png")
     if broken:
         reasons = "; ".join(map(str, broken))
@@ -76,7 +78,7 @@ def reconstruct(args: Sequence[str]) -> None:
 
 
 def analyse(args: Sequence[str]) -> None:
-    """Ask inverters what they keep of held-out pictures: one page of pictures, numbers and findings."""
+    """Analyse what inverters keep of images: one page of images, numbers and findings."""
     from unlogit.report import summary
     from unlogit.report.command import analyse as run
 
@@ -121,7 +123,8 @@ def list_(args: Sequence[str]) -> None:
 
         source = open_images(args[1])
         print(summary(source))
-        source.broken.tell()
+        if source.broken.reasons:
+            print(f"unlogit: {source.broken.summary()}", file=sys.stderr)
         return
     if len(args) == 2 and args[0] == "classifiers":
         from unlogit.classifiers import find
@@ -183,6 +186,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     command, *args = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    # A terminal may know fewer letters than class names, and our own arrows, are written in.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
     def run() -> None:
         if command in ("-h", "--help"):
@@ -227,7 +233,7 @@ def _guarded(run: Callable[[], None]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"unlogit: {' '.join(message.split())}", file=sys.stderr)
+    print(f"unlogit: {plain(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+from unlogit.errors import UnlogitError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -41,7 +43,9 @@ def bootstrap(values: Tensor, seed: int = 0, resamples: int = 2000, level: float
     """Mean of one value a picture, N, with the percentile bootstrap interval over pictures (Efron 1979)."""
     import torch  # Here, since the study's server needs the other interval alone, and torch takes seconds.
 
-    assert values.ndim == 1 and len(values), tuple(values.shape)
+    if values.ndim != 1 or not len(values) or not values.isfinite().all():
+        what = "non-finite values" if values.numel() and not values.isfinite().all() else f"shape {tuple(values.shape)}"
+        raise UnlogitError(f"interval of {what}: give one finite value per image, of at least one image")
     values = values.detach().double().cpu()
     generator = torch.Generator().manual_seed(seed)
     rows = max(1, CHUNK // len(values))
@@ -78,13 +82,17 @@ def weighted_bootstrap(
 
 def paired_bootstrap(a: Tensor, b: Tensor, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Estimate:
     """Mean of a - b over the same pictures, N each; the two differ at that level where the interval excludes 0."""
-    assert a.shape == b.shape, (tuple(a.shape), tuple(b.shape))
+    if a.shape != b.shape:
+        raise UnlogitError(
+            f"paired interval of {tuple(a.shape)} and {tuple(b.shape)} values: give both the same images"
+        )
     return bootstrap(a.double() - b.double(), seed, resamples, level)
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
     """A proportion with Wilson's score interval (Wilson 1927), which holds near 0 and 1 where others collapse."""
-    assert 0 <= successes <= n and n > 0, (successes, n)
+    if not (0 <= successes <= n and n > 0):
+        raise UnlogitError(f"{successes} successes of {n}: must be 0 to n, and n at least 1")
     z = NormalDist().inv_cdf((1 + level) / 2)
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -104,7 +112,8 @@ def sign_flip_test(differences: Tensor, seed: int = 0, flips: int = 10_000) -> T
     """
     import torch
 
-    assert differences.ndim == 2 and len(differences), tuple(differences.shape)
+    if differences.ndim != 2 or not len(differences):
+        raise UnlogitError(f"differences of shape {tuple(differences.shape)}: must be N x M, with N at least 1")
     differences = differences.detach().double().cpu()
     seen = differences.mean(0).abs()
     generator = torch.Generator().manual_seed(seed)

@@ -16,6 +16,8 @@ import math
 import torch
 from torch import Tensor
 
+from unlogit.errors import UnlogitError
+
 Amount = float | Tensor
 
 
@@ -34,13 +36,13 @@ def perturb(raw: Tensor, amount: Amount, noise: Tensor) -> Tensor:
 
     `noise` is N(0, 1), shaped as `raw`; the same noise at growing amounts is a straight way out.
     """
-    assert noise.shape == raw.shape, (tuple(noise.shape), tuple(raw.shape))
+    _check_shapes(raw, noise, "noise")
     return raw + _column(amount, raw) * noise
 
 
 def interpolate(raw: Tensor, amount: Amount, other: Tensor) -> Tensor:
     """The straight line between two pictures' representations (Figure 9): `raw` at 0 and `other` at 1."""
-    assert other.shape == raw.shape, (tuple(other.shape), tuple(raw.shape))
+    _check_shapes(raw, other, "other representation")
     return torch.lerp(raw, other, _column(amount, raw))
 
 
@@ -50,9 +52,14 @@ def resample(noise: Tensor, amount: Amount, fresh: Tensor) -> Tensor:
     Of two independent N(0, 1) every point of the arc is N(0, 1) again, which the generator was trained on; the middle
     of a straight line has half the variance.
     """
-    assert fresh.shape == noise.shape, (tuple(fresh.shape), tuple(noise.shape))
+    _check_shapes(noise, fresh, "fresh noise")
     angle = _column(amount, noise) * (math.pi / 2)
     return noise * angle.cos() + fresh * angle.sin()
+
+
+def _check_shapes(one: Tensor, other: Tensor, what: str) -> None:
+    if one.shape != other.shape:
+        raise UnlogitError(f"{what} of shape {tuple(other.shape)}: must be {tuple(one.shape)}; expand or cut it")
 
 
 def _column(amount: Amount, like: Tensor) -> Tensor:

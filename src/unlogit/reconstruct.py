@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from torchvision.transforms.functional import to_pil_image
 
 from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed
-from unlogit.images import View, decode
+from unlogit.images import View
+from unlogit.images._decoding import decode_file
 from unlogit.inverters import Inverter, called, open_inverter
+from unlogit.outside import MAX_FILE_NAME, figure_text, file_name, short_names
 from unlogit.settings import Checked, Seed
 
 DEFAULT_INVERTER = "efficientnet_lite0"
@@ -65,7 +68,7 @@ class ReconstructConfig(Checked):
             if photo.is_dir():
                 raise UnlogitError(f"photo '{photo}' is a folder: give the files in it, such as {photo}/*.jpg")
             if not photo.is_file():
-                raise UnlogitError(f"photo '{photo}': no such file")
+                raise UnlogitError(f"photo '{photo}': no such file, or not a regular one")
         if (self.method is None) != (self.classifier is None):
             raise UnlogitError("--method and --classifier belong together: give both, or an --inverter alone")
         if self.inverter and self.method is not None:
@@ -93,7 +96,8 @@ class Reconstruction:
 
     Attributes:
         photo, file: where it came from and where it was written.
-        original, reconstructed: the class that the inverter's classifier sees in either.
+        original, reconstructed: the name of the class that the inverter's classifier predicts for either.
+        kept: whether it is the same class; two classes may share a name, and then have their index behind it.
         shown: the middle square of the photo, 3 x 256 x 256 in [0, 1].
         picture: the reconstruction, 3 x S x S in [0, 1].
     """
@@ -102,12 +106,9 @@ class Reconstruction:
     file: Path
     original: str
     reconstructed: str
+    kept: bool
     shown: Tensor
     picture: Tensor
-
-    @property
-    def kept(self) -> bool:
-        return self.original == self.reconstructed
 
 
 def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[BrokenImage]]:
@@ -126,7 +127,7 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
     found, broken = [], []
     for photo, files in zip(config.photos, targets, strict=True):
         try:
-            found.append((photo, files, decode(photo.read_bytes(), str(photo))))
+            found.append((photo, files, decode_file(photo)))
         except BrokenImage as error:
             broken.append(error)
     if not found:
@@ -137,9 +138,17 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
         pictures = [picture for _, _, picture in chunk]
         results = [_invert(inverter, pictures, config.seed) for inverter in inverters.values()]
         made += [
-            Reconstruction(photo, files[which], before[i], after[i], SHOWN.apply([picture])[0], images[i])
+            Reconstruction(
+                photo,
+                files[which],
+                names[before[i]],
+                names[after[i]],
+                before[i] == after[i],
+                SHOWN.apply([picture])[0],
+                images[i],
+            )
             for i, (photo, files, picture) in enumerate(chunk)
-            for which, (images, before, after) in enumerate(results)
+            for which, (images, names, before, after) in enumerate(results)
         ]
     info = PngInfo()
     for key, text in SIGNATURE.items():
@@ -154,12 +163,15 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
     return made, broken
 
 
-def _invert(inverter: Inverter, pictures: Sequence[Tensor], seed: int) -> tuple[Tensor, list[str], list[str]]:
-    """Reconstructions from the same noise, and the classes of the pictures and of them."""
+def _invert(
+    inverter: Inverter, pictures: Sequence[Tensor], seed: int
+) -> tuple[Tensor, tuple[str, ...], list[int], list[int]]:
+    """Reconstructions from the same noise, the names of the classes, and the class of each picture and of each."""
     noise = inverter.sample_noise(1, torch.Generator().manual_seed(seed))
     seen = View(inverter.size).apply(pictures)
     results = inverter.reconstruct(seen, None if noise is None else noise.expand(len(seen), *noise.shape[1:]))
-    return results, _classes(inverter, seen), _classes(inverter, results)
+    names = short_names(inverter.representation.classifier.class_names)
+    return results, names, _classes(inverter, seen), _classes(inverter, results)
 
 
 def _targets(photos: Sequence[Path], out: Path, inverters: Sequence[str]) -> list[list[Path]]:
@@ -167,12 +179,12 @@ def _targets(photos: Sequence[Path], out: Path, inverters: Sequence[str]) -> lis
     endings = [""] if len(inverters) == 1 else [f"-{name}" for name in inverters]
     taken, targets = {GRID}, []
     for photo in photos:
-        name, number = photo.stem, 1
-        while taken & (wanted := {(name + ending).casefold() for ending in endings}):
+        names, number = [_file(photo.stem, ending) for ending in endings], 1
+        while taken & {name.casefold() for name in names}:
             number += 1
-            name = f"{photo.stem}-{number}"
-        taken |= wanted
-        targets.append([out / f"{name}{ending}.png" for ending in endings])
+            names = [_file(photo.stem, f"-{number}{ending}") for ending in endings]
+        taken |= {name.casefold() for name in names}
+        targets.append([out / f"{name}.png" for name in names])
     originals = {photo.resolve() for photo in photos}
     for target in (*(file for files in targets for file in files), out / f"{GRID}.png"):
         if target.resolve() in originals:
@@ -181,11 +193,18 @@ def _targets(photos: Sequence[Path], out: Path, inverters: Sequence[str]) -> lis
     return targets
 
 
+def _file(stem: str, ending: str) -> str:
+    """The name of a file after its photo, which is shortened where the file system would not take both."""
+    ending = file_name(ending) if ending else ""
+    room = MAX_FILE_NAME - len(ending)
+    return (stem if len(os.fsencode(stem)) <= room else file_name(stem)[: room // 4]) + ending
+
+
 @torch.no_grad()
-def _classes(inverter: Inverter, images: Tensor) -> list[str]:
-    """The first of each predicted class's synonyms."""
-    classifier = inverter.representation.classifier
-    return [classifier.class_names[k].split(",")[0] for k in classifier(images).argmax(1).tolist()]
+def _classes(inverter: Inverter, images: Tensor) -> list[int]:
+    """The predicted classes."""
+    predicted: list[int] = inverter.representation.classifier(images).argmax(1).tolist()
+    return predicted
 
 
 def _grid(made: Sequence[Reconstruction], inverters: Mapping[str, Inverter]) -> Figure:
@@ -218,9 +237,9 @@ def _grid(made: Sequence[Reconstruction], inverters: Mapping[str, Inverter]) -> 
             axes[(1 + count) * place :], cells, words[place], titles, strict=False
         ):
             ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="bicubic")
-            ax.set_xlabel(word, fontsize=10, color=KEPT if kept else INK)
-            ax.set_title(title, fontsize=10, color=INK)
-    figure.supxlabel(told, fontsize=8, color=INK)
+            ax.set_xlabel(figure_text(word), fontsize=10, color=KEPT if kept else INK)
+            ax.set_title(figure_text(title), fontsize=10, color=INK)
+    figure.supxlabel(figure_text(told), fontsize=8, color=INK)
     return figure
 
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from unlogit.errors import UnlogitError
 from unlogit.images._labels import MAX_CLASSES, classes
+from unlogit.outside import in_order
 
 
 @pytest.mark.parametrize(
@@ -44,4 +45,24 @@ def test_what_names_no_class(values, names, message):
 def test_words_come_back(values):
     labels, names = classes(values, "set")
     assert [None if label < 0 else names[label] for label in labels.tolist()] == values
-    assert list(names) == sorted(set(names))
+    assert list(names) == in_order(set(names))
+
+
+def test_names_that_are_whole_numbers_are_sorted_by_value():
+    labels, names = classes([str(number) for number in range(12)], "set")
+    assert labels.tolist() == list(range(12)) and names[10] == "10"
+    assert classes(["10", "9", "x"], "set")[1] == ("10", "9", "x")
+
+
+def test_a_lone_surrogate_in_a_name_is_escaped():
+    assert classes(["a\ud800"], "set")[1] == ("a\\ud800",)
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, 1.5, b"cat"])
+def test_other_types_name_no_class(value):
+    with pytest.raises(UnlogitError, match="set: .* names no class; labels must be whole numbers alone or words alone"):
+        classes([value, value], "set")
+
+
+def test_numbers_of_any_size():
+    assert classes([-(10**30), 0], "set")[0].tolist() == [-1, 0]

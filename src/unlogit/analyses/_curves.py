@@ -9,6 +9,7 @@ from matplotlib.figure import Figure as Drawing
 
 from unlogit.analyses._style import INK, colour, panels
 from unlogit.intervals import Estimate
+from unlogit.outside import figure_text
 
 Curves = Mapping[str, Mapping[str, Sequence[Estimate]]]
 """By the panel's title, by the line's name: a value for each point of the axis."""
@@ -48,4 +49,12 @@ def draw_curve(panel: Axes, points: Sequence[float], estimates: Sequence[Estimat
     panel.fill_between(
         points, [e.low for e in estimates], [e.high for e in estimates], color=ink, alpha=0.22, linewidth=0
     )
-    panel.plot(points, [e.value for e in estimates], color=ink, linewidth=1.6, marker="o", markersize=3, label=name)
+    panel.plot(
+        points,
+        [e.value for e in estimates],
+        color=ink,
+        linewidth=1.6,
+        marker="o",
+        markersize=3,
+        label=figure_text(name),
+    )

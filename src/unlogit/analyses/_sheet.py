@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unlogit.analyses._evidence import Evidence
 from unlogit.analyses._style import DPI, INK, WIDTH, canvas, colour, enlarge, shorten
+from unlogit.outside import figure_text
 
 LEAST, MOST = 120, 256
 """Side of a picture on the page, in pixels of the figure."""
@@ -73,24 +74,22 @@ def sheet(blocks: Sequence[Block]) -> Drawing:
         axes.text(
             left,
             top + TITLE / 2,
-            shorten(block.title, int(block_width / (0.64 * DPI / 72 * SIZES[0]))),
+            figure_text(shorten(block.title, int(block_width / (0.64 * DPI / 72 * SIZES[0])))),
             color=block.ink,
             fontsize=SIZES[0],
             weight="bold",
             va="center",
-            parse_math=False,
         )
         for column, word in enumerate(block.columns):
             x, letters = left + column * (cell + GAP) + cell / 2, int(cell / (0.57 * DPI / 72 * SIZES[1]))
             axes.text(
                 x,
                 top + TITLE + HEADING / 2,
-                shorten(word, max(4, letters)),
+                figure_text(shorten(word, max(4, letters))),
                 color=INK,
                 fontsize=SIZES[1],
                 ha="center",
                 va="center",
-                parse_math=False,
             )
         paper = _compose(block.pictures, cell // size)
         edge = top + TITLE + HEADING

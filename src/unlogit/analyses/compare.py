@@ -14,6 +14,7 @@ from unlogit.analyses._fidelity import SHORT, Merit, fidelity
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.intervals import Estimate, weighted_bootstrap, wilson
+from unlogit.outside import figure_text, short_names
 from unlogit.settings import Count
 
 TITLE = "Comparison"
@@ -125,13 +126,13 @@ def _pictures(config: Config, evidence: Evidence, c: Contrast, order: Tensor) ->
 
 def _ranking(config: Config, evidence: Evidence, c: Contrast, order: Tensor) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    names = evidence.source.class_names
+    names = short_names(evidence.source.class_names)
     shown = min(config.shown, len(order) // 2)
     for place in [*order[:shown].tolist(), *order[-shown:].tolist()]:
         gains = {m: float(c.gains[m.name][place]) for m in MEASURES}
         most = max(gains, key=lambda m: abs(gains[m]))
         label = int(evidence.labels[place])
-        kind = names[label].split(",")[0] if 0 <= label < len(names) else ""
+        kind = names[label] if 0 <= label < len(names) else ""
         values = [round(g, 2) for g in gains.values()]
         index = int(evidence.indices[place])
         rows.append((index, kind, round(float(c.total[place]), 2), most.title, *values))
@@ -188,7 +189,7 @@ def _scatter(evidence: Evidence, c: Contrast) -> Drawing:
         axis.plot([low, high], [low, high], color=INK, linewidth=0.8)
         axis.scatter(x, y, s=5, color=INK, alpha=0.45, linewidths=0)
         axis.set_title(m.title + (" ↑" if m.better == "higher" else " ↓"))
-        axis.set_xlabel(c.a, color=colour(names.index(c.a)), parse_math=False)
+        axis.set_xlabel(figure_text(c.a), color=colour(names.index(c.a)))
         axis.locator_params(nbins=4)
-    axes[0].set_ylabel(c.b, color=colour(names.index(c.b)), parse_math=False)
+    axes[0].set_ylabel(figure_text(c.b), color=colour(names.index(c.b)))
     return figure

@@ -19,6 +19,7 @@ from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.images import Loader
 from unlogit.images.scenes import FACTORS, SceneImages
 from unlogit.intervals import Estimate
+from unlogit.outside import figure_text
 from unlogit.settings import Bounds, Count, Share
 
 TITLE = "Invariance spectrum"
@@ -147,15 +148,14 @@ def _draw(
                 y = row + (place - (len(readers) - 1) / 2) * 0.72 / len(readers)
                 low, high, value = max(e.low, -0.1), e.high, max(e.value, -0.1)
                 axis.plot([low, high], [y, y], color=ink, linewidth=1.6, solid_capstyle="round")
-                label = "" if row else {LINEAR: "logits, linear", MLP: "logits, MLP"}.get(kind, reader)
+                label = "" if row else {LINEAR: "logits, linear", MLP: "logits, MLP"}.get(kind, figure_text(reader))
                 axis.plot(value, y, MARKS.get(kind, "D"), color=ink, markersize=7 if kind == IMAGE else 4, label=label)
             for row in range(len(factors) - 1):
                 axis.axhline(row + 0.5, color=INK, alpha=0.1, linewidth=0.5)
         axis.axvline(0, color=INK, linewidth=0.8)
         axis.set(xlim=(-0.1, 1.02), ylim=(len(factors) - 0.5, -0.5))
-        axis.set_title(
-            f"classifier of {first}" if len(groups) > 1 else first, color=colour(names.index(first)), parse_math=False
-        )
+        title = f"classifier of {first}" if len(groups) > 1 else first
+        axis.set_title(figure_text(title), color=colour(names.index(first)))
         axis.set_yticks(range(len(factors)), [factor.replace("_", " ") for factor in factors])
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("share kept beyond the class")

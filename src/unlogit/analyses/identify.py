@@ -17,6 +17,7 @@ from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.intervals import Estimate, enclosing, wilson
 from unlogit.metrics.identification import Lineups, bits, entropy, fano, named, over_lineups, ranks
 from unlogit.metrics.pixel import layout
+from unlogit.outside import figure_text
 from unlogit.settings import Several
 
 TITLE = "Identification"
@@ -207,7 +208,7 @@ def _draw(evidence: Evidence, outcomes: dict[str, dict[str, Outcome]]) -> Drawin
                 e = outcomes[name][kind].bits[measure]
                 y = row + (place - (len(names) - 1) / 2) * 0.7 / len(names)
                 axis.plot([e.low, e.high], [y, y], color=colour(place), linewidth=2.2, solid_capstyle="round")
-                axis.plot(e.value, y, "o", color=colour(place), markersize=4.5, label="" if row else name)
+                axis.plot(e.value, y, "o", color=colour(place), markersize=4.5, label="" if row else figure_text(name))
         among = next(each[kind].among for each in outcomes.values() if kind in each)
         whom = "any" if kind == "any" else "the same"
         axis.set_title(f"among {among} of {whom} class: at most {math.log2(among):.1f}")

@@ -13,6 +13,7 @@ from unlogit.analyses._fidelity import SHORT, Merit, fidelity, listed, matched_d
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import colour, style
 from unlogit.intervals import Estimate, wilson
+from unlogit.outside import short_names
 from unlogit.settings import Count
 
 TITLE = "Mistakes"
@@ -86,12 +87,11 @@ def _figure(config: Config, evidence: Evidence, first: str, sharing: list[str], 
         columns = {"original": evidence.originals.bytes[places]}
         columns |= {name: evidence.reconstructed(name).pictures.bytes[places] for name in sharing}
         blocks.append(Block(title, ink, tuple(columns), torch.stack(list(columns.values()), 1)))
-    truth, names = evidence.truth(first), evidence.inverters[first].representation.classifier.class_names
+    truth = evidence.truth(first)
+    names = short_names(evidence.inverters[first].representation.classifier.class_names)
     assert truth is not None
     asked = evidence.encoded(first).logits.argmax(1)
-    mistaken = (
-        f"{names[truth[place]].split(',')[0]} for {names[asked[place]].split(',')[0]}" for place in pairs[:, 0].tolist()
-    )
+    mistaken = (f"{names[truth[place]]} for {names[asked[place]]}" for place in pairs[:, 0].tolist())
     spec = evidence.inverters[first].representation.classifier.spec
     caption = (
         f"By {spec}; a row a class, drawn at random among the {int(wrong.sum())} that it gets wrong. From the top down "

@@ -17,6 +17,7 @@ from unlogit.analyses._style import colour, panels, style
 from unlogit.intervals import Estimate, bootstrap, weighted_bootstrap
 from unlogit.metrics.embedding import Embedding, Pixels
 from unlogit.metrics.variance import TwoWay
+from unlogit.outside import figure_text
 from unlogit.settings import Count, Several
 
 TITLE = "Resampled noise"
@@ -142,7 +143,7 @@ def _draw(evidence: Evidence, found: dict[str, dict[str, Moved]]) -> Drawing:
                 panel.barh(row, share, left=left, height=0.62, color=ink, alpha=alpha, linewidth=0)
                 left += share
         panel.set_title(f"share of variance, {space}")
-        panel.set_yticks(range(len(found)), list(found), parse_math=False)
+        panel.set_yticks(range(len(found)), [figure_text(name) for name in found])
         panel.set(xlim=(0, 1), ylim=(len(found) - 0.5, -0.5))
         panel.grid(axis="y", visible=False)
     return figure

@@ -15,7 +15,7 @@ from unlogit.settings import Count, Several
 
 TITLE = "Out of distribution"
 PLACE = 85
-QUESTION = "What do classifier and inverter make of pictures of a kind that neither was trained on?"
+QUESTION = "What do classifier and inverter make of images of another kind?"
 
 
 @dataclass(frozen=True)

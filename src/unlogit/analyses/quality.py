@@ -20,6 +20,7 @@ from unlogit.intervals import Estimate, holm, paired_bootstrap, sign_flip_test
 from unlogit.metrics.distribution import fid_interval, kid, precision_recall
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_top
+from unlogit.outside import figure_text
 from unlogit.settings import Several
 
 TITLE = "Quality"
@@ -106,7 +107,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         n: {m.name: m.estimate(v[m.name], evidence.seed) for m in MERITS if m.name in v} for n, v in values.items()
     }
     caption = (
-        f"{len(evidence):,} held-out pictures of {evidence.source.spec}; under each value its 95 % interval over "
+        f"{len(evidence):,} images of {evidence.source.spec}; under each value its 95 % interval over "
         "pictures (Wilson's for shares, else bootstrap). Each reconstruction is seen again by its own inverter's "
         "classifier, and across classifiers each is held against its own classifier's answers."
     )
@@ -266,7 +267,7 @@ def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]]) -> Dra
         axis.set_title(m.title + arrow)
         axis.margins(x=0.12)
         axis.set(ylim=(len(names) - 0.5, -0.5))
-        axis.set_yticks(range(len(names)), names, parse_math=False)
+        axis.set_yticks(range(len(names)), [figure_text(name) for name in names])
         if axis not in axes[::across]:
             axis.set_yticklabels([])
         axis.grid(axis="y", visible=False)

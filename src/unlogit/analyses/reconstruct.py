@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Drawing
 
 from unlogit.analyses import AnalysisConfig, Evidence, Figure, Finding, Result
 from unlogit.analyses._style import DPI, INK, MATCH, WIDTH, canvas, colour, enlarge, shorten, style
+from unlogit.outside import figure_text, short_names
 from unlogit.settings import Count, Seed
 
 TITLE = "Reconstructions"
@@ -32,7 +33,7 @@ class Config(AnalysisConfig):
     """Which pictures are shown."""
 
     pictures: Count = 24
-    """Drawn at random from the held-out ones."""
+    """Number of images shown, drawn at random."""
     seed: Seed = 0
     """Of that draw."""
 
@@ -63,19 +64,14 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
 def _row(evidence: Evidence, place: int) -> Shown:
     before, after, kept = [], [], []
     for name, inverter in evidence.inverters.items():
-        classes = inverter.representation.classifier.class_names
+        classes = short_names(inverter.representation.classifier.class_names)
         made = evidence.reconstructed(name)
         asked, answered = int(made.logits[place].argmax()), int(made.reencoded[place].argmax())
-        before.append(_first(classes[asked]))
-        after.append(_first(classes[answered]))
+        before.append(classes[asked])
+        after.append(classes[answered])
         kept.append(asked == answered)
     # Two classifiers may see two things in one original.
     return Shown(place, (" / ".join(dict.fromkeys(before)), *after), tuple(kept))
-
-
-def _first(name: str) -> str:
-    """Of the synonyms in a class name, the first."""
-    return name.split(",")[0]
 
 
 def _caption(evidence: Evidence, shown: int) -> str:
@@ -86,7 +82,7 @@ def _caption(evidence: Evidence, shown: int) -> str:
     aids = "; ".join(f"{', '.join(names)}: {aids}" for aids, names in by_aids.items())
     drawn = "All" if shown == len(evidence) else f"{shown} of"
     return (
-        f"{drawn} {len(evidence):,} held-out pictures"
+        f"{drawn} {len(evidence):,} images"
         + ("" if shown == len(evidence) else ", drawn at random and not chosen")
         + ". Under each picture is the class that the classifier predicts for it; "
         "green where a reconstruction keeps the original's. "
@@ -135,11 +131,10 @@ def _word(
     axes.text(
         x,
         y,
-        "\n".join(shorten(line, max(4, int(width / (points * letter)))) for line in lines),
+        figure_text("\n".join(shorten(line, max(4, int(width / (points * letter)))) for line in lines)),
         color=ink,
         fontsize=points,
         weight="bold" if bold else "normal",
         ha="center",
         va="bottom" if bottom else "top",
-        parse_math=False,
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._style import colour, panels, style
 from unlogit.intervals import bootstrap
+from unlogit.outside import figure_text
 from unlogit.settings import Several
 
 TITLE = "Spread of the logits"
@@ -118,7 +119,7 @@ def _draw(evidence: Evidence, found: dict[str, Spread]) -> Drawing:
         edges = torch.linspace(0, float(torch.cat([each.within, each.between]).max()) * 1.02, 41).tolist()
         panel.hist(each.between.tolist(), edges, color="#8a909c", alpha=0.5, label="to other classes, averaged")
         panel.hist(each.within.tolist(), edges, color=ink, alpha=0.75, label="to the own class")
-        panel.set_title(name, parse_math=False)
+        panel.set_title(figure_text(name))
         panel.set_xlabel("distance")
         panel.grid(axis="x", visible=False)
         panel.legend(fontsize=7)

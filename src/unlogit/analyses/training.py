@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Result, Table
 from unlogit.analyses._style import COLOURS, colour, panels, style
 from unlogit.errors import UnlogitError
+from unlogit.outside import figure_text
 from unlogit.settings import Bounds
 from unlogit.training.records import RunFolder
 
@@ -64,7 +65,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         return
     with style():
         figure = _draw(evidence, runs)
-    caption = "Against training pictures seen, on a held-out sample where an arrow says which way is better."
+    caption = "Against training pictures seen, on the run's validation images where an arrow says which way is better."
     if any(r.config["warm_start"] for r in runs):
         caption += " Shaded: the warm start, before the adversarial game begins."
     yield Figure("curves", "Curves", caption, figure)
@@ -151,7 +152,7 @@ def _draw(evidence: Evidence, runs: list[Run]) -> Drawing:
             ink = colour(names.index(r.name)) if r.name in names else COLOURS[-1 - place % len(COLOURS)]
             seen, values = r.curve(key)
             marker = "o" if key.startswith("val/") and len(seen) < 40 else ""
-            axis.plot(seen, values, color=ink, linewidth=1.4, marker=marker, markersize=2.5, label=r.name)
+            axis.plot(seen, values, color=ink, linewidth=1.4, marker=marker, markersize=2.5, label=figure_text(r.name))
         _finish(axis, title, max(r.config["warm_start"] for r in runs), max(r.lines[-1]["images"] for r in runs))
     if len(runs) > 1:
         handles, labels = axes[0].get_legend_handles_labels()

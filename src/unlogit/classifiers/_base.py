@@ -80,7 +80,9 @@ class Classifier(nn.Module):
         self.spec = spec
         self._digest: str | None = None
         self._weights_digest: str | None = None
-        assert penultimate in dict(network.named_modules()), penultimate
+        if penultimate not in (modules := dict(network.named_modules())):
+            close = ", ".join(difflib.get_close_matches(penultimate, modules, n=3)) or "one of network.named_modules()"
+            raise UnlogitError(f"penultimate '{penultimate}': must be the name of a module; did you mean {close}?")
         device = next(network.parameters(), torch.zeros(())).device
         for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
             self.register_buffer(name, torch.tensor(values, device=device).view(1, 3, 1, 1), persistent=False)

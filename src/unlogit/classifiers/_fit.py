@@ -23,7 +23,7 @@ from unlogit.classifiers.small import SmallConfig
 from unlogit.device import pick_device
 from unlogit.errors import UnlogitError
 from unlogit.files import is_unfinished, locked, recover, report_disk_full, to_json
-from unlogit.images import ImageSource, Loader, View, open_images
+from unlogit.images import ImageSource, Loader, View, open_images, warn_of_overlap
 from unlogit.progress import Metrics
 from unlogit.saved import CONFIG, WEIGHTS
 from unlogit.trust import trusting
@@ -74,6 +74,8 @@ def _fit(config: FitConfig, device: torch.device) -> dict[str, Any]:
     if saved is not None:
         _check_same(config, saved)
     source, held_out = _pictures(config)
+    if distributed.rank() == 0:
+        warn_of_overlap(source, held_out)
     labels = None if config.labels is None else read_labels(config.labels, len(source.class_names))
     fingerprints = _identified(config, saved, source, held_out, labels)
     if config.start == BUILT_IN:

@@ -49,7 +49,8 @@ def _module(where: str | Path, spec: str) -> ModuleType:
         # Under a name of its own, so that no installed module is hidden; known by it, as dataclasses want.
         name = f"unlogit_classifier_{where.stem}"
         found = importlib.util.spec_from_file_location(name, where)
-        assert found is not None and found.loader is not None, where
+        if found is None or found.loader is None:
+            raise UnlogitError(f"{spec}: '{where}' is not a Python file; give one whose name ends in .py")
         module = sys.modules[name] = importlib.util.module_from_spec(found)
         found.loader.exec_module(module)
         return module

@@ -18,6 +18,7 @@ from unlogit.explorer.gallery import Gallery
 from unlogit.explorer.state import State
 from unlogit.inverters import Inverter
 from unlogit.metrics.reencoding import logit_error
+from unlogit.outside import distinct
 
 PGD_STEPS = 10
 ENCODINGS = 256
@@ -79,8 +80,8 @@ class Explorer:
         self._computing = threading.Lock()  # One at a time is as fast, and no two visitors share a network's hooks.
 
     def class_names(self) -> list[str]:
-        """Of all classifiers whose logits are inverted, each once."""
-        lists = [i.representation.classifier.class_names for i in self.inverters.values() if moves_classes(i)]
+        """Of all classifiers whose logits are inverted, each once; with the index where several share a name."""
+        lists = [distinct(i.representation.classifier.class_names) for i in self.inverters.values() if moves_classes(i)]
         return list(dict.fromkeys(name for names in lists for name in names))
 
     def answer(self, state: State) -> list[Answer]:
@@ -97,7 +98,7 @@ class Explorer:
         if state.other and state.toward:
             plain = State(state.other)
             raw = manipulate.interpolate(raw, state.toward, self._encode(name, inverter, plain).raw)
-        names = representation.classifier.class_names
+        names = distinct(representation.classifier.class_names)
         for wanted, amount in state.classes:
             if not moves_classes(inverter):
                 notes.append(f"inverts {representation.tap}: single classes cannot be moved in it")

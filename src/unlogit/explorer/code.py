@@ -50,7 +50,7 @@ def _steps(state: State, leads: bool, moves: bool) -> Iterator[str]:
     if state.shift or state.noise or moves:
         yield "sd = float(representation.scale.mean())  # Of a dimension, over pictures."
     if moves:
-        yield "names = representation.classifier.class_names"
+        yield "names = distinct(representation.classifier.class_names)"
         yield f"for label, amount in {dict(state.classes)!r}.items():"
         yield '    if representation.tap == "logits" and label in names:'
         yield "        raw[:, names.index(label)] += amount * sd"
@@ -88,6 +88,7 @@ def _imports(body: str) -> Iterator[str]:
         "unlogit.attacks": ("fgsm", "pgd"),
         "unlogit.images": ("View", "decode", "open_images"),
         "unlogit.inverters": ("open_inverter",),
+        "unlogit.outside": ("distinct",),
     }.items():
         if used := [name for name in names if re.search(rf"(?<![.\w]){name}[.(]", body)]:
             yield f"from {module} import {', '.join(used)}"

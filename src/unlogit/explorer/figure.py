@@ -12,6 +12,7 @@ from torch import Tensor
 from unlogit.explorer.answer import Answer
 from unlogit.explorer.shown import bars, facts
 from unlogit.explorer.state import State
+from unlogit.outside import figure_text
 
 INK, SOFT, BEFORE, AFTER = "#1d2127", "#5d6570", "#9aa1ab", "#2b66c2"
 DPI = 160
@@ -34,7 +35,7 @@ def png(state: State, original: Tensor, answers: Sequence[Answer]) -> bytes:
     how = "; ".join(facts(state)) or "unchanged"
     inset_told = " Small: the picture as the classifier was given it." if attacked else ""
     told = f"{how}. Bars: class probabilities, grey for the picture, blue for the reconstruction.{inset_told}"
-    figure.supxlabel(textwrap.fill(told, 42 * across), fontsize=7, color=SOFT, parse_math=False)
+    figure.supxlabel(figure_text(textwrap.fill(told, 42 * across)), fontsize=7, color=SOFT)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -42,7 +43,7 @@ def png(state: State, original: Tensor, answers: Sequence[Answer]) -> bytes:
 
 def _draw(axes: object, picture: Tensor, title: str) -> None:
     axes.imshow(picture.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="bicubic")  # type: ignore[attr-defined]
-    axes.set_title(title, fontsize=10, color=INK, parse_math=False)  # type: ignore[attr-defined]
+    axes.set_title(figure_text(title), fontsize=10, color=INK)  # type: ignore[attr-defined]
     axes.set(xticks=[], yticks=[])  # type: ignore[attr-defined]
     axes.spines[:].set_visible(False)  # type: ignore[attr-defined]
 
@@ -52,8 +53,8 @@ def _bars(axes: object, answer: Answer) -> None:
     places = range(len(found))
     axes.barh([p + 0.2 for p in places], [bar.before for bar in found], 0.32, color=BEFORE)  # type: ignore[attr-defined]
     axes.barh([p - 0.2 for p in places], [bar.after for bar in found], 0.32, color=AFTER)  # type: ignore[attr-defined]
-    names = [textwrap.shorten(bar.name, 18, placeholder="…") for bar in found]
-    axes.set_yticks(list(places), names, fontsize=7, color=INK, parse_math=False)  # type: ignore[attr-defined]
+    names = [figure_text(textwrap.shorten(bar.name, 18, placeholder="…")) for bar in found]
+    axes.set_yticks(list(places), names, fontsize=7, color=INK)  # type: ignore[attr-defined]
     axes.set_xlim(0, 1)  # type: ignore[attr-defined]
     axes.set_xticks([0, 0.5, 1], ["0", "50", "100 %"], fontsize=6, color=SOFT)  # type: ignore[attr-defined]
     axes.tick_params(length=0)  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unlogit.explorer.answer import Answer
 from unlogit.explorer.state import State
+from unlogit.outside import short_names
 from unlogit.safety import hide_folders
 
 FIRST, ALL = 3, 6
@@ -32,14 +33,14 @@ class Bar:
 
 def bars(answer: Answer) -> list[Bar]:
     """The classes worth showing: the picture's first, then those that the reconstruction is taken for."""
-    classifier = answer.inverter.representation.classifier
+    names = short_names(answer.inverter.representation.classifier.class_names)
     places = answer.before.topk(min(FIRST, len(answer.before))).indices.tolist()
     for place in answer.after.topk(min(ALL, len(answer.after))).indices.tolist():
         if place not in places and len(places) < ALL:
             places.append(place)
     return [
         Bar(
-            short(classifier.class_names[place]),
+            names[place],
             float(answer.before[place]),
             None if answer.asked is None else float(answer.asked[place]),
             float(answer.after[place]),
@@ -83,6 +84,7 @@ def stage(state: State, original: Tensor, other: Tensor | None, answers: Sequenc
             "seen": uri(answer.seen) if state.attack != "none" else None,
             "before": _top(answer, answer.before),
             "after": _top(answer, answer.after),
+            "kept": int(answer.before.argmax()) == int(answer.after.argmax()),
         }
         for answer in answers
     ]
@@ -109,7 +111,7 @@ def uri(picture: Tensor) -> str:
 
 def _top(answer: Answer, probabilities: Tensor) -> tuple[str, float]:
     best = int(probabilities.argmax())
-    return short(answer.inverter.representation.classifier.class_names[best]), float(probabilities[best])
+    return short_names(answer.inverter.representation.classifier.class_names)[best], float(probabilities[best])
 
 
 @cache

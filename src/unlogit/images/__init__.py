@@ -7,10 +7,23 @@ from unlogit.errors import BrokenImage
 from unlogit.images._base import ImageSource, check_pixels
 from unlogit.images._decoding import decode
 from unlogit.images._loading import Batch, Loader
+from unlogit.images._overlap import same_images, warn_of_overlap
 from unlogit.images._summary import summary
 from unlogit.images._views import View
 
-__all__ = ["Batch", "BrokenImage", "ImageSource", "Loader", "View", "check_pixels", "decode", "open_images", "summary"]
+__all__ = [
+    "Batch",
+    "BrokenImage",
+    "ImageSource",
+    "Loader",
+    "View",
+    "check_pixels",
+    "decode",
+    "open_images",
+    "same_images",
+    "summary",
+    "warn_of_overlap",
+]
 
 
 def open_images(spec: str, *, strict: bool = False) -> ImageSource:

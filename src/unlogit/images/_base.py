@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from unlogit.errors import BrokenImage
+from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.images._broken import Broken
+from unlogit.images._inventory import Inventory
+from unlogit.outside import data
 
-PROBED = 16
-"""Pictures that a fingerprint looks at."""
+SLACK = 1e-3
+"""How far outside of [0, 1] rounding may take a pixel."""
+
+
+class Hash(Protocol):
+    """A digest of hashlib."""
+
+    def update(self, data: bytes, /) -> None: ...
 
 
 class ImageSource(ABC):
@@ -65,26 +77,83 @@ class ImageSource(ABC):
     @cached_property
     def broken(self) -> Broken:
         """The broken pictures met so far, by whatever `Loader`."""
-        return Broken(self.spec)
+        return Broken(self.spec, self.inventory)
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """What was found when the source was opened. Sources that leave something out override this."""
+        return Inventory("images", len(self))
 
     def fingerprint(self) -> str:
-        """Changes whenever the pictures or their order do; part of every cache's key.
+        """Return `spec#count#digest`, which changes whenever an image, a label or the order does.
 
-        Of the labels and some pictures spread over the source: reading them all would be slow. Sources that know
-        better override this.
+        Part of every cache's key. The digest is the same for the same images under another spec of the source.
         """
-        digest = hashlib.sha256(self.labels.numpy().tobytes())
-        places = sorted({place * (len(self) - 1) // (PROBED - 1) for place in range(PROBED)}) if len(self) else []
-        for picture in self.read(places):
-            digest.update(str(picture).encode() if isinstance(picture, BrokenImage) else picture.numpy().tobytes())
+        digest = hashlib.sha256(self.labels.numpy().tobytes() + data("\n".join(self.class_names)))
+        self._add_images(digest)
         return f"{self.spec}#{len(self)}#{digest.hexdigest()[:16]}"
+
+    def _add_images(self, digest: Hash) -> None:
+        """Add to a digest what changes when any image does: here all pixels. Registered sources have quicker ways."""
+        for index in range(len(self)):
+            (picture,) = self.read([index])
+            if isinstance(picture, BrokenImage):
+                digest.update(data(str(picture)))
+            else:
+                digest.update(str(tuple(picture.shape)).encode() + picture.numpy().tobytes())
+
+
+def add_file(digest: Hash, name: str, path: str | Path) -> None:
+    """Add a file's name, size and date of change to a digest; of one that is gone, the name."""
+    digest.update(data(name))
+    with contextlib.suppress(OSError, ValueError):  # A link that leads nowhere is one more broken image.
+        status = Path(path).stat()
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}".encode())
+    digest.update(b"\0")
 
 
 def check_pixels(images: Tensor, what: str = "images") -> Tensor:
-    """Assert the house's pixel contract: float, N x 3 x H x W, in [0, 1]. Returns its argument."""
-    assert images.ndim == 4 and images.shape[1] == 3, f"{what}: expected N x 3 x H x W, got {tuple(images.shape)}"
-    assert images.is_floating_point(), f"{what}: expected floating point in [0, 1], got {images.dtype}"
+    """Check the pixel contract: floating point, N x 3 x H x W, in [0, 1] and finite. Returns its argument.
+
+    Raises `UnlogitError` with the likely fix for anything else.
+    """
+    if not isinstance(images, Tensor):
+        raise UnlogitError(
+            f"{what}: expected a torch tensor, got {type(images).__name__}; convert with torch.as_tensor(x)"
+        )
+    shape = tuple(images.shape)
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise UnlogitError(f"{what}: expected N x 3 x H x W, got {shape}; {_reshaping(shape)}")
+    if not images.is_floating_point():
+        raise UnlogitError(
+            f"{what}: expected floating point in [0, 1], got {images.dtype}; convert with x.float() / 255"
+        )
     if images.numel():
-        low, high = torch.aminmax(images.detach())
-        assert low >= -1e-3 and high <= 1 + 1e-3, f"{what}: expected [0, 1], got [{low:.3f}, {high:.3f}]"
+        low, high = (float(value) for value in torch.aminmax(images.detach()))
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise UnlogitError(f"{what}: expected [0, 1], got non-finite values (NaN or inf); find where they arise")
+        if low < -SLACK or high > 1 + SLACK:
+            raise UnlogitError(f"{what}: expected [0, 1], got [{low:.4g}, {high:.4g}]; {_rescaling(low, high)}")
     return images
+
+
+def _reshaping(shape: tuple[int, ...]) -> str:
+    if len(shape) == 3 and shape[0] == 3:
+        return "add the batch dimension with x[None]"
+    if len(shape) == 4 and shape[3] == 3:
+        return "move the channels with x.permute(0, 3, 1, 2)"
+    if len(shape) == 3 and shape[2] == 3:
+        return "move the channels and add the batch dimension with x.permute(2, 0, 1)[None]"
+    if len(shape) == 4 and shape[1] == 1:
+        return "repeat grey as RGB with x.expand(-1, 3, -1, -1)"
+    if len(shape) == 4 and shape[1] == 4:
+        return "leave out alpha with x[:, :3]"
+    return "give a batch of RGB images"
+
+
+def _rescaling(low: float, high: float) -> str:
+    if low >= 0:
+        return "divide by 255" if high > 1.5 else "clamp with x.clamp(0, 1)"
+    if low >= -1 - SLACK and high <= 1 + SLACK:
+        return "map [-1, 1] to [0, 1] with (x + 1) / 2"
+    return "undo the normalisation with x * std + mean: classifiers normalise by themselves"

@@ -1,4 +1,4 @@
-"""What happens to pictures that cannot be decoded: skipped and counted, until there are too many."""
+"""What happens to images that cannot be decoded: skipped and counted, until there are too many."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 from collections.abc import Container
 
 from unlogit.errors import BrokenImage, UnlogitError
+from unlogit.images._inventory import Inventory
+from unlogit.outside import plain
 
 MAX_SHARE, FEWEST = 0.01, 500
 """A run stops once more than this share of its pictures is broken, of at least so many: five are always let pass."""
@@ -15,14 +17,19 @@ SHOWN = 3
 class Broken(Container[int]):
     """The broken pictures of one source met so far, shared by all who read it.
 
+    Args:
+        spec: what opened the source.
+        inventory: what was left out when it was opened; `tell` reports that too.
+
     Attributes:
         reasons: why, by index; each begins with the picture's name.
         good: how many pictures were decoded, those of later epochs again.
         strict: the first broken picture stops the run.
     """
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, inventory: Inventory) -> None:
         self.spec = spec
+        self.inventory = inventory
         self.reasons: dict[int, str] = {}
         self.good = 0
         self.strict = False
@@ -53,7 +60,9 @@ class Broken(Container[int]):
         return f"{self.spec}: {len(self):,} {what} broken and left out: {self._first()}"
 
     def tell(self) -> None:
-        """Print the summary, if there is any, to stderr."""
+        """Print what was left out when the source was opened, and the broken images, if there are any, to stderr."""
+        if self.inventory.left_out:
+            print(f"unlogit: {plain(self.spec)}: {self.inventory.summary()}", file=sys.stderr)
         if self.reasons:
             print(f"unlogit: {self.summary()}", file=sys.stderr)
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import stat
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 from torch import Tensor
 
 from unlogit.errors import BrokenImage
+from unlogit.outside import plain
 
 MAX_PIXELS = 80_000_000
 """Larger pictures are refused before they are expanded: a small file can claim any size."""
@@ -22,8 +26,16 @@ MAX_SCANS = 100
 """Scans of a JPEG: each costs a pass over the whole image, and a small file can hold any number; usual are 10."""
 MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+MAX_BYTES = 256 << 20
+"""Largest encoded image, in bytes: more than `MAX_PIXELS` take uncompressed, and a sparse file can claim any size."""
 PROGRAMS = {"EPS", "WMF"}
 """Formats that are drawn by another program or by the system: not for files from strangers."""
+NOT_IMAGES = {"PDF", "MPEG", "HDF5", "BUFR", "GRIB", "IPTC"}
+"""Formats that Pillow lists and cannot decode, or that are no images to it."""
+UNREADABLE = {".heic", ".heif", ".avif", ".jxl", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
+"""Suffixes of images, where Pillow has no decoder for them."""
+_SNIFFED = 16
+"""Bytes by which Pillow recognises a format."""
 
 
 def decode(
@@ -37,11 +49,11 @@ def decode(
     (None is all but `PROGRAMS`).
     """
     with _blamed_on(name):
-        Image.init()
-        kinds = [kind for kind in Image.ID if kind not in PROGRAMS] if formats is None else list(formats)
+        if len(data) > MAX_BYTES:
+            raise ValueError(_too_large(len(data)))
         if (scans := count_scans(data)) > MAX_SCANS:
             raise ValueError(f"JPEG of {scans:,} scans: at most {MAX_SCANS} are decoded")
-        with Image.open(io.BytesIO(data), formats=kinds) as picture:
+        with Image.open(io.BytesIO(data), formats=_formats() if formats is None else list(formats)) as picture:
             return upright(picture, name, most)
 
 
@@ -61,11 +73,80 @@ def count_scans(data: bytes | memoryview) -> int:
 
 def decode_file(file: Path) -> Tensor:
     """The picture in a file, as `decode` gives it, with the same errors."""
+    name = plain(str(file))
     try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise BrokenImage(f"{file}: {error.strerror}") from error
-    return decode(data, str(file))
+        data = read_regular(file)
+    except (OSError, ValueError) as error:
+        raise BrokenImage(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+    return decode(data, name)
+
+
+def read_regular(file: Path, start: int = 0, size: int | None = None) -> bytes:
+    """Return the bytes of a file, or `size` of them from `start` on.
+
+    Raises `ValueError` for more than `MAX_BYTES`, and for what is not a regular file: a pipe would be waited for, and
+    a device such as /dev/zero never ends.
+    """
+    # Looked at first, since only opening a device may already do something; and again, since it may be exchanged.
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise ValueError("not a regular file")
+    with open(file, "rb", opener=_without_waiting) as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a regular file")
+        wanted = status.st_size if size is None else size
+        if wanted > MAX_BYTES:
+            raise ValueError(_too_large(wanted))
+        stream.seek(start)
+        return stream.read(wanted)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def is_image(file: Path) -> bool:
+    """Return whether the content of a regular file is an image that can be decoded; its name does not matter."""
+    with file.open("rb") as stream:
+        head = stream.read(_SNIFFED)
+        # What most files fail: opening each with Pillow takes a hundred times longer.
+        if not any(accept is not None and accept(head) is True for accept in map(_accepts, _formats())):
+            return False
+        stream.seek(0)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                Image.open(stream, formats=_formats()).close()
+        except Exception:  # As broken as the decoder of one of these formats finds it.
+            return False
+    return True
+
+
+def suffixes() -> tuple[str, ...]:
+    """Return the suffixes of the images that this Pillow decodes, most common first."""
+    common = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"]
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()}
+    return (*common, *sorted(known - set(common)))
+
+
+def _formats() -> tuple[str, ...]:
+    """The formats that are decoded: not kept, since a plug-in for HEIC may register itself at any time."""
+    Image.init()
+    left_out = PROGRAMS | NOT_IMAGES | (set() if _has_avif() else {"AVIF"})
+    return tuple(kind for kind in Image.ID if kind in Image.OPEN and kind not in left_out)
+
+
+@cache
+def _has_avif() -> bool:
+    return bool(features.check("avif"))
+
+
+def _accepts(kind: str) -> Callable[[bytes], bool | str] | None:
+    return Image.OPEN[kind][1]
+
+
+def _too_large(size: int) -> str:
+    return f"{size:,} bytes are over the limit of {MAX_BYTES:,}"
 
 
 def upright(picture: Image.Image, name: str, most: int | None = None) -> Tensor:
@@ -74,8 +155,8 @@ def upright(picture: Image.Image, name: str, most: int | None = None) -> Tensor:
         most = MAX_PIXELS if most is None else most
         if picture.width * picture.height > most:
             raise ValueError(f"{picture.width} x {picture.height} is over the {most:,} pixel limit")
-        rgb = _rgb(ImageOps.exif_transpose(picture))
-        return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+        ImageOps.exif_transpose(picture, in_place=True)  # A copy would take 320 MB of the largest images.
+        return torch.from_numpy(np.array(_rgb(picture))).permute(2, 0, 1).contiguous()
 
 
 @contextmanager

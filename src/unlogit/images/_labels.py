@@ -3,48 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import NoneType
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unlogit.errors import UnlogitError
+from unlogit.outside import encodable, in_order, plain
 
 LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class")
 """Usual names of labels in a table."""
 MAX_CLASSES = 1_000_000
+NO_LABEL = "names no class; labels must be whole numbers alone or words alone"
 
 
 def classes(values: Sequence[object], what: str, names: Sequence[str] = ()) -> tuple[Tensor, tuple[str, ...]]:
     """Labels, int64, shape (N,), and class names from one value a picture, None where it has no label.
 
     Whole numbers are the labels, negative ones stand for none; without `names` they name themselves. Words are the
-    classes' names, numbered by their places in `names`, or in alphabetical order. Where no picture has a label, no
-    class has a name.
+    classes' names, numbered by their places in `names`, or else in order (see `in_order`). Where no picture has a
+    label, no class has a name.
 
     Raises:
         UnlogitError: values that name no class, or for which there are not names enough. It begins with `what`.
     """
+    for value in values:
+        if not isinstance(value, (str, int, np.integer, NoneType)):
+            raise UnlogitError(f"{what}: {plain(str(value)[:40])!r} {NO_LABEL}")
     known = {value for value in values if value is not None}
     if known and all(isinstance(value, str) for value in known):
-        names = names or sorted(map(str, known))
+        names = names or in_order([str(value) for value in known])
         places = {name: place for place, name in enumerate(names)}
         for odd in known - places.keys():
-            raise UnlogitError(f"{what}: class '{odd}' is not among the {len(names)} that are named")
+            raise UnlogitError(f"{what}: class '{plain(str(odd))}' is not among the {len(names)} that are named")
         values = [None if value is None else places[str(value)] for value in values]
     numbers = [-1 if value is None else _number(value, what) for value in values]
-    labels = torch.tensor(numbers, dtype=torch.int64).clamp(min=-1)
+    labels = torch.tensor(numbers, dtype=torch.int64)
     most = int(labels.max()) if len(labels) else -1
     if names and most >= len(names):
         raise UnlogitError(f"{what}: has a label {most}, but only {len(names)} classes are named")
-    return labels, (tuple(names) or tuple(map(str, range(most + 1)))) if most >= 0 else ()
+    return labels, (tuple(map(encodable, names)) or tuple(map(str, range(most + 1)))) if most >= 0 else ()
 
 
 def _number(value: object, what: str) -> int:
     if not isinstance(value, (int, np.integer)):
-        raise UnlogitError(
-            f"{what}: {str(value)[:40]!r} names no class; labels must be whole numbers alone or words alone"
-        )
+        raise UnlogitError(f"{what}: {plain(str(value)[:40])!r} {NO_LABEL}")
     if value >= MAX_CLASSES:
         raise UnlogitError(f"{what}: has a label {value}; labels must count from 0")
-    return int(value)
+    return max(int(value), -1)

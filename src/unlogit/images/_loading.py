@@ -71,7 +71,8 @@ class Loader:
             raise UnlogitError(f"seed {seed}: must not be negative")
         if not len(source):
             raise UnlogitError(f"{source.spec}: holds no pictures")
-        assert 0 <= rank < world_size, (rank, world_size)
+        if not 0 <= rank < world_size:
+            raise UnlogitError(f"rank {rank}: must be 0 to {world_size - 1}, of {world_size} processes")
         self.source = source
         self.view = view
         self.batch_size = batch_size

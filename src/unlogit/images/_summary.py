@@ -5,6 +5,7 @@ from __future__ import annotations
 from unlogit.errors import UnlogitError
 from unlogit.images._base import ImageSource
 from unlogit.images._loading import spread
+from unlogit.outside import all_whole, in_order, short_names
 
 LOOKED_AT = 200
 SHOWN = 8
@@ -21,11 +22,12 @@ def summary(source: ImageSource, limit: int = LOOKED_AT) -> str:
     if source.class_names:
         labelled = source.labels[source.labels >= 0]
         counts = labelled.bincount(minlength=len(source.class_names)).tolist()
-        named = [f"{name.partition(',')[0]} {count:,}" for name, count in zip(source.class_names, counts, strict=True)]
+        named = [f"{name} {count:,}" for name, count in zip(short_names(source.class_names), counts, strict=True)]
         more = f", and {len(named) - SHOWN:,} more" if len(named) > SHOWN else ""
-        lines.append(f"{len(named):,} classes: {', '.join(named[:SHOWN])}{more}")
+        lines.append(f"{len(named):,} classes: {', '.join(named[:SHOWN])}{more} ({_order(source.class_names)})")
         if len(labelled) < len(source):
             lines.append(f"{len(source) - len(labelled):,} without a label")
+    lines.append(source.inventory.summary())
     sizes = []
     places = spread(len(source), limit).tolist()
     for start in range(0, len(places), CHUNK):
@@ -37,3 +39,10 @@ def summary(source: ImageSource, limit: int = LOOKED_AT) -> str:
     extent = smallest if len(set(sizes)) == 1 else f"{smallest} to {largest}"
     lines.append(f"{len(sizes):,} of {len(sizes) + len(source.broken):,} decoded: {extent} pixels")
     return "\n".join(lines)
+
+
+def _order(names: tuple[str, ...]) -> str:
+    """In which order labels number the classes."""
+    if list(names) != in_order(names):
+        return "numbered in the order of the dataset"
+    return f"numbered in {'numerical' if all_whole(names) else 'alphabetical'} order"

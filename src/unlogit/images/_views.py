@@ -54,8 +54,14 @@ class View:
 
         `draws` come from `draw`; they may be left out where the view leaves nothing to chance.
         """
-        if draws is None:
-            assert self.crop == "centre" and not self.flip, f"{self} needs draws"
+        if draws is None and (self.crop != "centre" or self.flip):
+            raise UnlogitError(f"{self} without draws: give view.draw(count, generator), or a centred, unflipped view")
+        for picture in pictures:
+            if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[0] != 3:
+                raise UnlogitError(
+                    f"view of a picture of {picture.dtype}, {tuple(picture.shape)}: must be uint8, 3 x H x W; "
+                    "for x in [0, 1] give (x * 255).round().byte()"
+                )
         if not pictures:
             return torch.zeros(0, 3, self.size, self.size)
         if self.crop != "random" and len({p.shape for p in pictures}) == 1:
@@ -63,7 +69,7 @@ class View:
         elif self.crop != "random":
             images = torch.cat([self._centre(p[None]) for p in pictures])
         else:
-            assert draws is not None
+            assert draws is not None  # Checked above.
             images = torch.cat(
                 [self._random(p[None], *d) for p, d in zip(pictures, draws[:, :3].tolist(), strict=True)]
             )

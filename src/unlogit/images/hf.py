@@ -9,6 +9,7 @@ set is sorted by class, those show few classes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from torch import Tensor
 
 from unlogit import registry
 from unlogit.errors import BrokenImage, UnlogitError, one_line, unknown
-from unlogit.images._base import ImageSource
+from unlogit.images._base import Hash, ImageSource, add_file
 from unlogit.images._decoding import decode, decode_file
+from unlogit.images._inventory import Inventory
 from unlogit.images._labels import LABEL_COLUMNS, classes
+from unlogit.outside import data
 
 OPTIONS = ("split", "config", "revision", "column", "label", "streaming")
 
@@ -30,15 +33,20 @@ class HubImages(ImageSource):
     Args:
         rows: by index, a mapping whose `column` holds `bytes` or, where those are None, a `path`.
         values: a label each, see `classes`.
+        identity: the dataset's own fingerprint.
     """
 
-    def __init__(self, rows: Any, column: str, values: Sequence[object], names: Sequence[str], spec: str) -> None:
+    def __init__(
+        self, rows: Any, column: str, values: Sequence[object], names: Sequence[str], spec: str, identity: str
+    ) -> None:
         self.spec = spec
         self._rows = rows
         self._column = column
+        self._identity = identity
         if not len(rows):
             raise UnlogitError(f"{spec}: holds no pictures")
         self._labels, self.class_names = classes(values, spec, names)
+        self.inventory = Inventory("rows", len(rows))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -49,12 +57,33 @@ class HubImages(ImageSource):
 
     def decode(self, index: int) -> Tensor:
         name = f"{self.spec} row {index}"
-        encoded = self._rows[index][self._column]
-        if encoded is None:
+        try:
+            encoded = self._rows[index][self._column]
+        except Exception as error:  # a damaged file of the dataset, of which datasets raises whatever Arrow does
+            raise BrokenImage(f"{name}: {one_line(error)}") from error
+        if encoded is None or (encoded["bytes"] is None and encoded["path"] is None):
             raise BrokenImage(f"{name}: holds no picture")
         if encoded["bytes"] is not None:
             return decode(encoded["bytes"], name)
         return decode_file(Path(encoded["path"]))
+
+    def _add_images(self, digest: Hash) -> None:
+        digest.update(data(self._identity))
+        if isinstance(self._rows, list):
+            for row in self._rows:
+                encoded = row[self._column] or {}
+                digest.update(hashlib.sha256(encoded.get("bytes") or b"").digest())
+                if encoded.get("bytes") is None and encoded.get("path") is not None:
+                    add_file(digest, encoded["path"], encoded["path"])
+            return
+        for file in self._rows.cache_files:
+            add_file(digest, "", file["filename"])
+        # Images that stay in files of their own, as in a folder of them.
+        column = self._rows.with_format("arrow")[:].column(self._column)
+        for chunk in column.chunks:
+            outside = chunk.field("path").filter(chunk.field("bytes").is_null())
+            for path in outside.drop_null().to_pylist():
+                add_file(digest, path, path)
 
 
 def open_source(rest: str, spec: str) -> HubImages:
@@ -69,6 +98,7 @@ def open_source(rest: str, spec: str) -> HubImages:
     features = dataset.features
     if features is None:
         raise UnlogitError(f"{spec}: does not say what its columns hold, so it cannot be streamed; leave out streaming")
+    identity = str(getattr(dataset, "_fingerprint", ""))
     column = _image_column(datasets, features, options.get("column"), spec)
     label = _label_column(datasets, features, options.get("label"), spec)
     names = getattr(features[label], "names", None) or () if label else ()
@@ -77,11 +107,11 @@ def open_source(rest: str, spec: str) -> HubImages:
     if streamed is not None:
         rows = list(dataset.take(int(streamed)))
         values = [row[label] if label else None for row in rows]
-        return HubImages(rows, column, values, names, spec)
+        return HubImages(rows, column, values, names, spec, identity)
     values = [None] * len(dataset)
     if label is not None:
         values = dataset.select_columns([label]).with_format("arrow")[:].column(label).to_pylist()
-    return HubImages(dataset.select_columns([column]), column, values, names, spec)
+    return HubImages(dataset.select_columns([column]), column, values, names, spec, identity)
 
 
 def _load(datasets: Any, name: str, options: dict[str, str], spec: str) -> Any:

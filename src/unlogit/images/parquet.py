@@ -7,7 +7,6 @@ in Arrow's memory, so the files together must fit into it; they are decoded when
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 from collections.abc import Sequence
@@ -20,12 +19,16 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from unlogit import registry
-from unlogit.errors import BrokenImage, UnlogitError, unknown
+from unlogit.errors import BrokenImage, UnlogitError, one_line, unknown
 from unlogit.images._base import ImageSource
 from unlogit.images._decoding import decode
+from unlogit.images._inventory import Inventory
 from unlogit.images._labels import LABEL_COLUMNS, classes
+from unlogit.outside import data, matching, plain
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
+MAX_EXPANSION = 1_000
+"""How many times its size a file may claim to hold uncompressed: encoded images hardly compress, labels do."""
 
 
 class ParquetImages(ImageSource):
@@ -51,8 +54,9 @@ class ParquetImages(ImageSource):
         self._chunks = chunks
         self._starts = np.cumsum([0, *map(len, chunks)])
         if not len(self):
-            raise UnlogitError(f"{spec}: its {len(self._files)} files hold no rows")
-        self._labels, self.class_names = classes(labels, spec, names)
+            raise UnlogitError(f"{plain(spec)}: its {len(self._files)} files hold no rows")
+        self._labels, self.class_names = classes(labels, plain(spec), names)
+        self.inventory = Inventory("rows", len(self))
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -74,7 +78,7 @@ class ParquetImages(ImageSource):
     @cached_property
     def _digest(self) -> str:
         """Of what the files hold and what is read of it, not of names or dates: a copied data set is the same one."""
-        digest = hashlib.sha256(repr(self._columns).encode())
+        digest = hashlib.sha256(data(repr(self._columns)))
         for file in self._files:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
@@ -83,38 +87,64 @@ class ParquetImages(ImageSource):
 
 def open_source(rest: str, spec: str) -> ParquetImages:
     pattern, options = registry.options(rest, spec, ("image", "label"))
-    files = sorted(Path(f) for f in glob.glob(pattern, recursive=True) if Path(f).is_file())
+    files = matching(pattern)
     if not files:
-        raise UnlogitError(f"{spec}: no file matches '{pattern}'; write it as parquet:FOLDER/*.parquet")
+        raise UnlogitError(f"{plain(spec)}: no file matches '{plain(pattern)}'; write it as parquet:FOLDER/*.parquet")
     return ParquetImages(files, spec, options.get("image"), options.get("label"))
 
 
 def _read(file: Path, image: str | None, label: str | None) -> tuple[pa.Schema, pa.Table]:
     """The file's schema, and a table of its pictures and, where it has any, its labels, in this order."""
+    name = plain(str(file))
     try:
         parquet = pq.ParquetFile(file, memory_map=True)
         schema = parquet.schema_arrow
-        image, label = _column(schema, image, IMAGE_COLUMNS, file), _column(schema, label, LABEL_COLUMNS, file)
+        image, label = _column(schema, image, IMAGE_COLUMNS, name), _column(schema, label, LABEL_COLUMNS, name)
         if image is None:
             looked = ", ".join(IMAGE_COLUMNS)
+            columns = plain(", ".join(schema.names))
             raise UnlogitError(
-                f"{file}: none of its columns {', '.join(schema.names)} is known to hold pictures ({looked} are); "
+                f"{name}: none of its columns {columns} is known to hold pictures ({looked} are); "
                 "name it with ?image=COLUMN"
             )
         kind = schema.field(image).type
         in_struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-        if not (in_struct or _is_binary(kind)):
-            raise UnlogitError(f"{file}: column '{image}' is {kind}; expected binary or a struct with bytes")
+        if not (_is_binary(kind) or (in_struct and _is_binary(kind.field("bytes").type))):
+            raise UnlogitError(
+                f"{name}: column '{image}' is {plain(str(kind))[:80]}; expected binary or a struct with bytes"
+            )
         if label is not None and not _names_classes(kind := schema.field(label).type):
-            raise UnlogitError(f"{file}: column '{label}' is {kind}; labels must be whole numbers or words")
+            raise UnlogitError(
+                f"{name}: column '{label}' is {plain(str(kind))[:80]}; labels must be whole numbers or words"
+            )
         labels = [] if label is None else [label]
-        table = parquet.read(columns=[f"{image}.bytes" if in_struct else image, *labels])
-        return schema, table.select([image, *labels])
-    except (pa.ArrowException, OSError) as error:
-        raise UnlogitError(f"{file}: not a readable parquet file ({error}); is it complete?") from error
+        _check_claims(parquet.metadata, file.stat().st_size)
+        table = parquet.read(columns=[f"{image}.bytes" if in_struct else image, *labels]).select([image, *labels])
+        # In a damaged file, bytes of one picture may seem to lie anywhere in memory, and words not to be UTF-8.
+        table.validate(full=True)
+        return schema, table
+    except UnlogitError:
+        raise
+    # Arrow's own errors, and what its Python parts make of metadata that is no sense.
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+        raise UnlogitError(
+            f"{name}: not a readable parquet file ({plain(one_line(error))}); is it complete?"
+        ) from error
 
 
-def _column(schema: pa.Schema, given: str | None, usual: Sequence[str], file: Path) -> str | None:
+def _check_claims(metadata: pq.FileMetaData, size: int) -> None:
+    """Raise `ValueError` where the file claims to hold more than its bytes can."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    if metadata.num_rows != sum(group.num_rows for group in groups) or any(group.num_rows < 0 for group in groups):
+        raise ValueError("its parts do not add up to the rows that it claims")
+    if metadata.num_rows > size:  # An encoded image and its place take more than a byte.
+        raise ValueError(f"it claims {metadata.num_rows:,} rows in {size:,} bytes")
+    claimed = sum(group.total_byte_size for group in groups)
+    if not 0 <= claimed <= MAX_EXPANSION * size:
+        raise ValueError(f"it claims to expand from {size:,} to {claimed:,} bytes")
+
+
+def _column(schema: pa.Schema, given: str | None, usual: Sequence[str], file: str) -> str | None:
     if given is None:
         return next((name for name in usual if name in schema.names), None)
     if given not in schema.names:
@@ -141,6 +171,7 @@ def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
     """The names that Hugging Face's ClassLabel keeps in the schema's metadata; none where there are none."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-        return tuple(map(str, features[label]["names"]))
-    except (KeyError, TypeError, ValueError):
+        names = features[label]["names"]
+    except (KeyError, TypeError, ValueError, RecursionError):
         return ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()

@@ -20,7 +20,7 @@ from torchvision import datasets
 
 from unlogit import registry
 from unlogit.errors import BrokenImage, UnlogitError, one_line, unknown
-from unlogit.images._base import ImageSource
+from unlogit.images._base import Hash, ImageSource, add_file
 from unlogit.images._decoding import decode_file, upright
 from unlogit.images._labels import classes
 
@@ -34,6 +34,7 @@ class TorchvisionImages(ImageSource):
     def __init__(self, dataset: Any, from_files: bool, spec: str) -> None:
         self.spec = spec
         self._dataset = dataset
+        self._from_files = from_files
         if not len(dataset):
             raise UnlogitError(f"{spec}: holds no pictures")
         names = getattr(dataset, "classes", None) or getattr(dataset, "categories", None) or ()
@@ -59,6 +60,19 @@ class TorchvisionImages(ImageSource):
         except Exception as error:  # a set that opens its files itself hands on whatever Pillow raises
             raise BrokenImage(f"{name}: {one_line(error)}") from error
         return decode_file(picture) if isinstance(picture, Path) else upright(picture, name)
+
+    def _add_images(self, digest: Hash) -> None:
+        files = [self._dataset[index][0] for index in range(len(self))] if self._from_files else []
+        pixels = getattr(self._dataset, "data", None)
+        root = getattr(self._dataset, "root", None)
+        if files and all(isinstance(file, Path) for file in files):
+            for file in files:
+                add_file(digest, str(file), file)
+        elif isinstance(pixels, (np.ndarray, Tensor)):
+            digest.update(np.asarray(pixels).tobytes())
+        elif root is not None:  # A set that opens its files by itself: all that lie where it does.
+            for file in sorted(file for file in Path(root).rglob("*") if file.is_file()):
+                add_file(digest, str(file.relative_to(root)), file)
 
 
 def open_source(rest: str, spec: str) -> TorchvisionImages:

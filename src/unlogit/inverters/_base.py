@@ -13,6 +13,7 @@ from unlogit.classifiers.fitted import lineage
 from unlogit.errors import UnlogitError
 from unlogit.identity import module_identity
 from unlogit.images import ImageSource, check_pixels
+from unlogit.outside import data
 from unlogit.representation import Representation
 
 
@@ -42,12 +43,21 @@ class Inverter(nn.Module):
         `noise` is what `sample_noise` returns; None draws it from torch's global generator.
         """
 
-    def check(self, raw: Tensor) -> None:
-        """Raise `UnlogitError` unless `raw` is N x K."""
+    def check(self, raw: Tensor, noise: Tensor | None = None) -> None:
+        """Raise `UnlogitError` unless `raw` is N x K and finite, and `noise` (if given) what `sample_noise` returns."""
         if raw.ndim != 2 or raw.shape[1] != self.representation.dim:
             raise UnlogitError(
                 f"representation of shape {tuple(raw.shape)}: this inverter reads N x {self.representation.dim} "
                 f"({self.representation.tap} of {self.representation.classifier.spec})"
+            )
+        if not raw.isfinite().all():
+            raise UnlogitError(
+                "representation with non-finite values (NaN or inf): must be finite; find where they arise"
+            )
+        own = None if noise is None else self.sample_noise(1, torch.Generator())
+        if noise is not None and own is not None and noise.shape != (len(raw), *own.shape[1:]):
+            raise UnlogitError(
+                f"noise of shape {tuple(noise.shape)}: must be {(len(raw), *own.shape[1:])}, as sample_noise returns it"
             )
 
     def fingerprint(self) -> str:
@@ -55,7 +65,7 @@ class Inverter(nn.Module):
         classifier = self.representation.classifier
         told = [module_identity(self, without=classifier, unnamed=True), classifier.fingerprint()]
         told += [value.fingerprint() for value in vars(self).values() if isinstance(value, ImageSource)]
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+        return hashlib.sha256(data("\n".join(told))).hexdigest()[:16]
 
     def took_part(self) -> dict[str, str | None]:
         """Return the classifiers that had a part in making it: by spec the fingerprint of their weights, where known.

@@ -44,6 +44,8 @@ FACTS: dict[str, Any] = {
     "hours": int | float,
     "source": str,
     "took_part": dict[str, str | None],
+    "training_fingerprint": str,
+    "earlier_training": list[str],
     "validation": dict[str, int | float],
 }
 """Facts that this program computes or formats with."""

@@ -31,7 +31,7 @@ class DecoderInverter(LearnedInverter):
 
     @torch.no_grad()
     def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
-        self.check(raw)
+        self.check(raw, noise)
         pictures: Tensor = self.network(self.representation.standardise(raw))
         return pictures
 

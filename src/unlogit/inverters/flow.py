@@ -51,7 +51,7 @@ class FlowInverter(LearnedInverter):
 
     @torch.no_grad()
     def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
-        self.check(raw)
+        self.check(raw, noise)
         noise = self.sample_noise(len(raw)) if noise is None else noise
         x, condition = noise.to(raw.device), self.representation.standardise(raw)
         times = torch.linspace(0, 1, self.steps + 1).tolist()

@@ -43,7 +43,7 @@ class GeneratorInverter(LearnedInverter):
 
     @torch.no_grad()
     def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
-        self.check(raw)
+        self.check(raw, noise)
         noise = self.sample_noise(len(raw)) if noise is None else noise
         return self.generator(self.representation.standardise(raw), noise.to(raw.device))
 

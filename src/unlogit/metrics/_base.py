@@ -45,7 +45,11 @@ class Metric:
         """Values, float32, N, of two batches N x 3 x H x W in [0, 1]; the i-th of each belong together."""
         check_pixels(originals, "originals")
         check_pixels(reconstructions, "reconstructions")
-        assert originals.shape == reconstructions.shape, (tuple(originals.shape), tuple(reconstructions.shape))
+        if originals.shape != reconstructions.shape:
+            shapes = f"{tuple(originals.shape)} and {tuple(reconstructions.shape)}"
+            raise UnlogitError(
+                f"originals and reconstructions of shapes {shapes}: must be the same; resize one of them"
+            )
         pairs = zip(originals.split(CHUNK), reconstructions.split(CHUNK), strict=True)
         return torch.cat([self.measure(a, b).float() for a, b in pairs])
 

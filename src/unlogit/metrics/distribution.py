@@ -11,6 +11,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
+from unlogit.errors import UnlogitError
 from unlogit.intervals import Estimate, enclosing, wilson
 
 
@@ -34,7 +35,10 @@ def fid_interval(features_a: Tensor, features_b: Tensor, groups: int = 10, level
     A bootstrap would not do: its repeated pictures add to the very bias that the figure suffers from.
     """
     n = len(features_a)
-    assert len(features_b) == n >= 2 * groups, (n, len(features_b), groups)
+    if not len(features_b) == n >= 2 * groups:
+        raise UnlogitError(
+            f"features of {n} and {len(features_b)} images: must be as many of both, and at least {2 * groups}"
+        )
     value = fid(features_a, features_b)
     member = torch.randperm(n, generator=torch.Generator().manual_seed(0)) % groups
     without = torch.tensor([fid(features_a[member != g], features_b[member != g]) for g in range(groups)])
@@ -70,7 +74,9 @@ def kid(
 ) -> Kid:
     """Unbiased squared MMD with the kernel (x . y / F + 1)^3, over random subsets (Binkowski et al. 2018, eq. 4)."""
     size = min(subset_size, len(features_a), len(features_b))
-    assert size >= 2 and features_a.shape[1] == features_b.shape[1], (features_a.shape, features_b.shape)
+    if size < 2 or features_a.shape[1:] != features_b.shape[1:]:
+        shapes = f"{tuple(features_a.shape)} and {tuple(features_b.shape)}"
+        raise UnlogitError(f"features of shapes {shapes}: must be N x F of one network, with N at least 2")
     values = []
     for _ in range(subsets):
         x, y = (f[torch.randperm(len(f), generator=generator)[:size]].double() for f in (features_a, features_b))
@@ -102,7 +108,8 @@ def precision_recall(real: Tensor, made: Tensor, neighbours: int = 3) -> Precisi
     A set's manifold is the union of balls around its members, each as wide as the distance to its k-th neighbour in
     the set. Both grow with the number of pictures: compare only values of equal N and the same feature network.
     """
-    assert min(len(real), len(made)) > neighbours, (len(real), len(made), neighbours)
+    if min(len(real), len(made)) <= neighbours:
+        raise UnlogitError(f"{len(real)} and {len(made)} images with {neighbours} neighbours: must be more images")
     across = torch.cdist(made.double(), real.double())
     radius_real, radius_made = (
         # The nearest is the member itself.
@@ -124,7 +131,8 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
 
 def _gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean, and R with R' R the covariance, at most N x F; float64."""
-    assert features.ndim == 2 and len(features) >= 2, tuple(features.shape)
+    if features.ndim != 2 or len(features) < 2:
+        raise UnlogitError(f"features of shape {tuple(features.shape)}: must be N x F, with N at least 2")
     features = features.double()
     mean = features.mean(0)
     return mean, torch.linalg.qr((features - mean) / (len(features) - 1) ** 0.5, mode="r").R

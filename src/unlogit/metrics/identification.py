@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unlogit.errors import UnlogitError
 from unlogit.intervals import Estimate, enclosing
 
 STEPS = 60
@@ -97,7 +98,8 @@ def bits(scores: Tensor, seed: int = 0) -> Tensor:
     """
     each = scores if scores.ndim == 4 else scores[None]
     groups, among = each.shape[1:3]
-    assert groups >= 2, groups
+    if groups < 2:
+        raise UnlogitError(f"{groups} line-up: must be at least 2; give more images")
     order = torch.randperm(groups, generator=torch.Generator().manual_seed(seed))
     found = torch.empty(groups, among, dtype=torch.double)
     halves = order[: groups // 2], order[groups // 2 :]
@@ -115,7 +117,8 @@ def over_lineups(values: Tensor, lowest: float, highest: float, level: float = 0
     """
     means = values.mean(1)
     groups = len(means)
-    assert groups >= 2, groups
+    if groups < 2:
+        raise UnlogitError(f"{groups} line-up: must be at least 2; give more images")
     half = _student(groups - 1, level) * float(means.std()) / groups**0.5
     value = float(means.mean())
     return enclosing(value, max(lowest, value - half), min(highest, value + half), values.numel())
@@ -126,7 +129,8 @@ def fano(accuracy: float, among: int) -> float:
 
     Weaker than `bits`, which hears how sure each answer is, and in need of no critic. Zero below chance.
     """
-    assert 0 <= accuracy <= 1 and among >= 2, (accuracy, among)
+    if not (0 <= accuracy <= 1 and among >= 2):
+        raise UnlogitError(f"accuracy {accuracy} among {among}: must be 0 to 1, among at least 2")
     if accuracy <= 1 / among:
         return 0.0
     wrong = 1 - accuracy

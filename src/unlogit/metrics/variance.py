@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unlogit.errors import UnlogitError
+
 
 @dataclass(frozen=True)
 class TwoWay:
@@ -33,7 +35,8 @@ class TwoWay:
     def of(embedded: Tensor) -> TwoWay:
         """Of D x N x F, every picture from the same D >= 2 noises."""
         count, n = embedded.shape[:2]
-        assert count >= 2 and n >= 2, tuple(embedded.shape)
+        if count < 2 or n < 2:
+            raise UnlogitError(f"variance of {count} noises and {n} images: must be at least 2 of both")
         # About the common mean, for the digits.
         centred = embedded.double() - embedded.double().mean((0, 1))
         mean = centred.mean(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from unlogit.files import expand_user
 from unlogit.images import View, open_images
 from unlogit.inverters import Inverter, called, open_inverter
 from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.report.overlap import warnings
 from unlogit.report.page import PAGE, check_report, write_report
 from unlogit.report.sections import Part
 from unlogit.settings import Checked, Seed, Several
@@ -131,6 +133,8 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         logits_of=logits_of,
         seed=config.seed,
     )
+    for line in warnings(evidence):
+        print(f"unlogit: warning: {line}", file=sys.stderr)
     asked = {name.replace("_", "-") for name in config.only} or set(analyses.names())
     chosen = {name: getattr(config, name.replace("-", "_")) for name in analyses.names() if name in asked}
     command = shlex.join(["unlogit", "analyse", *args])

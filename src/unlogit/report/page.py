@@ -20,6 +20,7 @@ from unlogit.files import check_replaceable, marked, replacing, report_disk_full
 from unlogit.intervals import Estimate
 from unlogit.inverters import Inverter, LearnedInverter
 from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.report.overlap import describe
 from unlogit.report.results import Picture
 from unlogit.report.sections import Part, gather, told
 
@@ -68,7 +69,8 @@ def write_report(
         contents = {METRICS: to_json(metrics(parts), indent=1) + "\n", PAGE: render(title, parts, command)}
         for name, content in contents.items():
             with replacing(folder / name, OURS[name]) as fresh:
-                fresh.write_text(content, encoding="utf-8")
+                # Lone surrogates of a file's or inverter's name, which UTF-8 does not take, are written as escapes.
+                fresh.write_text(content, encoding="utf-8", errors="backslashreplace")
     return parts
 
 
@@ -122,6 +124,7 @@ def render(title: str, parts: list[Part], command: str) -> str:
         command=command,
         told=told,
         leads=leads,
+        training=describe,
         url=_url,
         colours=lambda part: {name: colour(place) for place, name in enumerate(part.evidence.inverters)},
         inverters=lambda part: [_shown(n, i, p) for p, (n, i) in enumerate(part.evidence.inverters.items())],

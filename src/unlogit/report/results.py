@@ -21,6 +21,7 @@ from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Ta
 from unlogit.files import holding, replacing, to_json
 from unlogit.identity import PACKAGE, code_digest, library_versions
 from unlogit.intervals import Estimate
+from unlogit.outside import data
 from unlogit.spreadsheet import to_csv
 
 FILE = "results.json"
@@ -78,7 +79,7 @@ class Section:
 
 def ask(name: str, config: Any, evidence: Evidence, folder: Path) -> Section:
     """What an analysis finds, kept in `folder`; what lies there is returned if nothing that it depends on changed."""
-    key = hashlib.sha256("\n".join([name, repr(config), evidence.fingerprint(), code_version()]).encode()).hexdigest()
+    key = hashlib.sha256(data("\n".join([name, repr(config), evidence.fingerprint(), code_version()]))).hexdigest()
     kept = _read(folder, key)
     return kept if kept is not None else _run(name, config, evidence, folder, key)
 
@@ -110,7 +111,9 @@ def _run(name: str, config: Any, evidence: Evidence, folder: Path, key: str) -> 
                     save(result, fresh / result.name)
                 case Table():
                     section.tables.append(result)
-                    (fresh / f"{result.name}.csv").write_text(as_csv(result), encoding="utf-8")
+                    (fresh / f"{result.name}.csv").write_text(
+                        as_csv(result), encoding="utf-8", errors="backslashreplace"
+                    )
                 case Number():
                     section.numbers.append(result)
                 case Finding(text):
@@ -164,7 +167,7 @@ def _read(folder: Path, key: str) -> Section | None:
         numbers = [Number(**n | {"estimate": Estimate(**n["estimate"])}) for n in record["numbers"]]
         found = {"figures": figures, "tables": tables, "numbers": numbers, "reused": True}
         section = Section(**record | found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError):
         return None
     return section if all(p.png.is_file() for p in section.figures) else None
 

@@ -24,7 +24,7 @@ from unlogit.classifiers import Classifier
 from unlogit.device import Precision, described, fastest_precision, pick_device
 from unlogit.errors import UnlogitError
 from unlogit.files import locked, report_disk_full
-from unlogit.images import ImageSource, open_images
+from unlogit.images import ImageSource, open_images, warn_of_overlap
 from unlogit.progress import Due, interruptible
 from unlogit.training import methods
 from unlogit.training.config import TrainConfig
@@ -68,6 +68,8 @@ class Training:
         self.lead = distributed.rank() == 0
         self.folder = RunFolder(config.out)
         source, held_out = (open_images(spec, strict=config.strict) for spec in (config.images, config.held_out))
+        if self.lead:
+            warn_of_overlap(source, held_out)
         self.checkpoints = Checkpoints(self.folder.checkpoints)
         saved = self.checkpoints.load()
         if saved is not None:
@@ -210,6 +212,7 @@ class Training:
         """Figures, sample grid and saved inverter: made by all processes, told and written by the first."""
         state = self.method
         facts: dict[str, Any] = {"aids": self.config.aids, "source": state.SOURCE, "precision": self.precision}
+        facts |= {"training_fingerprint": self.fingerprints["images"]}
         inverter = state.inverter(facts | ({"rollbacks": self.rollbacks} if self.rollbacks else {}))
         figures = self.validator(inverter, state.images, self.folder)
         if not self.lead:

@@ -188,8 +188,15 @@ def _begun(start: str | None) -> dict[str, Any]:
         inverter = cast(LearnedInverter, open_inverter(start))
     except UnlogitError:
         return {"start": start}
-    before = inverter.facts.get("pictures_before", 0) + inverter.facts.get("pictures_seen", 0)
-    return {"start": start, "pictures_before": before, "took_part": inverter.took_part()}
+    facts = inverter.facts
+    own = facts.get("training_fingerprint") or facts.get("training_pictures")
+    earlier = [own, *facts.get("earlier_training", [])] if own else []
+    known: dict[str, object] = {"earlier_training": earlier} if earlier else {}
+    return known | {
+        "start": start,
+        "pictures_before": facts.get("pictures_before", 0) + facts.get("pictures_seen", 0),
+        "took_part": inverter.took_part(),
+    }
 
 
 def drawn(inverter: LearnedInverter, n: int, draw: int) -> Tensor | None:

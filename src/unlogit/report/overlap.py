@@ -1,0 +1,78 @@
+"""What a report may say about whether inverters were trained on the images that they are asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from unlogit.analyses import Evidence
+from unlogit.images import same_images
+from unlogit.inverters import Inverter, LearnedInverter
+from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.outside import plain
+
+
+def trained_on_these(evidence: Evidence) -> list[str]:
+    """Return the names of the inverters that were trained on the very images of the evidence, or of its others."""
+    return [name for name, inverter in evidence.inverters.items() if _is_trained_on(inverter, evidence)]
+
+
+def warnings(evidence: Evidence) -> list[str]:
+    """Return a line for each inverter that was trained on the images that it is asked about."""
+    return [
+        f"{plain(name)} was trained on these very images: its metrics show what it memorised; give other images"
+        for name in trained_on_these(evidence)
+    ]
+
+
+def describe(evidence: Evidence) -> str:
+    """Return sentences on what is known of the training images, and how it was compared; nothing that was not."""
+    same = trained_on_these(evidence)
+    groups: dict[str, list[str]] = {}
+    for name, inverter in evidence.inverters.items():
+        if name not in same:
+            groups.setdefault(_known(inverter), []).append(name)
+    sentences = (
+        [f"{_listed(same)}: trained on these very images, so that metrics show what was memorised."] if same else []
+    )
+    sentences += [f"{_listed(names)}: {known}." for known, names in groups.items()]
+    if any(_specs(inverter) for name, inverter in evidence.inverters.items() if name not in same):
+        sentences.append("Datasets were compared as a whole; single images that two of them share were not looked for.")
+    return " ".join(sentences)
+
+
+def _is_trained_on(inverter: Inverter, evidence: Evidence) -> bool:
+    sources = (evidence.source, *evidence.others.values())
+    return any(
+        spec == source.spec or same_images(spec, fingerprint)
+        for source in sources
+        for fingerprint in [evidence.fingerprint_of(source)]
+        for spec in _specs(inverter)
+    )
+
+
+def _specs(inverter: Inverter) -> list[str]:
+    """Specs or fingerprints of everything that an inverter records to have seen, its own training first."""
+    if isinstance(inverter, NearestNeighbour):
+        return [inverter.source.fingerprint()]
+    if not isinstance(inverter, LearnedInverter):
+        return []
+    facts = inverter.facts
+    own = facts.get("training_fingerprint") or facts.get("training_pictures")
+    earlier = facts.get("earlier_training", [])
+    return [str(spec) for spec in [own, *(earlier if isinstance(earlier, list) else [earlier])] if spec]
+
+
+def _known(inverter: Inverter) -> str:
+    """What is known of an inverter's training images, where they are not those of the evidence."""
+    specs = [plain(spec.rsplit("#", 2)[0]) for spec in _specs(inverter)]
+    if isinstance(inverter, NearestNeighbour):
+        return f"looks images up in another dataset ({specs[0]})"
+    if not isinstance(inverter, LearnedInverter):
+        return "not trained on images"
+    if not specs or ("start" in inverter.facts and len(specs) < 2):
+        return "no complete record of the training images, so that it may have seen these"
+    return f"trained on another dataset ({', '.join(dict.fromkeys(specs))})"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(plain, names))
