@@ -6,14 +6,10 @@ Run (two processes of one thread beat one of two on a 2-core machine; the same c
 
 `DIR` holds Tiny ImageNet as parquet files in the Hugging Face layout, train-*.parquet and val.parquet.
 
-Expected, by a run's own validation on 512 pictures: for `--classifier fitted:lite0_robust --pictures 25600`, 21 minutes
-of one core without bf16 instructions, layout cosine 0.769, top-1 agreement 0.385 and top-5 0.738.
-
-`efficientnet_lite0` itself, which comes with unlogit, was made by slower rates (this recipe as of commit 570dc75, by
-`--features 'packaged:efficientnet_lite0?size=96'`): its first 109,232 pictures lead to layout 0.635, top-1 0.053 and
-top-5 0.186; 38,400 more from there (`--start`) to 0.624, 0.063, 0.182 and clearer pictures; 76,800 more (`--start`,
-`--reencoding 1`) to 0.632, 0.166 and 0.418; and 64,000 more by the same command to 0.642, 0.211 and 0.488.
-docs/lab-notes.md tells the rest.
+The inverters that come with unlogit were made in stages, each begun by `--start` from the last; RESULTS.md has the
+commands and the curves. Expected of `--classifier fitted:lite0_robust --layout 20 --pixel-channels 0`, by a run's own
+validation on 512 images: top-1 agreement 0.28, 0.39, 0.42 and 0.43 and layout cosine 0.70, 0.75, 0.76 and 0.77 after
+12,800, 25,600, 38,400 and 51,200 images, 40 minutes of one busy core with bf16 instructions.
 """
 
 from __future__ import annotations
@@ -45,11 +41,13 @@ class Recipe(Checked):
     tap: str = "logits"
     """"label" trains the label-only floor."""
     start: str | None = None
-    """A trained inverter to begin with, instead of random weights; of the same shape."""
+    """A trained inverter to begin with, with the discriminator that is saved beside it; of the same shape."""
     reencoding: float = 0.0
     """Weight of the re-encoding term, which the paper does not have: the classifier as a second teacher."""
-    layout: float = 20.0
+    layout: float = 30.0
     """Weight of the layout loss."""
+    pixel_channels: int = 24
+    """Width of the discriminator's branch on pixels; 0 for none."""
     spectral: float = 1.0
     """Weight of the spectral loss."""
     decay: float = 0.0
@@ -88,21 +86,22 @@ def config(recipe: Recipe) -> TrainConfig:
             maps=("blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate"),
             widths=(64, 64, 128, 128),
             head_spectral_norm=False,
+            pixel_channels=recipe.pixel_channels,
+            pixel_weight=2.0,
         ),
         pictures=recipe.pictures,
         batch=16,
         d_steps=1,
-        learning_rate_g=2e-4 if recipe.start else 4e-4,
-        # Slower, it has nothing to tell a generator that is trained.
+        learning_rate_g=4e-4,
         learning_rate_d=8e-4,
         betas=(0.0, 0.99),
         ema_half_life=20_000,
         shared_fakes=True,
         translation=True,
         start=recipe.start,
-        discriminator_first=9_600 if recipe.start else 0,
         layout_weight=recipe.layout,
         spectral_weight=recipe.spectral,
+        r1=1.0,
         decay=recipe.decay,
         reencoding_weight=recipe.reencoding,
         log_every=1_600,
