@@ -51,6 +51,8 @@ class Publish(Checked):
     """The command that made it, without its paths."""
     classifier: str | None = None
     """Of an inverter: what opens its classifier anywhere, such as fitted:NAME; without it, what it has."""
+    start: str | None = None
+    """Of an inverter: what its training started from, in words."""
     bits: int = 8
     """Of an inverter's weights; fewer are fewer bytes in the history that users clone."""
     into: Path | None = None
@@ -114,6 +116,10 @@ def _inverter(publish: Publish) -> Path:
         renamed = {}
     if "took_part" in facts:
         facts["took_part"] = {renamed.get(s, _without_folders(s)): known for s, known in facts["took_part"].items()}
+    if publish.start is not None:
+        facts["start"] = publish.start
+    if "earlier_training" in facts:  # Fingerprints stay; what is named by a path means nothing elsewhere.
+        facts["earlier_training"] = [known for known in facts["earlier_training"] if "/" not in known]
     target = (publish.into or INVERTERS) / publish.name
     inverter.save(target, publish.bits)
     return target
