@@ -247,6 +247,12 @@ class Evidence:
         """Where distances between pictures are taken that a person should notice: its name belongs in captions."""
         return Pixels() if self.features is None else Features(self.features)
 
+    @property
+    def independent(self) -> Embedding | None:
+        """The embedding of a network that is no inverter's own classifier; None without such a network."""
+        involved = self.features is None or self.features.fingerprint() in self._keys.values()
+        return None if involved else self.embedding
+
     def embed(self, images: Pictures) -> Tensor:
         """Pictures in that space, N x F."""
         return torch.cat([self.embedding(chunk) for chunk in images.chunks()])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from unlogit.analyses import Evidence, Result
+from unlogit.analyses._fidelity import Margins
 from unlogit.analyses._sweep import Sweep, Units, check_amounts, check_counts, run_sweep, unit
 from unlogit.manipulate import perturb
 
@@ -25,8 +26,10 @@ class Config:
     units: Units = "sd"
     """sd: of a logit over pictures, so that classifiers of unlike logits can be compared; raw: as they are."""
     pictures: int = 256
-    """Measured on so many."""
+    """Number of images measured."""
     shown: int = 4
+    margins: Margins = field(default_factory=Margins)
+    """Changes that count as none."""
 
     def __post_init__(self) -> None:
         check_amounts(self.deviations, "perturb deviations", least=0.0)
@@ -34,7 +37,7 @@ class Config:
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields pictures, curves and their table, and what changes from the least to the most noise."""
+    """Yield images, curves and their table, and what each amount of noise changes."""
     units = {name: unit(evidence, name, config.units) for name in evidence.measured()}
 
     def apply(name: str, raw: torch.Tensor, amount: float) -> torch.Tensor:
@@ -49,6 +52,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         f"noise's deviation{' in sd' if unit_word else ''}",
         lambda amount: f"{amount:g}{unit_word}",
         apply,
+        config.margins,
     )
     note = "A picture's noise has one direction and grows along it. "
     if unit_word:

@@ -1,8 +1,8 @@
-"""The table of validation figures, after the paper's Table 2: each with an interval, and paired differences."""
+"""The table of validation figures, after the paper's Table 2: each with a CI, and paired differences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -14,23 +14,29 @@ from unlogit import metrics
 from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import LOGITS, PIXELS, Merit, fidelity, over, verdict
+from unlogit.analyses._paired import FAMILY, format_p, pair_tests
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Estimate, holm, paired_bootstrap, sign_flip_test
+from unlogit.intervals import Estimate, correct_family
+from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.metrics import inception
 from unlogit.metrics.distribution import fid_interval, kid, precision_recall
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_top
 
 TITLE = "Quality"
 PLACE = 20
-QUESTION = "How near is each reconstruction to its original, for the classifier and for a ruler?"
+QUESTION = "How near is each reconstruction to its original, for the classifier and for other measures?"
 
 AMONG = 48
 """Originals that the own one is told from by its layout."""
 GROUPS = 10
-"""Of pictures left out in turn for FID's interval."""
+"""Number of groups of images left out in turn for FID's interval."""
 NEIGHBOURS = 3
-"""How far a picture's ball reaches for precision and recall, as in their paper."""
+"""How far an image's ball reaches for precision and recall, as in their paper."""
+REAL = "real images"
+FEW = 10
+"""With fewer images than so many times the feature dimensions, FID is biased more than inverters differ."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,10 @@ class Config:
     """What is also measured the other way round and at the best of the noises."""
     kid_subsets: int = 100
     kid_subset_size: int = 1_000
-    """At most half of the pictures."""
+    """At most a quarter of the images."""
+    inception: bool = True
+    """Measure FID, KID, precision and recall in the features of Inception too, where its weights are on this
+    machine."""
 
     def __post_init__(self) -> None:
         if self.draws < 2:
@@ -78,10 +87,10 @@ SETS = (
         "fid",
         "FID",
         "lower",
-        "Fréchet distance between the features of all originals and all reconstructions: do they look like pictures, "
-        "be they the right ones or not; too high at few pictures, so compare only values of this table",
+        "Fréchet distance between the features of real images and of reconstructions of others: do they look like "
+        "images, be they the right ones or not; biased upwards at few images, so compare only values of this table",
     ),
-    Merit("kid", "KID", "lower", "the same question by a kernel distance, which few pictures do not bias"),
+    Merit("kid", "KID", "lower", "the same question by a kernel distance, which few images do not bias"),
     Merit(
         "precision",
         "precision",
@@ -100,7 +109,7 @@ SETS = (
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields tables with their numbers, the same as a figure, and paired differences between inverters."""
+    """Yield tables with their numbers, the same as a figure, and paired differences between inverters."""
     values = {name: per_picture(config, evidence, name) for name in evidence.inverters}
     estimates = {
         n: {m.name: m.estimate(v[m.name], evidence.seed) for m in MERITS if m.name in v} for n, v in values.items()
@@ -112,13 +121,17 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     )
     yield _table("quality", "Figures of merit", caption, MERITS, estimates)
     shown = list(MERITS)
+    real: dict[str, Estimate] = {}
     for table, merits, found in (*_perceptual(config, evidence), *_lenient(config, evidence), *_sets(config, evidence)):
         yield table
         shown += merits
         estimates = {name: estimates[name] | found[name] for name in estimates}
+        real |= found.get(REAL, {})
     with style():
-        drawn = _draw(shown, estimates)
-    text = "Dots are the values of the tables, lines their intervals; an arrow says which way is better."
+        drawn = _draw(shown, estimates, real)
+    text = "Dots are the values of the tables, lines their 95 % CIs; an arrow says which way is better."
+    if real:
+        text += " Dashed: real images against other real images."
     yield Figure("quality", "The same at a glance", text, drawn)
     for name, each in estimates.items():
         for m in shown:
@@ -206,37 +219,81 @@ def _lenient(config: Config, evidence: Evidence) -> Iterator[Found]:
         yield _table("lenient", "With the benefit of the doubt", caption, merits, found), merits, found
 
 
-@torch.no_grad()
+Feature = Callable[[Tensor], Tensor]
+
+
 def _sets(config: Config, evidence: Evidence) -> Iterator[Found]:
-    """Distances between the set of originals and that of reconstructions, where a feature network is given."""
-    network = evidence.features
-    n = len(evidence)
-    if network is None or n < 2 * GROUPS:
+    """Yield distances between sets of real images and of reconstructions, in each feature network that is at hand."""
+    if len(evidence) < 4 * GROUPS:
         return
+    network = evidence.features
+    if network is not None:
 
-    def features(pictures: Pictures) -> Tensor:
-        parts = [network.features(x.to(network.mean.device), ["penultimate"])["penultimate"] for x in pictures.chunks()]
-        return torch.cat(parts).flatten(1).float().cpu()
+        def penultimate(images: Tensor) -> Tensor:
+            return network.features(images.to(network.mean.device), ["penultimate"])["penultimate"].flatten(1)
 
-    size = min(config.kid_subset_size, n // 2)
-    originals = features(evidence.originals)
-    found: dict[str, dict[str, Estimate]] = {}
-    for name in evidence.inverters:
-        made = features(evidence.reconstructed(name).pictures)
+        missing = ""
+        if config.inception:
+            try:
+                inception.find_weights()
+            except metrics.Unavailable as error:
+                missing = f" Left out: {error}."
+        yield _in_features(config, evidence, penultimate, f"the penultimate layer of {network.spec}", "", missing)
+    if config.inception:
+        try:
+            feature = inception.features()
+        except metrics.Unavailable:
+            return
+        yield _in_features(config, evidence, feature, "Inception (as published FIDs)", "inception_", "")
+
+
+@torch.no_grad()
+def _in_features(config: Config, evidence: Evidence, feature: Feature, where: str, prefix: str, missing: str) -> Found:
+    """Return the table of `SETS` in a network's features.
+
+    Real images of one half are compared with reconstructions of the other half, and with the real images of the other
+    half. Both distances are of as many images and of different ones, so that the second is what no inverter can beat.
+    """
+    order = evidence.sample(len(evidence), evidence.seed)
+    half = len(order) // 2
+    one, other = order[:half], order[half : 2 * half]
+    size = min(config.kid_subset_size, half // 2)
+
+    def features(pictures: Pictures, which: Tensor) -> Tensor:
+        return torch.cat([feature(x).float().cpu() for x in Pictures(pictures.bytes[which]).chunks()])
+
+    real = features(evidence.originals, one)
+
+    def measure(pictures: Pictures) -> dict[str, Estimate]:
+        made = features(pictures, other)
         generator = torch.Generator().manual_seed(evidence.seed)
-        distance = kid(originals, made, subsets=config.kid_subsets, subset_size=size, generator=generator)
-        shares = precision_recall(originals, made, NEIGHBOURS)
-        found[name] = {
-            "fid": fid_interval(originals, made, GROUPS),
-            "kid": distance.estimate(n),
-            "precision": shares.precision,
-            "recall": shares.recall,
+        distance = kid(real, made, subsets=config.kid_subsets, subset_size=size, generator=generator)
+        shares = precision_recall(real, made, NEIGHBOURS)
+        return {
+            f"{prefix}fid": fid_interval(real, made, GROUPS),
+            f"{prefix}kid": distance.estimate(half),
+            f"{prefix}precision": shares.precision,
+            f"{prefix}recall": shares.recall,
         }
+
+    title = " (Inception)" if prefix else ""
+    merits = [m.named(f"{prefix}{m.name}", f"{m.title}{title}") for m in SETS]
+    found = {REAL: measure(evidence.originals)}
+    found |= {name: measure(evidence.reconstructed(name).pictures) for name in evidence.inverters}
+    dimensions = real.shape[1]
     caption = (
-        f"Of {n:,} pictures in the penultimate layer of {network.spec}; FID's interval is a jackknife's, KID's the "
-        f"range of {config.kid_subsets} random subsets of {size}, those of precision and recall Wilson's."
+        f"Real images of one half ({half:,}) against reconstructions of the other half, in {where}. '{REAL}' is real "
+        "against real, two disjoint halves: the value of a perfect inverter at this n. FID's CI is a jackknife's, "
+        f"KID's the range of {config.kid_subsets} random subsets of {size}, those of precision and recall Wilson's."
     )
-    yield _table("sets", "As a set", caption, SETS, found), list(SETS), found
+    if half < FEW * dimensions:
+        caption += (
+            f" n = {half:,} is of the order of the {dimensions:,} feature dimensions: FID is mostly its own bias here; "
+            "read KID."
+        )
+    if any(isinstance(inverter, NearestNeighbour) for inverter in evidence.inverters.values()):
+        caption += " Nearest neighbours are real images but no sample of them, so that their values are no reference."
+    return _table(f"{prefix}sets", f"As a set{title}", caption + missing, merits, found), merits, found
 
 
 def _table(
@@ -250,7 +307,7 @@ def _table(
     return Table(name, title, caption, (Column("inverter"), *(m.column for m in merits)), rows)
 
 
-def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]]) -> Drawing:
+def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]], real: dict[str, Estimate]) -> Drawing:
     shown = [m for m in merits if any(m.name in found for found in estimates.values())]
     across = 4
     down = -(-len(shown) // across)
@@ -262,6 +319,8 @@ def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]]) -> Dra
             if e is not None:
                 axis.plot([e.low, e.high], [place, place], color=colour(place), linewidth=2.2, solid_capstyle="round")
                 axis.plot(e.value, place, "o", color=colour(place), markersize=5)
+        if m.name in real:
+            axis.axvline(real[m.name].value, color=INK, linewidth=1, linestyle="--")
         arrow = {"higher": " ↑", "lower": " ↓", None: ""}[m.better]
         axis.set_title(m.title + arrow)
         axis.margins(x=0.12)
@@ -279,44 +338,22 @@ def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]]) -> Dra
 
 
 def _differences(evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Result]:
-    """The first inverter less each other one over the same pictures, and a test of every pair."""
+    """Yield the first inverter less each other one over the same images, and the tests of every pair."""
     first, *others = values
     merits = tuple(m for m in MERITS if m.better and m.name in values[first])
-    rows: list[tuple[Cell, ...]] = []
-    told = []
-    for other in others:
-        differences = [paired_bootstrap(values[first][m.name], values[other][m.name], evidence.seed) for m in merits]
-        rows.append((other, *differences))
-        told.append(f"Against {other}, {first} is {verdict(merits, differences)}")
-    title = f"What {first} does differently"
-    caption = (
-        f"{first} less each other inverter, paired over the same pictures, with 95 % bootstrap intervals: the two "
-        "differ where an interval excludes 0."
-    )
+    tests = correct_family(pair_tests(merits, values, evidence.seed))
+    rows: list[tuple[Cell, ...]] = [(b, *(tests[first, b, m.name].estimate for m in merits)) for b in others]
     columns = tuple(Column(m.title) for m in merits)
-    yield Table("differences", title, caption, (Column(f"{first} less"), *columns), tuple(rows))
-    yield _tests(merits, values, evidence.seed)
-    for text in told:
-        yield Finding(f"{text} (by paired 95 % intervals).")
-
-
-def _tests(merits: tuple[Merit, ...], values: dict[str, dict[str, Tensor]], seed: int) -> Table:
-    """How likely differences as large as seen are by chance, for every pair."""
-    pairs = list(combinations(values, 2))
-    columns = [
-        sign_flip_test(
-            torch.stack([values[a][m.name].double() - values[b][m.name].double() for a, b in pairs], 1), seed
-        )
-        for m in merits
-    ]
-    adjusted = holm(torch.stack(columns, 1))
-    rows = tuple(
-        (f"{a} – {b}", *("< 0.001" if p < 0.001 else f"{p:.3f}" for p in line))
-        for (a, b), line in zip(pairs, adjusted.tolist(), strict=True)
-    )
     caption = (
-        "Two-sided p-values of a randomisation test over the same pictures, made larger for asking "
-        f"{adjusted.numel()} questions at once (Holm's method)."
+        f"{first} less each other inverter, paired over the same images, with 95 % bootstrap CIs. Which differences "
+        "are significant is in the table of tests. Scores of logits are by each inverter's own classifier."
     )
-    heads = (Column("pair"), *(Column(m.title) for m in merits))
-    return Table("tests", "Could the differences be chance?", caption, heads, rows)
+    yield Table("differences", f"Differences to {first}", caption, (Column(f"{first} less"), *columns), tuple(rows))
+    pairs: list[tuple[Cell, ...]] = [
+        (f"{a} − {b}", *(format_p(tests[a, b, m.name].p) for m in merits)) for a, b in combinations(values, 2)
+    ]
+    caption = f"Randomisation tests over the same images. {FAMILY}."
+    yield Table("tests", "Which differences are significant", caption, (Column("pair"), *columns), tuple(pairs))
+    for b in others:
+        found = {m.name: tests[first, b, m.name] for m in merits}
+        yield Finding(f"Against {b}, {first} is {verdict(merits, found)} (paired tests, Holm-corrected).")
