@@ -87,6 +87,11 @@ def format_signed(e: Estimate, places: int = 3, more: str = "", unit: str = "") 
     return f"{value}{unit} (95 % CI {low} to {high}{more})"
 
 
+def format_share(e: Estimate, more: str = "") -> str:
+    """Return a share as '78.2 % (95 % CI 75.5 to 80.6)'; `more` stands in the brackets too."""
+    return f"{100 * e.value:.1f} % (95 % CI {100 * e.low:.1f} to {100 * e.high:.1f}{more})"
+
+
 def format_p(p: float) -> str:
     """Return a p-value as a table shows it: three decimals, or '< 0.001'."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

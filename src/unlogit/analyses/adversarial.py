@@ -228,11 +228,11 @@ def _described(
 ) -> str:
     changed, moved, image = m["label_changed"], m["moved"], m["moved_picture"]
     assert changed is not None and moved is not None and image is not None
-    text = f"{name}: {_called(attack, epsilon)} changes the predicted class of {changed.value:.0%} of images"
+    text = f"{name}: {_called(attack, epsilon)} changes the predicted class of {100 * changed.value:.0f} % of images"
     if m["paints_new"] is not None and m["paints_old"] is not None:
         text += (
-            f", whose reconstructions have the new class in {m['paints_new'].value:.0%} and the old one in "
-            f"{m['paints_old'].value:.0%}"
+            f", whose reconstructions have the new class in {100 * m['paints_new'].value:.0f} % and the old one in "
+            f"{100 * m['paints_old'].value:.0f} %"
         )
     parts = [f"{merit.title} {format_difference(d)}" for merit, d in ((merit, cost[merit.name]) for merit in COSTS)]
     return (

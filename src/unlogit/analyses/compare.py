@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._fidelity import Merit, common_fidelity, common_merits, listed
-from unlogit.analyses._paired import FAMILY, format_p, pair_tests, report_pairs
+from unlogit.analyses._paired import FAMILY, format_p, format_share, pair_tests, report_pairs
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.errors import UnlogitError
@@ -126,7 +126,7 @@ def _shares(evidence: Evidence, c: Contrast) -> Iterator[Result]:
         name = f"keeps_more_than_{c.b}" + ("" if title == ALL else f"_{named[title]}")
         yield Number(name, c.a, share, "share", None)
     parts = [
-        f"{share.value:.1%} (95 % CI {share.low:.1%} to {share.high:.1%}, {verdict}) by {title}"
+        f"{format_share(share, f', {verdict}')} by {title}"
         for (title, share), (*_, verdict) in zip(shares.items(), rows, strict=True)
     ]
     yield Finding(f"{c.a} keeps more than {c.b} of {listed(parts)}, of {len(evidence):,} images.")

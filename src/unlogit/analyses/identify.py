@@ -283,8 +283,8 @@ def _finding(name: str, each: dict[str, Outcome], whose: str) -> Finding:
         whom = f"{outcome.among} of {'any class' if kind == 'any' else f'the same {whose}'}"
         bound = f"at least {proven.value:.2f} bits" if proven.low > 0 else "no bits for certain"
         text.append(
-            f"among {whom} its original is identified in {share.value:.1%} ({best}; {1 / outcome.among:.1%} by "
-            f"chance), which proves {bound} (95 % CI {proven.low:.2f} to {proven.high:.2f}; ceiling "
-            f"{_ceiling(outcome.among)})"
+            f"among {whom} its original is identified in {100 * share.value:.1f} % ({best}; "
+            f"{100 / outcome.among:.1f} % by chance), which proves {bound} (95 % CI {proven.low:.2f} to "
+            f"{proven.high:.2f}; ceiling {_ceiling(outcome.among)})"
         )
     return Finding(f"{name}: {'; '.join(text)}.")

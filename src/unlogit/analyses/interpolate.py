@@ -12,7 +12,7 @@ from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Re
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import Merit
-from unlogit.analyses._paired import pair_tests, report_pairs
+from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.analyses._paths import check_steps, tell_paths
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
@@ -116,8 +116,7 @@ def _classes(
                 yield Number(f"interpolation_{key}_class", name, estimate, "probability", None, at=amount)
         yield Number(midway, name, other[name][middle], "probability", None)
     parts = ", ".join(
-        f"{e.value:.0%} (95 % CI {e.low:.0%} to {e.high:.0%}) for {name}"
-        for name, e in ((name, each[middle]) for name, each in other.items())
+        f"{format_share(e)} for {name}" for name, e in ((name, each[middle]) for name, each in other.items())
     )
     yield Finding(f"{at[0].upper()}{at[1:]} the mean probability of any other class than the two is {parts}.")
     merit = Merit(

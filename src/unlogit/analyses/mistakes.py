@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._fidelity import SHORT, Margins, Merit, fidelity, listed, matched_difference
-from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_p, format_signed
+from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_p, format_share, format_signed
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import colour, style
 from unlogit.errors import UnlogitError
@@ -131,6 +131,6 @@ def _described(name: str, share: Estimate, differences: dict[Merit, Difference])
             sides["equivalent in" if d.equivalent else "inconclusive in"].append(text)
     parts = [f"{side} {listed(titles)}" for side, titles in sides.items() if titles]
     return (
-        f"{name}: its classifier gets {share.value:.1%} of images wrong. Compared with right ones of the same class, "
-        f"their reconstructions are {', '.join(parts)}."
+        f"{name}: its classifier gets {format_share(share)} of images wrong. Compared with right ones of the same "
+        f"class, their reconstructions are {', '.join(parts)}."
     )

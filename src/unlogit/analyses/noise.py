@@ -13,7 +13,7 @@ from torch import Tensor
 from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import Merit
-from unlogit.analyses._paired import pair_tests, report_pairs
+from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import colour, panels, style
 from unlogit.errors import UnlogitError
@@ -160,7 +160,7 @@ def _draw(evidence: Evidence, found: dict[str, dict[str, Moved]]) -> Drawing:
 
 
 def _finding(shares: dict[str, Estimate], space: str) -> Finding:
-    parts = ", ".join(f"{e.value:.1%} (95 % CI {e.low:.1%} to {e.high:.1%}) for {name}" for name, e in shares.items())
+    parts = ", ".join(f"{format_share(e)} for {name}" for name, e in shares.items())
     return Finding(f"The share of the variance ({space}) that a new noise moves is {parts}.")
 
 

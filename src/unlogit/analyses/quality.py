@@ -15,6 +15,7 @@ from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Re
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import LOGITS, PIXELS, Merit, fidelity, over, verdict
 from unlogit.analyses._paired import FAMILY, format_p, pair_tests
+from unlogit.analyses._probe import FOLDS, probe_layout, probed_names
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.errors import UnlogitError
 from unlogit.intervals import Estimate, correct_family
@@ -81,7 +82,14 @@ DIVERSITY = Merit(
     "root mean squared pixel distance between reconstructions of one picture from different noise: what the generator "
     "adds by itself",
 )
-MERITS = (*LOGITS, *PIXELS, TOP, DIVERSITY)
+PROBE = Merit(
+    "layout_cosine_probe",
+    "layout cosine, linear probe",
+    None,
+    "the layout cosine that ridge regression reads from the same representation, without an inverter: the baseline of "
+    "the layout cosine",
+)
+MERITS = (*LOGITS, *PIXELS, PROBE, TOP, DIVERSITY)
 SETS = (
     Merit(
         "fid",
@@ -111,6 +119,11 @@ SETS = (
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     """Yield tables with their numbers, the same as a figure, and paired differences between inverters."""
     values = {name: per_picture(config, evidence, name) for name in evidence.inverters}
+    if len(evidence) >= 4 * FOLDS:
+        for first, sharing in probed_names(evidence).items():
+            probed = probe_layout(evidence, first)[1]
+            for name in sharing:
+                values[name][PROBE.name] = probed
     estimates = {
         n: {m.name: m.estimate(v[m.name], evidence.seed) for m in MERITS if m.name in v} for n, v in values.items()
     }

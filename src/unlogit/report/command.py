@@ -49,6 +49,9 @@ class AnalyseConfig:
     they number their classes differently."""
     nearest: str | None = None
     """Training pictures as source:name, for the floor of a nearest neighbour in the first inverter's representation."""
+    fit_on: str | None = None
+    """Training images as source:name, which linear probes are fitted on (4,000 of them); without it, probes are fitted
+    by cross-fitting on the held-out images, which reads less."""
     cache: Path = Path("runs/cache")
     """Where the classifier's outputs for those are kept for the next report."""
     strict: bool = False
@@ -83,6 +86,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     device = pick_device()
     source = open_images(config.images, strict=config.strict)
     others = {name: open_images(spec, strict=config.strict) for name, spec in map(_other, config.other)}
+    fit_on = None if config.fit_on is None else open_images(config.fit_on, strict=config.strict)
     inverters: dict[str, Inverter] = {}
     runs: dict[str, Path] = {}
     for given in config.inverters:
@@ -122,12 +126,13 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         features=None if features is None else features.to(device),
         logits_of=logits_of,
         seed=config.seed,
+        fit_on=fit_on,
     )
     asked = {name.replace("_", "-") for name in config.only} or set(analyses.names())
     chosen = {name: getattr(config, name.replace("-", "_")) for name in analyses.names() if name in asked}
     command = shlex.join(["unlogit", "analyse", *args])
     parts = write_report(config.out, title, {source.spec: evidence}, configs={source.spec: chosen}, command=command)
-    for opened in (source, *others.values()):
+    for opened in (source, *others.values(), *([] if fit_on is None else [fit_on])):
         opened.broken.tell()
     return config.out / "report.html", parts
 
