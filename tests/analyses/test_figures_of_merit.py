@@ -115,6 +115,14 @@ def test_the_benefit_of_the_doubt_never_hurts(results: list[Result]) -> None:
 def test_every_pair_is_tested(results: list[Result]) -> None:
     table = next(r for r in results if isinstance(r, Table) and r.name == "tests")
     assert len(table.rows) == 10
+    # What is measured of some images is tested too, and what a method cannot have is not.
+    assert "PSNR" not in [c.title for c in table.columns]
+    titles = [c.title for c in table.columns]
+    assert "SSIM, either way round" in titles
+    rows = {row[0]: row for row in table.rows}
+    best = titles.index("SSIM, best of 2")
+    assert rows["standard − robust"][best] is not None
+    assert rows["perfect − nearest"][best] is None
     p = {row[0]: dict(zip([c.title for c in table.columns], row, strict=True)) for row in table.rows}
     assert p["perfect − standard"]["pixel error"] == "< 0.001" or float(p["perfect − standard"]["pixel error"]) < 0.02
     with pytest.raises(UnlogitError, match="at least 2"):

@@ -94,7 +94,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         }
         for name in names
     }
-    measured = f"{len(which):,} pictures times {config.draws} noises, every noise with every picture; distance in " + (
+    measured = f"{len(which):,} images times {config.draws} noises, every noise with every picture; distance in " + (
         " and perceptually, in ".join(embedding.name for embedding in spaces.values())
     )
     caption = (
@@ -111,7 +111,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         for space in spaces
         for title, told in MEASURES.values()
     ]
-    caption = f"Of {measured}; 95 % bootstrap intervals over pictures."
+    caption = f"Of {measured}; 95 % bootstrap CIs over images."
     yield Table("noise", "Diversity and shares", caption, (Column("inverter"), *columns), tuple(rows))
     for name in names:
         for space in spaces:

@@ -18,7 +18,7 @@ from unlogit.analyses._paired import FAMILY, format_p, pair_tests
 from unlogit.analyses._probe import FOLDS, probe_layout, probed_names
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Estimate, correct_family
+from unlogit.intervals import Difference, Estimate, correct_family
 from unlogit.inverters.nearest import NearestNeighbour
 from unlogit.metrics import inception
 from unlogit.metrics.distribution import fid_interval, kid, precision_recall
@@ -135,11 +135,16 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     yield _table("quality", "Figures of merit", caption, MERITS, estimates)
     shown = list(MERITS)
     real: dict[str, Estimate] = {}
-    for table, merits, found in (*_perceptual(config, evidence), *_lenient(config, evidence), *_sets(config, evidence)):
+    for table, merits, found in (*_perceptual(config, evidence, values), *_lenient(config, evidence, values)):
         yield table
         shown += merits
         estimates = {name: estimates[name] | found[name] for name in estimates}
-        real |= found.get(REAL, {})
+    compared = tuple(m for m in shown if m.better)
+    for table, merits, found in _sets(config, evidence):
+        yield table
+        shown += merits
+        estimates = {name: estimates[name] | found[name] for name in estimates}
+        real |= found[REAL]
     with style():
         drawn = _draw(shown, estimates, real)
     text = "Dots are the values of the tables, lines their 95 % CIs; an arrow says which way is better."
@@ -151,7 +156,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             if m.name in each:
                 yield Number(m.name, name, each[m.name], m.unit, m.better)
     if len(values) > 1:
-        yield from _differences(evidence, values)
+        yield from _differences(evidence, compared, values)
 
 
 def per_picture(config: Config, evidence: Evidence, name: str) -> dict[str, Tensor]:
@@ -177,8 +182,8 @@ def per_picture(config: Config, evidence: Evidence, name: str) -> dict[str, Tens
 Found = tuple[Table, list[Merit], dict[str, dict[str, Estimate]]]
 
 
-def _perceptual(config: Config, evidence: Evidence) -> Iterator[Found]:
-    """The metrics that are asked for by name, where they can be had."""
+def _perceptual(config: Config, evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Found]:
+    """Yield the metrics that are asked for by name, where they can be had; adds what each image has to `values`."""
     available, missing = [], []
     for name in config.metrics:
         try:
@@ -191,17 +196,17 @@ def _perceptual(config: Config, evidence: Evidence) -> Iterator[Found]:
     merits = [Merit(m.name, m.title, m.better, m.explanation) for m in available]
     for name in evidence.inverters:
         by_chunk = over(originals, Pictures(evidence.reconstructed(name).pictures.bytes[which]))
-        measured = [(m, by_chunk(metric)) for m, metric in zip(merits, available, strict=True)]
-        found[name] = {m.name: m.estimate(values, evidence.seed) for m, values in measured}
-    caption = f"{len(which):,} of the same pictures, drawn at random, with bootstrap intervals."
+        values[name] |= {m.name: by_chunk(metric) for m, metric in zip(merits, available, strict=True)}
+        found[name] = {m.name: m.estimate(values[name][m.name], evidence.seed) for m in merits}
+    caption = f"{len(which):,} of the same images, drawn at random, with 95 % bootstrap CIs."
     if missing:
         caption += f" Left out: {'; '.join(missing)}."
     if available:
         yield _table("perceptual", "Distances tuned to people", caption, merits, found), merits, found
 
 
-def _lenient(config: Config, evidence: Evidence) -> Iterator[Found]:
-    """What is nearer where the mirror image counts as well, and where the best of several noises does."""
+def _lenient(config: Config, evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Found]:
+    """Yield what is nearer where the mirror image counts as well, and where the best of several noises does."""
     which = evidence.sample(config.draw_pictures, evidence.seed)
     originals = evidence.originals[which]
     merits: list[Merit] = []
@@ -217,16 +222,17 @@ def _lenient(config: Config, evidence: Evidence) -> Iterator[Found]:
         )
         merits += [Merit(flip.name, flip.title, flip.better, flip.explanation), best]
         for name in evidence.inverters:
-            values = flip(originals, evidence.reconstructed(name).pictures[which])
-            found[name][flip.name] = merits[-2].estimate(values, evidence.seed)
+            values[name][flip.name] = flip(originals, evidence.reconstructed(name).pictures[which])
             draws = evidence.draws(name, which, config.draws)
             if draws is not None:
                 each = torch.stack([metric(originals, draw) for draw in draws])
-                values = each.amax(0) if metric.better == "higher" else each.amin(0)
-                found[name][best.name] = best.estimate(values, evidence.seed)
+                values[name][best.name] = each.amax(0) if metric.better == "higher" else each.amin(0)
+            for m in merits[-2:]:
+                if m.name in values[name]:
+                    found[name][m.name] = m.estimate(values[name][m.name], evidence.seed)
     caption = (
         f"The nearer of a reconstruction and its mirror image, and the nearest of {config.draws} noises, for "
-        f"{len(which):,} pictures: what an inverter that has to guess gets wrong, and could have got right."
+        f"{len(which):,} images: what an inverter that has to guess gets wrong, and could have got right."
     )
     if merits:
         yield _table("lenient", "With the benefit of the doubt", caption, merits, found), merits, found
@@ -350,12 +356,19 @@ def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]], real: 
     return figure
 
 
-def _differences(evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Result]:
+def _differences(
+    evidence: Evidence, merits: tuple[Merit, ...], values: dict[str, dict[str, Tensor]]
+) -> Iterator[Result]:
     """Yield the first inverter less each other one over the same images, and the tests of every pair."""
     first, *others = values
-    merits = tuple(m for m in MERITS if m.better and m.name in values[first])
     tests = correct_family(pair_tests(merits, values, evidence.seed))
-    rows: list[tuple[Cell, ...]] = [(b, *(tests[first, b, m.name].estimate for m in merits)) for b in others]
+    merits = tuple(m for m in merits if m.name in {name for *_, name in tests})
+
+    def cells(a: str, b: str, cell: Callable[[Difference], Cell]) -> Iterator[Cell]:
+        # A measure that one of the two lacks, as the best of several noises without noise, has no cell.
+        return (cell(tests[a, b, m.name]) if (a, b, m.name) in tests else None for m in merits)
+
+    rows: list[tuple[Cell, ...]] = [(b, *cells(first, b, lambda d: d.estimate)) for b in others]
     columns = tuple(Column(m.title) for m in merits)
     caption = (
         f"{first} less each other inverter, paired over the same images, with 95 % bootstrap CIs. Which differences "
@@ -363,10 +376,11 @@ def _differences(evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> It
     )
     yield Table("differences", f"Differences to {first}", caption, (Column(f"{first} less"), *columns), tuple(rows))
     pairs: list[tuple[Cell, ...]] = [
-        (f"{a} − {b}", *(format_p(tests[a, b, m.name].p) for m in merits)) for a, b in combinations(values, 2)
+        (f"{a} − {b}", *cells(a, b, lambda d: format_p(d.p))) for a, b in combinations(values, 2)
     ]
     caption = f"Randomisation tests over the same images. {FAMILY}."
     yield Table("tests", "Which differences are significant", caption, (Column("pair"), *columns), tuple(pairs))
     for b in others:
-        found = {m.name: tests[first, b, m.name] for m in merits}
-        yield Finding(f"Against {b}, {first} is {verdict(merits, found)} (paired tests, Holm-corrected).")
+        found = {m.name: tests[first, b, m.name] for m in merits if (first, b, m.name) in tests}
+        named = [m for m in merits if m.name in found]
+        yield Finding(f"Against {b}, {first} is {verdict(named, found)} (paired tests, Holm-corrected).")
