@@ -92,12 +92,12 @@ def test_many_tests_of_one_family_are_corrected() -> None:
     generator = torch.Generator().manual_seed(0)
     merits = tuple(Merit(str(k), str(k), None, "") for k in range(200))
     one, other = ({m.name: torch.randn(60, generator=generator) for m in merits} for _ in range(2))
-    table = next(
-        r for r in report_pairs(merits, pair_tests(merits, {"a": one, "b": other}, 0), "") if isinstance(r, Table)
-    )
+    found = list(report_pairs(merits, pair_tests(merits, {"a": one, "b": other}, 0), ""))
+    table = next(r for r in found if isinstance(r, Table))
     estimates = [row[2] for row in table.rows]
     assert any(e.low > 0 or e.high < 0 for e in estimates if isinstance(e, Estimate))
     assert {row[-1] for row in table.rows} == {"not significant"}
+    assert _texts(found) == ["a less b, paired: not significant in 200 of 200 measures."]
 
 
 def test_only_measures_that_mean_the_same_for_both_are_counted(

@@ -17,6 +17,8 @@ FAMILY = (
     "p-values are two-sided and corrected for all tests of the table (Holm); intervals are not corrected. The verdict "
     f"is by the corrected p at a level of {ALPHA:g}"
 )
+LEGIBLE = 6
+"""Measures in a sentence; of more, it names the significant ones alone."""
 EQUIVALENCE = (
     "; equivalent means that two one-sided tests reject a difference as large as the margin, chosen beforehand"
 )
@@ -60,7 +62,7 @@ def report_pairs(merits: Sequence[Merit], tests: Tests, what: str, name: str = "
         rows += [(f"{a} − {b}", m.title, d.estimate, format_p(d.p), d.verdict) for m, d in found]
         for m, d in found:
             yield Number(f"{m.name}_less_{b}", a, d.estimate, m.unit, None)
-        sentences.append(f"{a} less {b}, paired: {'; '.join(f'{m.title} {format_difference(d)}' for m, d in found)}.")
+        sentences.append(f"{a} less {b}, paired: {_described(found)}.")
     columns = (
         Column("inverters"),
         Column("measure"),
@@ -71,6 +73,15 @@ def report_pairs(merits: Sequence[Merit], tests: Tests, what: str, name: str = "
     yield Table(name, "Inverters compared on the same images", f"{what} {FAMILY}.", columns, tuple(rows))
     for text in sentences:
         yield Finding(text)
+
+
+def _described(found: list[tuple[Merit, Difference]]) -> str:
+    """Return all differences in words, or where there are many, the significant ones and how many are not."""
+    shown = [(m, d) for m, d in found if len(found) <= LEGIBLE or d.significant]
+    parts = [f"{m.title} {format_difference(d)}" for m, d in shown]
+    if len(shown) < len(found):
+        parts.append(f"not significant in {len(found) - len(shown)} of {len(found)} measures")
+    return "; ".join(parts)
 
 
 def format_difference(d: Difference) -> str:
