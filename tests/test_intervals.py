@@ -7,7 +7,17 @@ import pytest
 import torch
 from scipy import stats
 
-from unlogit.intervals import Estimate, bootstrap, holm, paired_bootstrap, sign_flip_test, wilson
+from unlogit.intervals import (
+    Difference,
+    Estimate,
+    bootstrap,
+    correct_family,
+    holm,
+    paired_tests,
+    sign_flip_test,
+    statistic_test,
+    wilson,
+)
 
 
 def test_bootstrap_matches_scipy() -> None:
@@ -41,15 +51,16 @@ def test_bootstrap_covers_the_mean(kind: str) -> None:
     assert 0.89 <= covered <= 0.98
 
 
-def test_paired_bootstrap_sees_what_two_separate_intervals_miss() -> None:
+def test_a_paired_effect_is_found_that_two_marginal_intervals_hide() -> None:
     generator = torch.Generator().manual_seed(0)
     difficulty = torch.randn(100, generator=generator)
     a = difficulty + 0.2
     b = difficulty + 0.1 * torch.randn(100, generator=generator)
-    difference = paired_bootstrap(a, b)
-    assert difference.low > 0.1
-    assert difference.value == pytest.approx(float((a - b).double().mean()), abs=1e-6)
-    assert bootstrap(a).overlaps(bootstrap(b))
+    assert bootstrap(a).low < bootstrap(b).high
+    test = paired_tests({"a": a - b})["a"]
+    assert test.estimate.low > 0.1
+    assert test.p < 0.001
+    assert test.verdict == "differs significantly"
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (3, 17), (512, 1000)])
@@ -88,15 +99,14 @@ def test_the_bootstrap_covers_the_mean_of_a_skewed_distribution(n: int) -> None:
     assert 0.89 <= np.mean(covered) <= 0.98
 
 
-def test_the_paired_bootstrap_covers_the_difference() -> None:
+def test_paired_intervals_cover_the_difference_and_tests_keep_their_level() -> None:
     generator = torch.Generator().manual_seed(0)
-    covered = []
-    for seed in range(400):
-        shared = torch.randn(80, generator=generator)
-        a, b = (shared + torch.randn(80, generator=generator) for _ in range(2))
-        e = paired_bootstrap(a + 0.3, b, seed, resamples=400)
-        covered.append(e.low <= 0.3 <= e.high)
-    assert 0.91 <= np.mean(covered) <= 0.98
+    shared = torch.randn(80, 300, generator=generator)
+    a, b = (shared + torch.randn(80, 300, generator=generator) for _ in range(2))
+    tests = list(paired_tests(dict(enumerate((a + 0.3 - b).T))).values())
+    assert 0.91 <= np.mean([t.estimate.low <= 0.3 <= t.estimate.high for t in tests]) <= 0.98
+    nothing = list(paired_tests(dict(enumerate((a - b).T))).values())
+    assert 0.02 <= np.mean([t.significant for t in nothing]) <= 0.09
 
 
 def test_the_sign_flip_test_matches_scipy_and_keeps_its_level() -> None:
@@ -117,3 +127,69 @@ def test_holm() -> None:
     p = torch.tensor([[0.01, 0.04], [0.03, 0.5]])
     assert holm(p).tolist() == [pytest.approx([0.04, 0.09]), pytest.approx([0.09, 0.5])]
     assert holm(torch.tensor([0.9, 0.8])).tolist() == [1, 1]
+
+
+def test_equivalence_matches_scipys_one_sided_tests_of_students() -> None:
+    values = torch.randn(40, generator=torch.Generator().manual_seed(2)) * 0.2 + 0.03
+    test = paired_tests({0: values}, margins={0: 0.1})[0]
+    sides = stats.ttest_1samp(values, -0.1, alternative="greater"), stats.ttest_1samp(values, 0.1, alternative="less")
+    assert test.p_equivalence == pytest.approx(max(side.pvalue for side in sides), rel=1e-6)
+
+
+def test_a_null_is_equivalent_within_its_margin_and_inconclusive_where_images_are_few() -> None:
+    generator = torch.Generator().manual_seed(1)
+    null = torch.randn(2000, generator=generator) * 0.3
+    null -= null.mean()
+    assert paired_tests({0: null}, margins={0: 0.05})[0].verdict == "equivalent within ±0.05"
+    assert paired_tests({0: null}, margins={0: 0.005})[0].verdict == "inconclusive"
+    assert paired_tests({0: null[:20] - null[:20].mean()}, margins={0: 0.05})[0].verdict == "inconclusive"
+    # Without a margin a null is never called equivalent.
+    assert paired_tests({0: null})[0].verdict == "not significant"
+
+
+def test_an_effect_beyond_its_margin_differs_and_one_within_it_does_both() -> None:
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(2000, generator=generator) * 0.3
+    noise -= noise.mean()
+    margins = {"large": 0.05, "small": 0.05}
+    tests = paired_tests({"large": noise + 0.1, "small": noise + 0.02}, margins=margins)
+    assert tests["large"].verdict == "differs significantly"
+    assert tests["small"].verdict == "differs significantly, but equivalent within ±0.05"
+
+
+def test_equivalence_is_claimed_wrongly_in_no_more_than_one_of_twenty() -> None:
+    """At an effect as large as the margin."""
+    generator = torch.Generator().manual_seed(3)
+    values = torch.randn(60, 400, generator=generator) * 0.3 + 0.05
+    tests = paired_tests(dict(enumerate(values.T)), margins=dict.fromkeys(range(400), 0.05))
+    assert np.mean([t.equivalent for t in tests.values()]) <= 0.07
+
+
+def test_what_never_varies_is_equivalent_only_where_images_are_many() -> None:
+    few, many = (paired_tests({0: torch.zeros(n)}, margins={0: 0.05})[0] for n in (30, 100))
+    assert few.verdict == "inconclusive"
+    assert many.verdict == "equivalent within ±0.05"
+    assert paired_tests({0: torch.ones(100)}, margins={0: 0.05})[0].verdict == "differs significantly"
+
+
+def test_statistics_of_the_whole_set_are_tested_by_their_bootstrap_error() -> None:
+    generator = torch.Generator().manual_seed(4)
+    values = torch.randn(200, 300, generator=generator).double()
+    p = [statistic_test(lambda w, v=v: w @ v, 200).p for v in values.T]
+    assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.09
+    effect = statistic_test(lambda w: w @ (values[:, 0] + 0.5), 200, margin=0.1)
+    assert effect.p < 0.001
+    assert not effect.equivalent
+
+
+def test_a_family_is_corrected_as_one() -> None:
+    level = Estimate(0.1, 0.0, 0.2, 9)
+    tests = {key: Difference(level, p, 0.1, q) for key, p, q in (("a", 0.01, 0.04), ("b", 0.04, 0.5), ("c", 0.03, 0.6))}
+    found = correct_family(tests | {"d": Difference(level, 0.5)})
+    assert [found[key].p for key in "abcd"] == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    # Those without a margin are no tests of equivalence.
+    assert [found[key].p_equivalence for key in "abc"] == pytest.approx([0.12, 1.0, 1.0])
+    assert found["d"].p_equivalence is None
+    assert found["a"].verdict == "differs significantly"
+    assert found["b"].verdict == "inconclusive"
+    assert correct_family({}) == {}

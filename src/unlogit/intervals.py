@@ -1,19 +1,26 @@
-"""Intervals: how far a mean over pictures could lie from what other pictures would have given."""
+"""Intervals over images, and tests of differences that are measured on the same images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from unlogit.errors import UnlogitError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Statistic = Callable[["Tensor"], "Tensor"]
+"""R figures of R x n weights, float64, whose rows say how much each image counts and have sum 1."""
 CHUNK = 1 << 22
 """Values resampled at a time: 16 MB of indices and as much of values."""
+ALPHA = 0.05
+"""Significance level of all tests."""
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Estimate:
     Attributes:
         value: the point estimate.
         low, high: ends of the interval.
-        n: on how many pictures it was measured.
+        n: number of images that it was measured on.
     """
 
     value: float
@@ -34,13 +41,51 @@ class Estimate:
     def __post_init__(self) -> None:
         assert self.low <= self.value <= self.high, self
 
-    def overlaps(self, other: Estimate) -> bool:
-        """Whether the two intervals have a point in common."""
-        return self.low <= other.high and other.low <= self.high
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference on the same images, with the tests that decide what can be said of it.
+
+    Two intervals that overlap say nothing of a difference: what varies between images varies in both, and is not in
+    the interval of the difference.
+
+    Attributes:
+        estimate: the difference with its 95 % CI.
+        p: two-sided p-value of the hypothesis that the difference is 0.
+        margin: size below which a difference counts as none, chosen before the data are seen; None tests no
+            equivalence.
+        p_equivalence: p-value of the hypothesis that the difference is as large as the margin or larger: the larger of
+            two one-sided tests (Schuirmann 1987). None without a margin.
+    """
+
+    estimate: Estimate
+    p: float
+    margin: float | None = None
+    p_equivalence: float | None = None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is unlikely to be chance."""
+        return self.p < ALPHA
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether the difference is unlikely to reach the margin."""
+        return self.p_equivalence is not None and self.p_equivalence < ALPHA
+
+    @property
+    def verdict(self) -> str:
+        """What both tests allow to say. That a difference is not significant does not make it equivalent to none."""
+        if self.margin is None:
+            return "differs significantly" if self.significant else "not significant"
+        within = f"equivalent within ±{self.margin:g}"
+        if self.significant:
+            return f"differs significantly, but {within}" if self.equivalent else "differs significantly"
+        return within if self.equivalent else "inconclusive"
 
 
 def bootstrap(values: Tensor, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Estimate:
-    """Mean of one value a picture, N, with the percentile bootstrap interval over pictures (Efron 1979)."""
+    """Return the mean of one value per image, N, with the percentile bootstrap interval over images (Efron 1979)."""
     import torch  # Here, since the study's server needs the other interval alone, and torch takes seconds.
 
     if values.ndim != 1 or not len(values) or not values.isfinite().all():
@@ -61,36 +106,116 @@ def bootstrap(values: Tensor, seed: int = 0, resamples: int = 2000, level: float
 
 
 def weighted_bootstrap(
-    statistic: Callable[[Tensor], Tensor], n: int, seed: int = 0, resamples: int = 1000, level: float = 0.95
+    statistic: Statistic, n: int, seed: int = 0, resamples: int = 1000, level: float = 0.95
 ) -> Estimate:
-    """Any figure of n pictures with the percentile bootstrap interval over them.
+    """Return any figure of n images with the percentile bootstrap interval over them.
 
-    `statistic` gives R figures of R x n weights, float64, a row how much each picture counts, with sum 1; where all
+    `statistic` gives R figures of R x n weights, float64, a row how much each image counts, with sum 1; where all
     count the same it is the value itself.
+    """
+    return _resampled(statistic, n, seed, resamples, level)[0]
+
+
+def _resampled(
+    statistic: Statistic, n: int, seed: int, resamples: int = 1000, level: float = 0.95
+) -> tuple[Estimate, float]:
+    """Return a figure with its percentile interval, and its standard error."""
+    import torch
+
+    found = statistic(_weights(n, seed, resamples))
+    tail = (1 - level) / 2
+    low, high = found.quantile(torch.tensor([tail, 1 - tail], dtype=torch.double)).tolist()
+    value = float(statistic(torch.full((1, n), 1 / n, dtype=torch.double)))
+    return enclosing(value, low, high, n), float(found.std())
+
+
+def _weights(n: int, seed: int, resamples: int) -> Tensor:
+    """Return how much each image counts in each resample, resamples x n, float64; rows have sum 1."""
+    import torch
+
+    drawn = torch.randint(n, (resamples, n), generator=torch.Generator().manual_seed(seed))
+    counts = torch.zeros(resamples, n, dtype=torch.double)
+    return counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.double)) / n
+
+
+def paired_tests(
+    differences: Mapping[Key, Tensor], seed: int = 0, margins: Mapping[Key, float] | None = None
+) -> dict[Key, Difference]:
+    """Test for each key that the mean of paired differences, N of the same images each, is 0.
+
+    The test of no difference is a randomisation test (`sign_flip_test`), those of equivalence to 0, where a key has a
+    margin, are Student's. Correct those that answer one question together by `correct_family`.
     """
     import torch
 
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(n, (resamples, n), generator=generator)
-    counts = torch.zeros(resamples, n, dtype=torch.double).scatter_add_(
-        1, drawn, torch.ones_like(drawn, dtype=torch.double)
-    )
-    tail = (1 - level) / 2
-    low, high = statistic(counts / n).quantile(torch.tensor([tail, 1 - tail], dtype=torch.double)).tolist()
-    return enclosing(float(statistic(torch.full((1, n), 1 / n, dtype=torch.double))), low, high, n)
+    tests: dict[Key, Difference] = {}
+    margins = margins or {}
+    for n in {len(each) for each in differences.values()}:
+        keys = [key for key, each in differences.items() if len(each) == n]
+        columns = torch.stack([differences[key].detach().double().cpu() for key in keys], 1)
+        errors = columns.std(0) / n**0.5
+        tails = torch.tensor([ALPHA / 2, 1 - ALPHA / 2], dtype=torch.double)
+        low, high = (_weights(n, seed, 2000) @ columns).quantile(tails, dim=0)
+        p = sign_flip_test(columns, seed)
+        for key, *found in zip(keys, *(x.tolist() for x in (columns.mean(0), low, high, p, errors)), strict=True):
+            mean, lowest, highest, chance, error = found
+            margin = margins.get(key)
+            same = _equivalence(mean, error, n - 1, n, margin)
+            tests[key] = Difference(enclosing(mean, lowest, highest, n), chance, margin, same)
+    return {key: tests[key] for key in differences}
 
 
-def paired_bootstrap(a: Tensor, b: Tensor, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Estimate:
-    """Mean of a - b over the same pictures, N each; the two differ at that level where the interval excludes 0."""
-    if a.shape != b.shape:
-        raise UnlogitError(
-            f"paired interval of {tuple(a.shape)} and {tuple(b.shape)} values: give both the same images"
-        )
-    return bootstrap(a.double() - b.double(), seed, resamples, level)
+def statistic_test(statistic: Statistic, n: int, seed: int = 0, margin: float | None = None) -> Difference:
+    """Test a difference that is a figure of n images, as `weighted_bootstrap` takes it, by its bootstrap error (Wald).
+
+    Such as the difference of two shares of variance, of which no image has one of its own.
+    """
+    estimate, error = _resampled(statistic, n, seed)
+    # Below the rounding of the resamples the figure does not vary at all.
+    p = two_sided(estimate.value / error) if error > 1e-12 else float(abs(estimate.value) < 1e-12)
+    return Difference(estimate, p, margin, _equivalence(estimate.value, error, math.inf, n, margin))
+
+
+def two_sided(t: float, degrees: float = math.inf) -> float:
+    """Return the two-sided p-value of a value of Student's t, or of a normal deviate for infinitely many degrees."""
+    return 2 * _below(-abs(t), degrees)
+
+
+def _below(t: float, degrees: float) -> float:
+    """Return the distribution function of Student's t."""
+    from scipy import special  # Not scipy.stats, which takes seconds to import.
+
+    return float(special.ndtr(t) if math.isinf(degrees) else special.stdtr(degrees, t))
+
+
+def _equivalence(value: float, error: float, degrees: float, n: int, margin: float | None) -> float | None:
+    """Return the larger p of the tests that a figure is at least `margin`, and at most -`margin`."""
+    if margin is None:
+        return None
+    if not error > 1e-12:
+        # Nothing varies. Were at least a share `margin` of images off by one, n would show none so often.
+        return (1 - min(margin, 1)) ** n if abs(value) < margin else 1.0
+    return max(_below((value - margin) / error, degrees), _below((-value - margin) / error, degrees))
+
+
+def correct_family(tests: Mapping[Key, Difference]) -> dict[Key, Difference]:
+    """Correct the p-values of tests that answer one question together (Holm 1979); intervals stay as they are.
+
+    Tests of a difference are one family, and tests of equivalence another: a reader asks one or the other.
+    """
+    import torch
+
+    def corrected(p: list[float]) -> list[float]:
+        return holm(torch.tensor(p, dtype=torch.double)).tolist()
+
+    differs = dict(zip(tests, corrected([d.p for d in tests.values()]), strict=True))
+    asked = {key: d.p_equivalence for key, d in tests.items() if d.p_equivalence is not None}
+    same = dict(zip(asked, corrected(list(asked.values())), strict=True))
+    return {key: replace(d, p=differs[key], p_equivalence=same.get(key)) for key, d in tests.items()}
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
-    """A proportion with Wilson's score interval (Wilson 1927), which holds near 0 and 1 where others collapse."""
+    """Return a proportion with Wilson's score interval (Wilson 1927), which holds near 0 and 1 unlike others."""
     if not (0 <= successes <= n and n > 0):
         raise UnlogitError(f"{successes} successes of {n}: must be 0 to n, and n at least 1")
     z = NormalDist().inv_cdf((1 + level) / 2)
@@ -101,12 +226,12 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
 
 
 def enclosing(value: float, low: float, high: float, n: int) -> Estimate:
-    """The estimate, its interval widened to hold the value where rounding or a skewed resample left it out."""
+    """Return the estimate, its interval widened to hold the value where rounding or a skewed resample left it out."""
     return Estimate(value, min(low, value), max(high, value), n)
 
 
 def sign_flip_test(differences: Tensor, seed: int = 0, flips: int = 10_000) -> Tensor:
-    """Two-sided p-values, M, that paired differences, N x M, have mean 0 (Fisher's randomisation test, 1935).
+    """Return two-sided p-values, M, that paired differences, N x M, have mean 0 (Fisher's randomisation test, 1935).
 
     The same random signs serve all columns. No p is below 1 / (flips + 1).
     """
@@ -127,7 +252,7 @@ def sign_flip_test(differences: Tensor, seed: int = 0, flips: int = 10_000) -> T
 
 
 def holm(p: Tensor) -> Tensor:
-    """p-values of any shape, each made as large as asking all these questions at once demands (Holm 1979)."""
+    """Return p-values of any shape, each as large as testing all of these at once demands (Holm 1979)."""
     flat = p.flatten()
     order = flat.argsort()
     factors = flat.new_tensor(range(len(flat), 0, -1))

@@ -26,7 +26,7 @@ from unlogit.analyses import (
 from unlogit.analyses._fidelity import Merit, Ruler, difference, fidelity, listed, matched_difference, verdict
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, open_images
-from unlogit.intervals import Estimate
+from unlogit.intervals import Difference, Estimate
 from unlogit.inverters import Inverter
 
 
@@ -81,7 +81,7 @@ def test_identification_leaves_out_classes_that_fill_no_lineups(known: Evidence)
     found = results(identify, known, among=8, among_class=60)
     assert not any("class_" in name for name, _ in numbers(found))
     figure = next(r for r in found if isinstance(r, Figure))
-    assert "give more pictures" in figure.caption
+    assert "give more images" in figure.caption
     with pytest.raises(UnlogitError, match="at least 2"):
         identify.Config(among=1)
 
@@ -92,11 +92,18 @@ def test_matching_by_class_takes_out_what_is_the_class_s_doing() -> None:
     marked[:40] = marked[95:100] = True  # Class 2 has none.
     # The class decides nearly all; being marked adds 0.1.
     values = classes.float() * 10 + 0.1 * marked.float()
-    e = matched_difference(values, marked, classes, 0)
+    e = matched_difference(values, marked, classes, 0).estimate
     assert e.value == pytest.approx(0.1, abs=1e-5)
     assert e.low == pytest.approx(0.1, abs=1e-5)
     assert e.n == 100
-    assert difference(values[marked], values[~marked], 0).value < -5
+    assert difference(values[marked], values[~marked], 0).estimate.value < -5
+    # What is within the margin is equivalent, however sure the difference is.
+    assert (
+        matched_difference(values, marked, classes, 0, 0.5).verdict
+        == "differs significantly, but equivalent within ±0.5"
+    )
+    noisy = values + torch.randn(120, generator=torch.Generator().manual_seed(0))
+    assert matched_difference(noisy, marked, classes, 0, 0.05).verdict == "inconclusive"
 
 
 def test_mistakes_are_those_of_the_classifier(known: Evidence) -> None:
@@ -139,6 +146,12 @@ def test_adversarial_pictures_are_within_epsilon_and_fool_the_classifier(known: 
     assert values["pgd_0.1_layout_lost", "perfect"].value > 0
     table = next(r for r in found if isinstance(r, Table))
     assert [row[:2] for row in table.rows][:2] == [("perfect", "FGSM, ε = 0.1"), ("grey", "FGSM, ε = 0.1")]
+    verdicts = {row[:2]: row[8] for row in table.rows}
+    # What never changes is the same for a grey, but 24 images cannot show it.
+    assert verdicts["grey", "FGSM, ε = 0.1"] == "inconclusive (p 1.000)"
+    assert "differs significantly" in str(verdicts["perfect", "PGD, ε = 0.1"])
+    # Of two classifiers, the costs are compared on the same images.
+    assert ("pgd_0.1_layout_lost_less_robust", "perfect") in values
     with pytest.raises(UnlogitError, match="from 0 to 1"):
         adversarial.Config(epsilons=(8.0,))
 
@@ -147,14 +160,22 @@ def test_other_pictures_are_measured_by_the_usual_ones(known: Evidence) -> None:
     assert not results(out_of_distribution, known)
     others = {"more": open_images("scenes:test,count=40,seed=5"), "training": open_images("scenes:count=40")}
     evidence = Evidence(known.source, known.inverters, others=others)
+    other = Evidence(others["more"], known.inverters, limit=30)
     found = results(out_of_distribution, evidence, pictures=30, shown=3)
-    assert len([r for r in found if isinstance(r, Figure)]) == len([r for r in found if isinstance(r, Table)]) == 2
+    assert len([r for r in found if isinstance(r, Figure)]) == 2
+    assert [r.name for r in found if isinstance(r, Table)] == ["gap-0", "pairs-0", "gap-1", "pairs-1"]
     # Looked up are the held-out pictures alone.
     gap = numbers(found)["gap_pixel_error_more", "perfect"]
     assert gap.low > 0
     assert gap.n == 30
     assert numbers(found)["gap_logit_cosine_more", "robust"].low < 0.2
     assert "worse in" in findings(found)[0]
+    # Beside the gap stands who is better there, on the same images.
+    compared = numbers(found)["pixel_error_more_less_robust", "perfect"]
+    assert compared.n == 30
+    assert compared.value == pytest.approx(
+        float((fidelity(other, "perfect")["pixel_error"] - fidelity(other, "robust")["pixel_error"]).mean())
+    )
 
 
 def test_what_is_perfect_or_constant_stands_still(known: Evidence) -> None:
@@ -210,9 +231,13 @@ def test_asking_anew_gives_what_the_evidence_has(known: Evidence) -> None:
 
 
 def test_the_verdict_names_each_side() -> None:
-    up, down, level = Estimate(0.2, 0.1, 0.3, 9), Estimate(-0.2, -0.3, -0.1, 9), Estimate(0.0, -0.1, 0.1, 9)
+    up = Difference(Estimate(0.2, 0.1, 0.3, 9), 0.01)
+    down = Difference(Estimate(-0.2, -0.3, -0.1, 9), 0.01)
+    # Its interval excludes 0, but not for as many tests as there were.
+    chance = Difference(Estimate(0.2, 0.1, 0.3, 9), 0.08)
     merits = tuple(Merit(n, n, better, "") for n, better in (("a", "higher"), ("b", "lower"), ("c", "higher")))
-    assert verdict(merits, [up, up, level]) == "better in a, worse in b, not told apart in c"
-    assert verdict(merits, [down, down, down]) == "better in b, worse in a and c"
+    found = verdict(merits, {"a": up, "b": up, "c": chance})
+    assert found == "better in a, worse in b, not significantly different in c"
+    assert verdict(merits, dict.fromkeys("abc", down)) == "better in b, worse in a and c"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(["a"]) == "a"

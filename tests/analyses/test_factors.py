@@ -145,6 +145,11 @@ def test_the_analysis_has_a_row_a_factor_and_a_panel_a_classifier(
     figure = next(r for r in results if isinstance(r, Figure)).figure
     assert [axis.get_title("left") for axis in figure.axes] == ["classifier of standard", "classifier of robust"]
     assert {r.inverter for r in results if isinstance(r, Number)} == set(inverters)
-    assert len([r for r in results if isinstance(r, Finding)]) == 2
+    assert len([r for r in results if isinstance(r, Finding) and "beyond the class" in r.text]) == 2
+    # Classifiers are compared by either probe, inverters by what they reconstruct, all on the same images.
+    pairs = next(r for r in results if isinstance(r, Table) and r.name == "pairs")
+    compared = {row[0] for row in pairs.rows if str(row[1]).endswith("MLP")}
+    assert compared == {"standard − robust"}
+    assert len({row[0] for row in pairs.rows if str(row[1]).endswith("reconstruction")}) == 3
     with pytest.raises(UnlogitError, match="at least 200"):
         factors.Config(training=10)

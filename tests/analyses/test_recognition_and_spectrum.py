@@ -69,8 +69,10 @@ def test_a_perfect_inverter_is_recognised_and_stands_above_thumbnails(
     assert numbers[f"same_class by {independent}", "perfect"] == 1
     finding = next(r.text for r in recognised if isinstance(r, Finding) and "perfect has" in r.text)
     assert "cosine of 1.00" in finding and "8 px" in finding
-    (row,) = table(recognised, "differences-0").values()
-    assert isinstance(row["cosine"], Estimate) and row["cosine"].low > 0
+    (pairs,) = [r for r in recognised if isinstance(r, Table) and r.name == "pairs-0"]
+    assert [row[1] for row in pairs.rows] == ["cosine", "same class", "class in five"]
+    difference, verdict = pairs.rows[0][2], pairs.rows[0][4]
+    assert isinstance(difference, Estimate) and difference.low > 0 and verdict == "differs significantly"
 
 
 def test_a_network_that_took_part_is_marked_and_has_no_say(recognised: list[Result], tiny_classifier_spec: str) -> None:
@@ -85,7 +87,7 @@ def test_a_network_that_took_part_is_marked_and_has_no_say(recognised: list[Resu
         r.name for r in recognised if isinstance(r, Number)
     ]
     assert said and not any(tiny_classifier_spec in text for text in said)
-    assert not any(isinstance(r, Table) and r.name == "differences-1" for r in recognised)
+    assert not any(isinstance(r, Table) and r.name == "pairs-1" for r in recognised)
 
 
 def test_networks_are_opened_or_named_in_an_error(evidence: Evidence) -> None:

@@ -64,8 +64,13 @@ def test_what_is_named_is_written_and_its_numbers_are_printed(
     assert "twin" in said and "twin" in page
     assert "unlogit analyse" in page, "a page without the command that makes it again"
     assert sorted(p.name for p in (out / "results" / "scenes-test-noise-path").iterdir()) == [
-        *("paths.csv", "pictures.png", "pictures.svg", "results.json", "steps.png", "steps.svg")
+        *("pairs.csv", "paths.csv", "pictures.png", "pictures.svg", "results.json", "steps.png", "steps.svg")
     ]
+
+
+def test_probes_are_fitted_on_the_training_images_that_are_given(inverter: Path, tmp_path: Path) -> None:
+    assert cli.main(arguments(inverter, tmp_path, "--only", "probe", "--fit-on", "scenes:count=80")) == 0
+    assert "fitted on 80 training images" in (tmp_path / "report.html").read_text()
 
 
 def test_what_was_found_is_not_asked_again(

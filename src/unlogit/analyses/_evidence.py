@@ -92,6 +92,8 @@ class Evidence:
         logits_of: which logit each of the source's labels is, int64, one a class, where the classifiers number their
             classes differently.
         seed: of the noise and of every resampling.
+        fit_on: training images that linear probes are fitted on; None fits them by cross-fitting on the held-out ones.
+        fit_limit: number of those images, spread at random over their source.
 
     Raises:
         UnlogitError: no inverter, or inverters of different sizes; later, pictures that are no numbers.
@@ -108,6 +110,8 @@ class Evidence:
         features: Classifier | None = None,
         logits_of: Tensor | None = None,
         seed: int = 0,
+        fit_on: ImageSource | None = None,
+        fit_limit: int = 4_000,
     ) -> None:
         sizes = {name: inverter.size for name, inverter in inverters.items()}
         if not sizes:
@@ -125,6 +129,9 @@ class Evidence:
         self.logits_of = logits_of
         self.seed = seed
         self._fingerprints: dict[int, str] = {}
+        self.fit_on = fit_on
+        self.fit_limit = fit_limit
+        self._training_raw: dict[tuple[str, str], Tensor] = {}
         self._encoded: dict[str, Encoded] = {}
         self._reconstructed: dict[str, Reconstructed] = {}
 
@@ -148,6 +155,28 @@ class Evidence:
     def labels(self) -> Tensor:
         """int64, N; -1 where a picture has none."""
         return self._read[1]
+
+    @cached_property
+    def training_images(self) -> Pictures | None:
+        """The images that linear probes are fitted on; None where there are none of their own."""
+        if self.fit_on is None:
+            return None
+        read = [_bytes(b.images) for b in Loader(self.fit_on, self.view, CHUNK, seed=0).once(self.fit_limit)]
+        if not read:
+            raise UnlogitError(f"{self.fit_on.spec}: none of its images can be decoded")
+        return Pictures.of(read)
+
+    @torch.no_grad()
+    def training_raw(self, name: str) -> Tensor:
+        """Return the representations of `training_images` that inverter `name` reads, N x K."""
+        representation = self.inverters[name].representation
+        key = (self._key(name), representation.tap)
+        if key not in self._training_raw:
+            assert self.training_images is not None
+            chunks = self.training_images.chunks()
+            parts = [representation.raw(x.to(_device(representation.classifier))).cpu() for x in chunks]
+            self._training_raw[key] = torch.cat(parts)
+        return self._training_raw[key]
 
     def truth(self, name: str) -> Tensor | None:
         """Which logit of the classifier of inverter `name` is right, int64, N; None where that cannot be said."""
@@ -182,6 +211,7 @@ class Evidence:
         for name, source in self.others.items():
             told += [name, self.fingerprint_of(source), *source.class_names]
         told.append("pixels" if self.features is None else self.features.spec + self.features.fingerprint())
+        told.append("cross-fitted" if self.fit_on is None else f"{self.fingerprint_of(self.fit_on)} {self.fit_limit}")
         told.append("own labels" if self.logits_of is None else repr(self.logits_of.tolist()))
         digest = hashlib.sha256(data(repr(told)))
         for tensor in (self.originals.bytes, self.labels, self.indices):
@@ -263,6 +293,12 @@ class Evidence:
     def embedding(self) -> Embedding:
         """Where distances between pictures are taken that a person should notice: its name belongs in captions."""
         return Pixels() if self.features is None else Features(self.features)
+
+    @property
+    def independent(self) -> Embedding | None:
+        """The embedding of a network that is no inverter's own classifier; None without such a network."""
+        involved = self.features is None or self.features.fingerprint() in self._keys.values()
+        return None if involved else self.embedding
 
     def embed(self, images: Pictures) -> Tensor:
         """Pictures in that space, N x F."""

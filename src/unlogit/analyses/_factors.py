@@ -15,7 +15,7 @@ from tqdm import tqdm
 from unlogit.classifiers._muon import Muon
 from unlogit.images._shapes import SHAPES
 from unlogit.images.scenes import FACTORS, SceneImages
-from unlogit.intervals import Estimate, weighted_bootstrap
+from unlogit.intervals import Difference, Estimate, statistic_test, weighted_bootstrap
 
 BATCH = 64
 HIDDEN = 128
@@ -237,13 +237,25 @@ class Reading:
         classes = None if target.classes is None else target.classes[at]
         return Reading(brought, true, offset, classes)
 
-    def explained(self, seed: int) -> Estimate:
-        """The share of the variance within classes that is read: 1 for all, 0 for no more than the class tells.
+    def __len__(self) -> int:
+        return len(self.true)
 
-        Below 0 where a reading is worse than none. For a circular factor, of the points on the circle.
+    def shares(self, weights: Tensor) -> Tensor:
+        """Return the share of the variance within classes that is read, R, for R weightings of the images, R x n.
+
+        1 for all, 0 for no more than the class alone gives, below 0 where a reading is worse than none. For a circular
+        factor, of the points on the circle.
         """
         left, whole = (self.true - self.read).square().sum(1), self.true.square().sum(1)
-        return weighted_bootstrap(lambda w: 1 - (w @ left) / (w @ whole).clamp(min=1e-12), len(left), seed)
+        return 1 - (weights @ left) / (weights @ whole).clamp(min=1e-12)
+
+    def explained(self, seed: int) -> Estimate:
+        """Return that share with its bootstrap interval over images."""
+        return weighted_bootstrap(self.shares, len(self), seed)
+
+    def explained_more(self, other: Reading, seed: int) -> Difference:
+        """Test that share less the one of another reading of the same images."""
+        return statistic_test(lambda w: self.shares(w) - other.shares(w), len(self), seed)
 
     def accuracy(self, seed: int) -> Estimate | None:
         """Balanced over classes, of the likeliest class by reading and class mean; None for other factors."""

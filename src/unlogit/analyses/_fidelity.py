@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,10 +10,11 @@ from torch import Tensor
 
 from unlogit.analyses._base import Better, Column
 from unlogit.analyses._evidence import CHUNK, Evidence, Pictures, Reconstructed
-from unlogit.intervals import Estimate, bootstrap, weighted_bootstrap, wilson
+from unlogit.intervals import Difference, Estimate, bootstrap, statistic_test, wilson
 from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
 from unlogit.metrics.structural import WINDOW, ssim
+from unlogit.settings import Checked, Rate
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,19 @@ class Merit:
     def column(self) -> Column:
         return Column(self.title, self.better, self.explanation)
 
+    def named(self, name: str, title: str) -> Merit:
+        """Return the same measure of something else, under another name."""
+        return replace(self, name=name, title=title)
+
     def estimate(self, values: Tensor, seed: int) -> Estimate:
-        """Of one value a picture: the share with Wilson's interval, or the mean with a bootstrap one."""
+        """Return, of one value per image, the share with Wilson's interval or the mean with a bootstrap one."""
         return wilson(int(values.sum()), len(values)) if self.proportion else bootstrap(values, seed)
 
-    def gain(self, difference: Estimate) -> int:
-        """1 where a difference is an improvement, -1 where it is the opposite, 0 where its interval holds 0."""
-        up = (difference.low > 0) - (difference.high < 0)
-        return up if self.better == "higher" else -up
+    def gain(self, difference: Difference) -> int:
+        """Return 1 where a difference is a significant improvement, -1 for the opposite, 0 where not significant."""
+        if not difference.significant:
+            return 0
+        return 1 if (difference.estimate.value > 0) == (self.better == "higher") else -1
 
 
 LOGITS = (
@@ -84,8 +90,40 @@ PIXELS = (
     ),
     Merit("ssim", "SSIM", "higher", f"structural similarity in windows of {WINDOW} px: 1 for equal pictures"),
 )
+PERCEPTUAL = Merit(
+    "perceptual_distance",
+    "perceptual distance",
+    "lower",
+    "distance to the original in feature maps of a network that is no inverter's own classifier: 0 for equal images",
+)
 SHORT = tuple(m for m in LOGITS + PIXELS if m.name not in ("agreement_top5", "logit_error"))
-"""Those that analyses compare groups of pictures by."""
+"""Those that analyses compare groups of images by."""
+
+
+@dataclass(frozen=True)
+class Margins(Checked):
+    """Sizes below which a difference counts as none, for tests of equivalence; chosen before any result is seen."""
+
+    share: Rate = 0.05
+    """Of shares of images, such as of the same class."""
+    cosine: Rate = 0.05
+    """Of cosines of logits and layouts."""
+    pixel_error: Rate = 0.005
+    """Of the mean squared error of pixels in [0, 1]."""
+    ssim: Rate = 0.01
+    perceptual: Rate = 0.05
+    """Of perceptual distance."""
+    looks: Rate = 0.1
+    """Of brightness, contrast, sharpness and colourfulness, in standard deviations over the originals."""
+
+    @classmethod
+    def prefix(cls) -> str:
+        return "margins."
+
+    def of(self, merit: Merit) -> float:
+        """Return the margin of a figure of `SHORT`."""
+        named = {"pixel_error": self.pixel_error, "ssim": self.ssim}
+        return named.get(merit.name, self.share if merit.proportion else self.cosine)
 
 
 @dataclass(frozen=True)
@@ -136,28 +174,50 @@ def fidelity(evidence: Evidence, name: str) -> dict[str, Tensor]:
     return Ruler.of(evidence, name)(evidence.originals, evidence.reconstructed(name))
 
 
-def difference(a: Tensor, b: Tensor, seed: int) -> Estimate:
-    """Mean of a less mean of b, of different pictures, with a bootstrap interval over both; n is how many a has."""
+def common_merits(evidence: Evidence) -> tuple[Merit, ...]:
+    """Return the measures that mean the same for every inverter.
+
+    A score of the logits does not: each inverter's are of its own classifier, so that a difference may be one of the
+    two classifiers and not of what is reconstructed.
+    """
+    return PIXELS if evidence.independent is None else (*PIXELS, PERCEPTUAL)
+
+
+def common_fidelity(evidence: Evidence, name: str) -> dict[str, Tensor]:
+    """Return the values of `common_merits` for all held-out images as inverter `name` reconstructs them, N each."""
+    values = fidelity(evidence, name)
+    if evidence.independent is not None:
+        apply = over(evidence.originals, evidence.reconstructed(name).pictures)
+        values[PERCEPTUAL.name] = apply(evidence.independent.distance)
+    return {m.name: values[m.name] for m in common_merits(evidence)}
+
+
+def difference(a: Tensor, b: Tensor, seed: int) -> Difference:
+    """Test the mean of a less the mean of b, of different images; n is the number of images that a has."""
     values = torch.cat([a, b]).double()
     first = (torch.arange(len(values)) < len(a)).double()
 
     def statistic(weights: Tensor) -> Tensor:
         return _mean(values, weights * first) - _mean(values, weights * (1 - first))
 
-    return replace(weighted_bootstrap(statistic, len(values), seed), n=len(a))
+    found = statistic_test(statistic, len(values), seed)
+    return replace(found, estimate=replace(found.estimate, n=len(a)))
 
 
-def matched_difference(values: Tensor, marked: Tensor, classes: Tensor, seed: int) -> Estimate:
-    """Marked pictures less unmarked ones of the same class, averaged over the marked: what is not the class's doing.
+def matched_difference(
+    values: Tensor, marked: Tensor, classes: Tensor, seed: int, margin: float | None = None
+) -> Difference:
+    """Test marked images less unmarked ones of the same class, averaged over the marked: the class has no part in it.
 
     Args:
-        values: one a picture, N.
+        values: one per image, N.
         marked: bool, N.
-        classes: int64, N; classes that have no pictures of one of the two kinds are left out.
+        classes: int64, N; classes that have no images of one of the two kinds are left out.
         seed: of the resampling.
+        margin: size below which the difference counts as none.
 
     Returns:
-        The difference with a bootstrap interval over pictures; n is how many of both kinds took part.
+        The difference, whose n is the number of images of both kinds that took part.
     """
     both = [c for c in classes.unique().tolist() if 0 < int(marked[classes == c].sum()) < int((classes == c).sum())]
     taken = torch.isin(classes, torch.tensor(both))
@@ -173,7 +233,7 @@ def matched_difference(values: Tensor, marked: Tensor, classes: Tensor, seed: in
             count += share
         return total / count.clamp(min=1e-12)
 
-    return weighted_bootstrap(statistic, len(values), seed)
+    return statistic_test(statistic, len(values), seed, margin)
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
@@ -181,14 +241,15 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
     return weights @ values / weights.sum(1).clamp(min=1e-12)
 
 
-def verdict(merits: tuple[Merit, ...], differences: list[Estimate]) -> str:
-    """Of which figures of merit an interval of differences excludes 0, and to which side."""
-    sides: dict[str, list[str]] = {"better in": [], "worse in": [], "not told apart in": []}
-    for merit, d in zip(merits, differences, strict=True):
-        sides[("not told apart in", "better in", "worse in")[merit.gain(d)]].append(merit.title)
+def verdict(merits: Sequence[Merit], differences: Mapping[str, Difference]) -> str:
+    """Return in which figures of merit, by name, a difference is significant, and to which side."""
+    sides: dict[str, list[str]] = {"better in": [], "worse in": [], "not significantly different in": []}
+    for merit in merits:
+        side = ("not significantly different in", "better in", "worse in")[merit.gain(differences[merit.name])]
+        sides[side].append(merit.title)
     return ", ".join(f"{side} {listed(titles)}" for side, titles in sides.items() if titles)
 
 
 def listed(words: list[str]) -> str:
-    """Words as an English list."""
+    """Return words as an English list."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

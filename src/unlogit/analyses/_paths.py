@@ -12,6 +12,8 @@ from torch import Tensor
 from unlogit.analyses._base import Cell, Column, Figure, Finding, Number, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Evidence, Pictures
+from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._style import style
 from unlogit.intervals import bootstrap
 
@@ -69,18 +71,18 @@ MEASURES = {
 def tell_paths(
     evidence: Evidence, points: Mapping[str, list[Pictures]], amounts: Sequence[float], prefix: str, axis: str
 ) -> Iterator[Result]:
-    """Yields the steps along the paths, the table of their lengths, numbers that begin with `prefix`, and a finding.
+    """Yield the steps along the paths, the table of their lengths, numbers that begin with `prefix`, and findings.
 
     Args:
         evidence: gives the space that distances are taken in.
-        points: by inverter, the pictures at each amount.
+        points: by inverter, the images at each amount; the same paths for all inverters.
         amounts: from 0 to 1.
         prefix: of the numbers' names.
         axis: what an amount is.
     """
     paths = {name: Paths.of(evidence, p) for name, p in points.items()}
     n = len(next(iter(paths.values())).direct)
-    measured = f"Means over {n:,} paths with 95 % bootstrap intervals; distance in {evidence.embedding.name}."
+    measured = f"Means over {n:,} paths with 95 % bootstrap CIs; distance in {evidence.embedding.name}."
     steps = {name: [bootstrap(step, evidence.seed) for step in path.steps] for name, path in paths.items()}
     with style():
         middles = [(a + b) / 2 for a, b in pairwise(amounts)]
@@ -94,9 +96,13 @@ def tell_paths(
     for name, each in found.items():
         for key, estimate in each.items():
             yield Number(f"{prefix}_{key}", name, estimate, "", None)
-    told = "; ".join(
-        f"{name} travels {e['length'].value:.3f} ({e['length'].low:.3f} to {e['length'].high:.3f}), "
-        f"its largest step {e['largest'].value:.1f} times the mean one"
+    parts = "; ".join(
+        f"the path of {name} has length {e['length'].value:.3f} (95 % CI {e['length'].low:.3f} to "
+        f"{e['length'].high:.3f}), and its largest step is {e['largest'].value:.2f} times the mean one"
         for name, e in found.items()
     )
-    yield Finding(f"In {len(amounts) - 1} steps: {told}.")
+    yield Finding(f"In {len(amounts) - 1} steps: {parts}.")
+    merits = [Merit(f"{prefix}_{key}", column.title, None, column.explanation) for key, column in MEASURES.items()]
+    values = {name: {f"{prefix}_{key}": getattr(path, key) for key in MEASURES} for name, path in paths.items()}
+    what = f"The first inverter less the second, on the same {n:,} paths; distance in {evidence.embedding.name}."
+    yield from report_pairs(merits, pair_tests(merits, values, evidence.seed), what)

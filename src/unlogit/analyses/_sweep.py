@@ -1,4 +1,4 @@
-"""Representations moved by growing amounts: the pictures, and how their looks and their content answer."""
+"""Representations moved by growing amounts: the images, and how their looks and their content change."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from torch.nn import functional as F
 from unlogit.analyses._base import Cell, Column, Figure, Finding, Number, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Evidence, Pictures
+from unlogit.analyses._fidelity import Margins, Merit, listed
+from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_p, format_signed, pair_tests, report_pairs
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Estimate, bootstrap, paired_bootstrap
+from unlogit.intervals import Difference, bootstrap, correct_family, paired_tests
 from unlogit.metrics.appearance import brightness, colourfulness, contrast, sharpness
 
 Units = Literal["sd", "raw"]
@@ -31,8 +33,14 @@ LOOKS: dict[str, tuple[str, Callable[[Tensor], Tensor], str]] = {
 CONTENT = {
     "content": ("content", "cosine of the logits of reconstruction and original, both less the originals' mean"),
     "same_class": ("same class", "how often the reconstruction has the original's predicted class"),
+    # Beside content, which is measured from a centre that does not move with the manipulation.
+    "distance": ("distance to original", "in the space that the caption names"),
     "moved": ("moved", "distance to the reconstruction of the representation as it is"),
 }
+CHANGES = (*LOOKS, "content", "same_class", "distance")
+"""What is compared with the neutral amount; `moved` is 0 there."""
+COMPARED = ("content", "same_class", "distance", "moved")
+"""What inverters are compared by."""
 TITLES = {name: title for name, (title, *_) in (LOOKS | CONTENT).items()}
 EXPLAINED = {name: words[-1] for name, words in (LOOKS | CONTENT).items()}
 
@@ -47,6 +55,7 @@ class Sweep:
         axis: what an amount is, with its unit.
         words: an amount as a column's heading.
         apply: the manipulated representations of an inverter: its name, them as they are, N x K, and the amount.
+        margins: changes that count as none.
     """
 
     amounts: tuple[float, ...]
@@ -54,6 +63,12 @@ class Sweep:
     axis: str
     words: Callable[[float], str]
     apply: Callable[[str, Tensor, float], Tensor]
+    margins: Margins
+
+    def margin(self, measure: str) -> float:
+        """Return the change of a measure of `CHANGES` that counts as none."""
+        named = {"content": self.margins.cosine, "same_class": self.margins.share, "distance": self.margins.perceptual}
+        return named.get(measure, self.margins.looks)
 
 
 def unit(evidence: Evidence, name: str, units: Units) -> float:
@@ -68,7 +83,7 @@ def check_amounts(amounts: Sequence[float], what: str) -> None:
 
 
 def run_sweep(sweep: Sweep, evidence: Evidence, pictures: int, shown: int, note: str) -> Iterator[Result]:
-    """Yields the sheet, curves, their table, every number, and what changes from the first amount to the last.
+    """Yield the sheet, curves, their table, every number, and what changes from the neutral amount to each other one.
 
     Args:
         sweep: the manipulation and its amounts.
@@ -83,8 +98,10 @@ def run_sweep(sweep: Sweep, evidence: Evidence, pictures: int, shown: int, note:
     which = evidence.sample(pictures, evidence.seed)
     made = {name: _made(sweep, evidence, name, which) for name in names}
     values = {name: _measure(sweep, evidence, name, which, made[name]) for name in names}
+    # The last values are those of the representation as it is.
     found = {
-        name: {m: [bootstrap(v, evidence.seed) for v in each] for m, each in values[name].items()} for name in names
+        name: {m: [bootstrap(v, evidence.seed) for v in each[:-1]] for m, each in values[name].items()}
+        for name in names
     }
     heads = tuple(sweep.words(a) for a in sweep.amounts)
     originals = evidence.originals.bytes[which[:shown]]
@@ -96,18 +113,18 @@ def run_sweep(sweep: Sweep, evidence: Evidence, pictures: int, shown: int, note:
     with style():
         yield Figure(
             "pictures",
-            "What becomes of the pictures",
-            f"A row a picture, its noise the same in all. {note}",
+            "The manipulated reconstructions",
+            f"One row per image, with the same noise in all columns. {note}",
             sheet(blocks),
         )
         curves = {TITLES[m]: {name: found[name][m] for name in names} for m in TITLES}
         drawn = draw_curves(curves, sweep.amounts, sweep.axis, list(evidence.inverters), log=sweep.neutral == 1)
     measured = (
-        f"Means over {len(which):,} pictures with 95 % bootstrap intervals; 'moved' is a distance in "
-        f"{evidence.embedding.name}."
+        f"Means over {len(which):,} images with 95 % bootstrap CIs; 'distance to original' and 'moved' are distances "
+        f"in {evidence.embedding.name}."
     )
-    yield Figure("curves", "How looks and content answer", f"{measured} {note}", drawn)
-    yield from _told(evidence, values, heads)
+    yield Figure("curves", "How looks and content change", f"{measured} {note}", drawn)
+    yield from _changes(sweep, evidence, values, len(which))
     rows: list[tuple[Cell, ...]] = [
         (name, head, *(found[name][m][i] for m in TITLES)) for name in names for i, head in enumerate(heads)
     ]
@@ -119,54 +136,76 @@ def run_sweep(sweep: Sweep, evidence: Evidence, pictures: int, shown: int, note:
                 yield Number(m, name, estimate, "", None, at=amount)
 
 
-def _told(evidence: Evidence, values: dict[str, dict[str, list[Tensor]]], heads: tuple[str, ...]) -> Iterator[Result]:
-    """The changes from the first amount to the last as a table, numbers and sentences."""
-    moved = {name: bootstrap(torch.maximum(v["moved"][0], v["moved"][-1]), evidence.seed) for name, v in values.items()}
-    changes = {name: _changes(evidence, each) for name, each in values.items()}
-    rows: list[tuple[Cell, ...]] = [(name, *changes[name].values(), moved[name]) for name in values]
-    columns = (
-        Column("inverter"),
-        *(Column(f"{TITLES[m]}, {'sd' if m in LOOKS else 'change'}") for m in next(iter(changes.values()))),
-        Column("moved at most", None, "distance to the unmoved reconstruction at the end where it is larger"),
-    )
-    caption = (
-        f"From {heads[0]} to {heads[-1]}, picture by picture, with 95 % bootstrap intervals; looks in standard "
-        "deviations (sd) over the originals, so that they can be compared."
-    )
-    yield Table("changes", "What changes from end to end", caption, columns, tuple(rows))
+def _changes(sweep: Sweep, evidence: Evidence, values: dict[str, dict[str, list[Tensor]]], n: int) -> Iterator[Result]:
+    """Test every amount against the neutral one, and inverters against each other, as tables, numbers and sentences."""
+    places = {amount: i for i, amount in enumerate(sweep.amounts) if amount != sweep.neutral}
+    spread = {m: torch.cat([look(x) for x in evidence.originals.chunks()]).std() for m, (_, look, _) in LOOKS.items()}
+    changes = {
+        name: {
+            (m, amount): (each[m][i] - each[m][-1]) / spread.get(m, torch.ones(())).clamp(min=1e-6)
+            for amount, i in places.items()
+            for m in (*CHANGES, "moved")
+        }
+        for name, each in values.items()
+    }
+    tested = {
+        (name, m, amount): each[m, amount] for name, each in changes.items() for amount in places for m in CHANGES
+    }
+    margins = {(name, m, amount): sweep.margin(m) for name, m, amount in tested}
+    tests = correct_family(paired_tests(tested, evidence.seed, margins))
+    heads = [Column("inverter"), Column(sweep.axis)]
+    heads += [Column(f"{TITLES[m]}, {'sd' if m in LOOKS else 'change'}") for m in CHANGES]
+    rows: list[tuple[Cell, ...]] = []
+    verdicts: list[tuple[Cell, ...]] = []
     for name in values:
-        for m, estimate in changes[name].items():
-            yield Number(f"{m}_change", name, estimate, "sd of the originals" if m in LOOKS else "", None)
-        yield Number("moved_most", name, moved[name], "", None)
-        yield Finding(f"{name}, from {heads[0]} to {heads[-1]}: {told_changes(changes[name])}.")
-    told = ", ".join(f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f}) for {name}" for name, e in moved.items())
-    yield Finding(f"At the end that moves it more, a picture lies from its unmoved reconstruction: {told}.")
+        for amount in places:
+            found = [tests[name, m, amount] for m in CHANGES]
+            rows.append((name, sweep.words(amount), *(d.estimate for d in found)))
+            verdicts.append((name, sweep.words(amount), *(f"{d.verdict} (p {format_p(d.p)})" for d in found)))
+    neutral = sweep.words(sweep.neutral)
+    caption = (
+        f"Each amount less {neutral}, the reconstruction of the unchanged representation, on the same {n:,} images, "
+        "with 95 % bootstrap CIs; looks in standard deviations (sd) over the originals."
+    )
+    yield Table("changes", f"Change against {neutral}", caption, tuple(heads), tuple(rows))
+    yield Table("verdicts", "Which changes are significant", f"{FAMILY}{EQUIVALENCE}.", tuple(heads), tuple(verdicts))
+    for (name, m, amount), d in tests.items():
+        yield Number(f"{m}_change", name, d.estimate, "sd of the originals" if m in LOOKS else "", None, at=amount)
+    for name in values:
+        for amount in dict.fromkeys((min(places), max(places))):
+            described = describe_changes({m: tests[name, m, amount] for m in CHANGES})
+            yield Finding(f"{name}, {sweep.words(amount)} against {neutral}: {described}.")
+    merits = {
+        (m, amount): Merit(f"{m}_change_at_{amount:.3g}", f"{TITLES[m]} at {sweep.words(amount)}", None, EXPLAINED[m])
+        for amount in places
+        for m in COMPARED
+    }
+    paired = {name: {merit.name: each[key] for key, merit in merits.items()} for name, each in changes.items()}
+    yield from report_pairs(
+        list(merits.values()),
+        pair_tests(list(merits.values()), paired, evidence.seed),
+        f"The change against {neutral} of the first inverter less that of the second, on the same {n:,} images.",
+    )
 
 
-def _changes(evidence: Evidence, values: dict[str, list[Tensor]]) -> dict[str, Estimate]:
-    """From the first amount to the last; looks in standard deviations over the originals."""
-    changes = {}
-    for m in (*LOOKS, "content", "same_class"):
-        first, last = values[m][0], values[m][-1]
-        if m in LOOKS:
-            spread = torch.cat([LOOKS[m][1](chunk) for chunk in evidence.originals.chunks()]).std().clamp(min=1e-6)
-            first, last = first / spread, last / spread
-        changes[m] = paired_bootstrap(last, first, evidence.seed)
-    return changes
-
-
-def told_changes(changes: dict[str, Estimate]) -> str:
-    """What rises, falls, and does neither by an interval that excludes 0."""
-    told, still = [], []
-    for m, change in changes.items():
-        if change.low <= 0 <= change.high:
-            still.append(TITLES[m])
-        elif m in LOOKS:
-            told.append(f"{TITLES[m]} {change.value:+.2f} sd")
+def describe_changes(changes: dict[str, Difference]) -> str:
+    """Return which measures change significantly and by how much, which do not, and which are undecided."""
+    changed, same, undecided = [], [], []
+    for m, d in changes.items():
+        e, sd = d.estimate, " sd" if m in LOOKS else ""
+        if d.significant:
+            within = f", within ±{d.margin:g}" if d.equivalent else ""
+            changed.append(f"{TITLES[m]} {format_signed(e, more=within, unit=sd)}")
+        elif d.equivalent:
+            same.append(f"{TITLES[m]} (±{d.margin:g}{sd})")
         else:
-            told.append(f"{TITLES[m]} {change.value:+.3f}")
-    quiet = f"no change told apart from none in {', '.join(still)}" if still else ""
-    return "; ".join(filter(None, [", ".join(told), quiet])).replace("-", "−")
+            undecided.append(TITLES[m])
+    parts = [
+        f"significant change in {listed(changed)}" if changed else "no significant change",
+        f"equivalent to no change in {listed(same)}" if same else "",
+        f"inconclusive in {listed(undecided)}" if undecided else "",
+    ]
+    return "; ".join(filter(None, parts))
 
 
 def _made(sweep: Sweep, evidence: Evidence, name: str, which: Tensor) -> list[Pictures]:
@@ -180,16 +219,19 @@ def _made(sweep: Sweep, evidence: Evidence, name: str, which: Tensor) -> list[Pi
 def _measure(
     sweep: Sweep, evidence: Evidence, name: str, which: Tensor, made: list[Pictures]
 ) -> dict[str, list[Tensor]]:
-    """By measure and amount one value a picture."""
+    """Return by measure one value per image, for each amount and last for the representation as it is."""
     logits = evidence.encoded(name).logits
     mean, asked = logits.mean(0), logits[which]
-    still = evidence.embed(made[-1])
+    unmoved = evidence.embed(made[-1])
+    originals = evidence.embed(Pictures(evidence.originals.bytes[which]))
     values: dict[str, list[Tensor]] = {m: [] for m in TITLES}
-    for images in made[:-1]:
+    for images in made:
         for m, (_, look, _) in LOOKS.items():
             values[m].append(torch.cat([look(chunk) for chunk in images.chunks()]))
         answered = evidence.reencode(name, images)
+        embedded = evidence.embed(images)
         values["content"].append(F.cosine_similarity(asked - mean, answered - mean))
         values["same_class"].append((asked.argmax(1) == answered.argmax(1)).float())
-        values["moved"].append((evidence.embed(images) - still).norm(dim=1))
+        values["distance"].append((embedded - originals).norm(dim=1))
+        values["moved"].append((embedded - unmoved).norm(dim=1))
     return values

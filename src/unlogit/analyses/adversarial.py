@@ -1,9 +1,9 @@
-"""Figure 7 of the paper: pictures changed so that the classifier errs, and what is reconstructed of them."""
+"""Figure 7 of the paper: images changed so that the classifier errs, and what is reconstructed of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 
@@ -12,33 +12,41 @@ from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import Pictures, Reconstructed
-from unlogit.analyses._fidelity import Ruler
+from unlogit.analyses._fidelity import Margins, Merit, Ruler
+from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_difference, format_p, pair_tests, report_pairs
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import colour, style
 from unlogit.attacks import fgsm, pgd
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Estimate, bootstrap, paired_bootstrap, wilson
+from unlogit.intervals import Difference, Estimate, bootstrap, correct_family, paired_tests, wilson
 from unlogit.metrics.pixel import pixel_error
 from unlogit.settings import Bounds, Count, Several
 
-TITLE = "Adversarial pictures"
+TITLE = "Adversarial images"
 PLACE = 55
-QUESTION = "What does an inverter paint of a picture that was changed a little so that the classifier errs?"
+QUESTION = "What does an inverter reconstruct of an image that was changed a little so that the classifier errs?"
 
 BATCH = 32
-"""Pictures attacked at a time: gradients take memory."""
+"""Images attacked at a time: gradients take memory."""
 COLUMNS = (
     Column("inverter"),
     Column("attack"),
-    Column("label changed", None, "share of pictures whose predicted class the attack changes"),
+    Column("label changed", None, "share of images whose predicted class the attack changes"),
     Column("paints the new class", None, "of those whose label changed: the reconstruction has the attack's class"),
-    Column("paints the old class", None, "of the same: it has the class predicted for the picture before the attack"),
+    Column("paints the old class", None, "of the same: it has the class predicted for the image before the attack"),
     Column("moved", None, "root mean squared pixel difference that the attack makes to the reconstruction"),
-    Column("by the picture", None, "the same that the attack makes to the picture itself"),
-    Column("layout lost", None, "layout cosine to the true picture before the attack less after it"),
-    Column("pixel error gained", None, "to the true picture, after the attack less before it"),
+    Column("moved, the image itself", None, "the same that the attack makes to the image"),
+    Column("layout lost", None, "layout cosine to the image before the attack, before the attack less after it"),
+    Column("verdict on layout"),
+    Column("pixel error gained", None, "to the image before the attack, after the attack less before it"),
+    Column("verdict on pixel error"),
 )
+COSTS = (
+    Merit("layout_lost", "layout lost", "lower", "layout cosine before the attack less after it"),
+    Merit("pixel_error_gained", "pixel error gained", "lower", "after the attack less before it"),
+)
+"""What an attack costs; equivalence to no cost is tested."""
 SHARES = ("label_changed", "paints_new", "paints_old")
 
 
@@ -53,7 +61,10 @@ class Config(AnalysisConfig):
     """Radii in the scale where pixels are in [0, 1]; the paper's is 0.1."""
     pgd_steps: Count = 10
     pictures: Several = 128
+    """Number of images attacked."""
     shown: Count = 4
+    margins: Margins = field(default_factory=Margins)
+    """Costs that count as none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,31 +83,51 @@ class Attacked:
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields pictures a classifier, and what each attack changes; every classifier is attacked on the same pictures."""
+    """Yield images per classifier and what each attack changes; every classifier is attacked on the same images."""
     which = evidence.sample(config.pictures, evidence.seed)
-    rows: list[tuple[Cell, ...]] = []
-    told: list[Finding] = []
-    numbers: list[Number] = []
+    measured: dict[tuple[str, str, float], dict[str, Estimate | None]] = {}
+    costs: dict[tuple[str, str, float], dict[str, Tensor]] = {}
     for first, sharing in evidence.classifiers().items():
         found = _attack(config, evidence, first, sharing, which)
         yield _figure(config, evidence, first, sharing, found)
         for (attack, epsilon, name), attacked in found.items():
-            measured = _measure(evidence, name, attacked)
-            rows.append((name, _called(attack, epsilon), *measured.values()))
-            tag = f"{attack}_{epsilon:g}"
-            numbers += [
-                Number(f"{tag}_{key}", name, e, "share" if key in SHARES else "", None)
-                for key, e in measured.items()
-                if e is not None
-            ]
-            told.append(Finding(_told(name, attack, epsilon, measured)))
+            measured[name, attack, epsilon] = _measure(evidence, attacked)
+            costs[name, attack, epsilon] = _costs(evidence, name, attacked)
+    tested = {(key, m): cost for key, each in costs.items() for m, cost in each.items()}
+    margin = {"layout_lost": config.margins.cosine, "pixel_error_gained": config.margins.pixel_error}
+    tests = correct_family(paired_tests(tested, evidence.seed, {(key, m): margin[m] for key, m in tested}))
+    rows: list[tuple[Cell, ...]] = []
+    for (name, attack, epsilon), each in measured.items():
+        cost = {m.name: tests[(name, attack, epsilon), m.name] for m in COSTS}
+        cells = [cell for d in cost.values() for cell in (d.estimate, f"{d.verdict} (p {format_p(d.p)})")]
+        rows.append((name, _called(attack, epsilon), *each.values(), *cells))
+        yield Finding(_described(name, attack, epsilon, each, cost))
     caption = (
-        f"{len(which)} pictures, each attacked away from the class that the inverter's own classifier predicts for it; "
-        f"the noise is the same before and after. PGD takes {config.pgd_steps} steps. With 95 % intervals."
+        f"{len(which)} images, each attacked away from the class that the inverter's own classifier predicts for it; "
+        f"the noise is the same before and after. PGD takes {config.pgd_steps} steps. With 95 % CIs. "
+        f"{FAMILY}{EQUIVALENCE}."
     )
     yield Table("adversarial", "What an attack changes", caption, COLUMNS, tuple(rows))
-    yield from numbers
-    yield from told
+    for (name, attack, epsilon), each in measured.items():
+        estimates = each | {m.name: tests[(name, attack, epsilon), m.name].estimate for m in COSTS}
+        for key, e in estimates.items():
+            if e is not None:
+                yield Number(f"{attack}_{epsilon:g}_{key}", name, e, "share" if key in SHARES else "", None)
+    yield from _compare(evidence, costs, len(which))
+
+
+def _compare(evidence: Evidence, costs: dict[tuple[str, str, float], dict[str, Tensor]], n: int) -> Iterator[Result]:
+    """Yield the inverters compared by what the same attack, each on its own classifier, costs them."""
+    merits = []
+    tests: dict[tuple[str, str, str], Difference] = {}
+    for attack, epsilon in dict.fromkeys((attack, epsilon) for _, attack, epsilon in costs):
+        values = {name: each for (name, *kind), each in costs.items() if kind == [attack, epsilon]}
+        for m in COSTS:
+            merits.append(m.named(f"{attack}_{epsilon:g}_{m.name}", f"{m.title}, {_called(attack, epsilon)}"))
+        for (a, b, m_name), test in pair_tests(COSTS, values, evidence.seed).items():
+            tests[a, b, f"{attack}_{epsilon:g}_{m_name}"] = test
+    what = f"The first inverter less the second, on the same {n:,} images, each attacked for its own classifier."
+    yield from report_pairs(merits, tests, what)
 
 
 def _attack(
@@ -134,14 +165,12 @@ def _apply(method: object, classifier: Classifier, clean: Pictures, labels: Tens
     return Pictures.of([(images * 255).round().byte() for images in made])
 
 
-def _measure(evidence: Evidence, name: str, a: Attacked) -> dict[str, Estimate | None]:
-    """In the order of `COLUMNS`; None where no label changed."""
+def _measure(evidence: Evidence, a: Attacked) -> dict[str, Estimate | None]:
+    """Return in the order of `COLUMNS` what the attack changes; None where no label changed."""
     old, new = a.before.logits.argmax(1), a.after.logits.argmax(1)
     painted = a.after.reencoded.argmax(1)
     changed = new != old
     count = int(changed.sum())
-    ruler = Ruler.of(evidence, name)
-    true, false = ruler(a.clean, a.before), ruler(a.clean, a.after)
 
     def moved(x: Pictures, y: Pictures) -> Estimate:
         return bootstrap(pixel_error(x[:], y[:]).sqrt(), evidence.seed)
@@ -152,8 +181,16 @@ def _measure(evidence: Evidence, name: str, a: Attacked) -> dict[str, Estimate |
         "paints_old": wilson(int((painted == old)[changed].sum()), count) if count else None,
         "moved": moved(a.before.pictures, a.after.pictures),
         "moved_picture": moved(a.clean, a.pictures),
-        "layout_lost": paired_bootstrap(true["layout_cosine"], false["layout_cosine"], evidence.seed),
-        "pixel_error_gained": paired_bootstrap(false["pixel_error"], true["pixel_error"], evidence.seed),
+    }
+
+
+def _costs(evidence: Evidence, name: str, a: Attacked) -> dict[str, Tensor]:
+    """Return by the names of `COSTS` one value per image, N."""
+    ruler = Ruler.of(evidence, name)
+    before, after = ruler(a.clean, a.before), ruler(a.clean, a.after)
+    return {
+        "layout_lost": before["layout_cosine"] - after["layout_cosine"],
+        "pixel_error_gained": after["pixel_error"] - before["pixel_error"],
     }
 
 
@@ -186,17 +223,19 @@ def _called(attack: str, epsilon: float) -> str:
     return f"{attack.upper()}, ε = {epsilon:g}"
 
 
-def _told(name: str, attack: str, epsilon: float, m: dict[str, Estimate | None]) -> str:
-    changed, lost, moved, picture = m["label_changed"], m["layout_lost"], m["moved"], m["moved_picture"]
-    assert changed is not None and lost is not None and moved is not None and picture is not None
-    text = f"{name}: {_called(attack, epsilon)} changes the label of {changed.value:.0%} of pictures"
+def _described(
+    name: str, attack: str, epsilon: float, m: dict[str, Estimate | None], cost: dict[str, Difference]
+) -> str:
+    changed, moved, image = m["label_changed"], m["moved"], m["moved_picture"]
+    assert changed is not None and moved is not None and image is not None
+    text = f"{name}: {_called(attack, epsilon)} changes the predicted class of {100 * changed.value:.0f} % of images"
     if m["paints_new"] is not None and m["paints_old"] is not None:
         text += (
-            f", and then the reconstruction is of the new class in {m['paints_new'].value:.0%} and of the old one in "
-            f"{m['paints_old'].value:.0%}"
+            f", whose reconstructions have the new class in {100 * m['paints_new'].value:.0f} % and the old one in "
+            f"{100 * m['paints_old'].value:.0f} %"
         )
-    sure = "" if lost.low > 0 or lost.high < 0 else ", which could be chance"
+    parts = [f"{merit.title} {format_difference(d)}" for merit, d in ((merit, cost[merit.name]) for merit in COSTS)]
     return (
-        f"{text}; it moves the picture by {picture.value:.3f} and the reconstruction by {moved.value:.3f}, whose "
-        f"layout cosine to the true picture changes by {-lost.value:+.3f}{sure}."
+        f"{text}. It moves images by {image.value:.3f} and reconstructions by {moved.value:.3f} (RMS of pixels); "
+        f"{'; '.join(parts)}."
     )

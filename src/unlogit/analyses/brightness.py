@@ -1,4 +1,4 @@
-"""The paper's supplement: a picture made brighter, richer in contrast or sharper, and what the logits answer."""
+"""The paper's supplement: an image made brighter, richer in contrast or sharper, and how its logits change."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from torchvision.transforms.v2 import functional as transforms
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._paired import FAMILY, format_p, format_signed, pair_tests, report_pairs
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, style
 from unlogit.analyses._sweep import check_amounts
-from unlogit.intervals import Estimate, bootstrap, paired_bootstrap
+from unlogit.intervals import Difference, Estimate, bootstrap, correct_family, paired_tests
 from unlogit.settings import Count, Several, Weight
 
 TITLE = "Brightness, contrast, sharpness"
 PLACE = 52
-QUESTION = "When a picture is made brighter, richer in contrast or sharper, do its logits shift or scale as a whole?"
+QUESTION = "When an image is made brighter, richer in contrast or sharper, do its logits shift or scale as a whole?"
 
 CHANGES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "brightness": transforms.adjust_brightness,
@@ -29,25 +31,27 @@ CHANGES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "sharpness": transforms.adjust_sharpness,
 }
 ANSWERS = {
-    "shift": ("shift of the logits", "change of the mean over a picture's logits, in standard deviations of a logit"),
-    "scale": ("scale of the logits", "their standard deviation about that mean, over the unchanged picture's"),
+    "shift": ("shift of the logits", "change of the mean over an image's logits, in standard deviations of a logit"),
+    "scale": ("scale of the logits", "their standard deviation about that mean, over the unchanged image's"),
     "direction": (
         "direction of the logits",
-        "cosine with the unchanged picture's, both less their mean: 1 for the same",
+        "cosine with the unchanged image's, both less their mean: 1 for the same",
     ),
 }
 
+UNCHANGED = {"shift": 0.0, "scale": 1.0}
+"""What the unchanged image answers."""
 OWNER = "inverter's classifier"
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """By how much pictures are changed."""
+    """By how much images are changed."""
 
     factors: tuple[Weight, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
-    """In growing order; 1 leaves a picture as it is, 0 is black, grey or blurred."""
+    """In growing order; 1 leaves an image as it is, 0 is black, grey or blurred."""
     pictures: Several = 256
-    """Measured on so many."""
+    """Number of images measured."""
     shown: Count = 2
 
     def __post_init__(self) -> None:
@@ -56,7 +60,7 @@ class Config(AnalysisConfig):
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields the changed pictures, the curves of what the representation answers, and their ends' differences."""
+    """Yield the changed images, the curves of what the representation answers, and tests against the unchanged."""
     names = evidence.representations()
     if not names:
         return
@@ -68,7 +72,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         for c, each in changed.items()
     ]
     with style():
-        yield Figure("pictures", "The changed pictures", "What the classifiers are given.", sheet(blocks))
+        yield Figure("pictures", "The changed images", "What the classifiers are given.", sheet(blocks))
     values = {name: _answers(evidence, name, which, changed) for name in names}
     curves: dict[str, dict[str, list[Estimate]]] = {
         f"{ANSWERS[answer][0]}, by {c}": {
@@ -77,13 +81,13 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         for answer in ANSWERS
         for c in CHANGES
     }
-    measured = f"Means over {len(which):,} pictures with 95 % bootstrap intervals, against the factor of the change."
+    measured = f"Means over {len(which):,} images with 95 % bootstrap CIs, against the factor of the change."
     with style():
         drawn = draw_curves(
             curves, config.factors, "factor", list(evidence.inverters), log=config.factors[0] > 0, across=3
         )
     yield Figure("curves", "What the logits answer", measured, drawn)
-    yield from _ends(evidence, values, heads)
+    yield from _changes(config, evidence, values, len(which))
     rows: list[tuple[Cell, ...]] = [
         (name, f"{c} {head}", *(curves[f"{ANSWERS[a][0]}, by {c}"][name][i] for a in ANSWERS))
         for name in names
@@ -98,32 +102,53 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
                 yield Number(f"{answer}_by_{c}", name, point, "", None, at=factor)
 
 
-def _ends(
-    evidence: Evidence, values: dict[str, dict[tuple[str, str], list[Tensor]]], heads: tuple[str, ...]
+def _changes(
+    config: Config, evidence: Evidence, values: dict[str, dict[tuple[str, str], list[Tensor]]], n: int
 ) -> Iterator[Result]:
-    """How shift and scale differ between the lowest and the highest factor, as a table, numbers and sentences."""
-    keys = [(c, answer) for c in CHANGES for answer in ("shift", "scale")]
-    ends = {
-        name: {key: paired_bootstrap(each[key][-1], each[key][0], evidence.seed) for key in keys}
+    """Yield how shift and scale differ from those of the unchanged image: a table, numbers, sentences, comparisons."""
+    factors = [(i, factor) for i, factor in enumerate(config.factors) if factor != 1]
+    differences = {
+        name: {
+            (c, answer, factor): each[c, answer][i] - UNCHANGED[answer]
+            for c in CHANGES
+            for answer in UNCHANGED
+            for i, factor in factors
+        }
         for name, each in values.items()
     }
-    caption = f"From {heads[0]} to {heads[-1]}, picture by picture, with 95 % bootstrap intervals."
-    columns = (Column(OWNER), *(Column(f"{answer} by {c}") for c, answer in keys))
-    rows: list[tuple[Cell, ...]] = [(name, *each.values()) for name, each in ends.items()]
-    yield Table("changes", "What changes from end to end", caption, columns, tuple(rows))
-    for name, each in ends.items():
-        for (c, answer), estimate in each.items():
-            yield Number(f"{answer}_by_{c}_change", name, estimate, "", None)
-        told = "; ".join(
-            f"{c}: " + ", ".join(f"{a} {_signed(each[c, a])}" for a in ("shift", "scale")) for c in CHANGES
-        )
-        yield Finding(f"{name}, from {heads[0]} to {heads[-1]}, what the logits answer to {told}.")
+    tested = {(name, *key): change for name, each in differences.items() for key, change in each.items()}
+    tests = correct_family(paired_tests(tested, evidence.seed))
+    columns = (Column(OWNER), Column("change"), *(Column(ANSWERS[a][0]) for a in UNCHANGED for _ in range(2)))
+    rows: list[tuple[Cell, ...]] = []
+    for name in values:
+        for c in CHANGES:
+            for _, factor in factors:
+                found = [tests[name, c, a, factor] for a in UNCHANGED]
+                cells = [cell for d in found for cell in (d.estimate, f"{d.verdict} (p {format_p(d.p)})")]
+                rows.append((name, f"{c} × {factor:g}", *cells))
+    caption = f"Changed less unchanged on the same {n:,} images, with 95 % bootstrap CIs. {FAMILY}."
+    yield Table("changes", "Change against the unchanged image", caption, columns, tuple(rows))
+    for (name, c, answer, factor), d in tests.items():
+        yield Number(f"{answer}_by_{c}_change", name, d.estimate, "", None, at=factor)
+    for name in values:
+        for _, factor in dict.fromkeys((factors[0], factors[-1])):
+            parts = [
+                f"{c}: {', '.join(f'{a} {_described(tests[name, c, a, factor])}' for a in UNCHANGED)}" for c in CHANGES
+            ]
+            yield Finding(f"{name}, logits of the image changed by × {factor:g}: {'; '.join(parts)}.")
+    merits = {
+        (c, a, factor): Merit(f"{a}_by_{c}_at_{factor:g}", f"{a} by {c} × {factor:g}", None, "")
+        for c in CHANGES
+        for a in UNCHANGED
+        for _, factor in factors
+    }
+    paired = {name: {m.name: each[key] for key, m in merits.items()} for name, each in differences.items()}
+    what = f"The first classifier less the second, on the same {n:,} images, each in units of its own logits."
+    yield from report_pairs(list(merits.values()), pair_tests(list(merits.values()), paired, evidence.seed), what)
 
 
-def _signed(change: Estimate) -> str:
-    if change.low <= 0 <= change.high:
-        return "not told apart from 0"
-    return f"{change.value:+.3f}".replace("-", "−")
+def _described(d: Difference) -> str:
+    return format_signed(d.estimate) if d.significant else "not significant"
 
 
 def _change(evidence: Evidence, which: Tensor, change: str, factor: float) -> Pictures:
@@ -134,7 +159,7 @@ def _change(evidence: Evidence, which: Tensor, change: str, factor: float) -> Pi
 def _answers(
     evidence: Evidence, name: str, which: Tensor, changed: dict[str, list[Pictures]]
 ) -> dict[tuple[str, str], list[Tensor]]:
-    """By change and answer, one value a picture for each factor."""
+    """Return by change and answer one value per image for each factor."""
     representation = evidence.inverters[name].representation
     before = evidence.raw(name)[which]
     unit = evidence.raw(name).std(0).mean()

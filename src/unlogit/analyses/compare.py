@@ -1,4 +1,4 @@
-"""Two classifiers on the same pictures: which pictures differ most in what was kept of them, and by which measure."""
+"""Two classifiers on the same images: which images differ most in what was kept of them, and by which measure."""
 
 from __future__ import annotations
 
@@ -7,43 +7,45 @@ from dataclasses import dataclass
 
 import torch
 from matplotlib.figure import Figure as Drawing
+from scipy import special
 from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
-from unlogit.analyses._fidelity import SHORT, Merit, fidelity
+from unlogit.analyses._fidelity import Merit, common_fidelity, common_merits, listed
+from unlogit.analyses._paired import FAMILY, format_p, format_share, pair_tests, report_pairs
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, colour, panels, style
-from unlogit.intervals import Estimate, weighted_bootstrap, wilson
+from unlogit.intervals import ALPHA, Estimate, holm, weighted_bootstrap, wilson
 from unlogit.outside import figure_text, short_names
 from unlogit.settings import Count
 
 TITLE = "Comparison"
 PLACE = 25
-QUESTION = "Which pictures do two classifiers differ on most, in what can be reconstructed of them?"
-
-MEASURES = tuple(m for m in SHORT if not m.proportion)
-"""By which pictures are ranked."""
+QUESTION = "Which images do two classifiers differ on most, in what can be reconstructed of them?"
+ALL = "all measures together"
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How many of the most different pictures are shown."""
+    """How many of the most different images are shown."""
 
     shown: Count = 5
-    """To either side."""
+    """Number of images per inverter."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """How much more of each picture inverter `a` kept than `b`.
+    """How much more of each image inverter `a` kept than `b`, by measures that mean the same for both.
 
     Attributes:
+        merits: the measures.
         gains: by measure, in standard deviations of that measure over both, N; above 0 where `a` is nearer.
         values: by measure, of a and b, each N.
     """
 
     a: str
     b: str
+    merits: tuple[Merit, ...]
     gains: dict[str, Tensor]
     values: dict[str, tuple[Tensor, Tensor]]
 
@@ -54,43 +56,81 @@ class Contrast:
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields for the first classifier and each other one the pictures that differ most; nothing with one classifier.
+    """Yield for the first classifier and each other one the images that differ most; nothing with one classifier.
 
-    Compared are the first inverters of each that read the same tap.
+    Compared are the first inverters of each that read the same layer.
     """
     names = _rivals(evidence)
+    if len(names) < 2:
+        return
+    merits = common_merits(evidence)
+    values = {name: common_fidelity(evidence, name) for name in names}
     rows: list[tuple[Cell, ...]] = []
     for b in names[1:]:
-        contrast = _contrast(fidelity(evidence, names[0]), fidelity(evidence, b), names[0], b)
+        contrast = _contrast(merits, values[names[0]], values[b], names[0], b)
         order = contrast.total.argsort(descending=True)
         yield _pictures(config, evidence, contrast, order)
         yield _ranking(config, evidence, contrast, order)
         with style():
-            caption = "A dot a picture; on the line both kept equally much, and an arrow says where more is kept."
+            caption = "One dot per image; on the line both kept equally much, and an arrow says where more is kept."
             place = list(evidence.inverters).index(b)
             yield Figure(f"scatter-{place}", f"{names[0]} against {b}", caption, _scatter(evidence, contrast))
-        cells, numbers, finding = _agreement(evidence, contrast)
-        rows.append((b, *cells))
-        yield from numbers
-        yield finding
-    if rows:
-        caption = (
-            f"{len(evidence):,} pictures, with 95 % intervals: Wilson's for the share, bootstrap for correlations of a "
-            f"measure over pictures. Pictures that {names[0]} keeps more of: by the mean of all measures, each in its "
-            "own standard deviations."
+        correlations = {m: _correlation(*contrast.values[m.name], evidence.seed) for m in merits}
+        rows.append((b, *correlations.values()))
+        for m, e in correlations.items():
+            yield Number(f"correlation_{m.name}_with_{b}", names[0], e, "", None)
+        yield from _shares(evidence, contrast)
+        spreads = {m: float(contrast.gains[m.name].std()) for m in merits}
+        most: Merit = max(spreads, key=lambda m: spreads[m])
+        parts = ", ".join(f"{e.value:.2f} ({m.title})" for m, e in correlations.items())
+        yield Finding(
+            f"What {names[0]} keeps of an image correlates with what {b} keeps by {parts}. Their difference varies "
+            f"most in {most.title}."
         )
-        heads = (Column(f"{names[0]} and"), Column(f"more kept by {names[0]}"))
-        yield Table(
-            "agreement",
-            "Do they keep the same pictures?",
-            caption,
-            (*heads, *(Column(f"correlation of {m.title}") for m in MEASURES)),
-            tuple(rows),
-        )
+    caption = f"Correlations over {len(evidence):,} images, with 95 % bootstrap CIs."
+    columns = (Column(f"{names[0]} and"), *(Column(f"correlation of {m.title}") for m in merits))
+    yield Table("agreement", "Do they keep the same images?", caption, columns, tuple(rows))
+    what = f"The first inverter less the second on the same {len(evidence):,} images."
+    yield from report_pairs(merits, pair_tests(merits, values, evidence.seed), what)
+
+
+def _shares(evidence: Evidence, c: Contrast) -> Iterator[Result]:
+    """Yield of how many images inverter `a` keeps more, by each measure and by all together."""
+    gains = {m.title: c.gains[m.name] for m in c.merits} | {ALL: c.total}
+    # Of images that both keep equally much, neither is counted.
+    apart = {title: int((gain != 0).sum()) for title, gain in gains.items()}
+    more = {title: int((gain > 0).sum()) for title, gain in gains.items()}
+    # Both tails of the binomial distribution of one half are alike.
+    p = [min(1.0, 2 * float(special.bdtr(min(more[t], apart[t] - more[t]), apart[t], 0.5))) for t in gains]
+    corrected = dict(zip(gains, holm(torch.tensor(p, dtype=torch.double)).tolist(), strict=True))
+    shares = {title: wilson(more[title], apart[title]) for title in gains if apart[title]}
+    if not shares:
+        return
+    rows: list[tuple[Cell, ...]] = [
+        (t, share, format_p(corrected[t]), "differs significantly" if corrected[t] < ALPHA else "not significant")
+        for t, share in shares.items()
+    ]
+    place = list(evidence.inverters).index(c.b)
+    columns = (Column("by"), Column(f"more kept by {c.a}"), Column("p (Holm)"), Column("verdict"))
+    caption = (
+        f"Share of {len(evidence):,} images of which {c.a} keeps more than {c.b}, with Wilson's 95 % CI and a sign "
+        "test against one half. Only measures that mean the same for both inverters count, so no score of their own "
+        f"classifiers' logits; all together by the mean, each in its own standard deviations. {FAMILY}."
+    )
+    yield Table(f"shares-{place}", f"Images that {c.a} keeps more of than {c.b}", caption, columns, tuple(rows))
+    named = {m.title: m.name for m in c.merits} | {ALL: "all"}
+    for title, share in shares.items():
+        name = f"keeps_more_than_{c.b}" + ("" if title == ALL else f"_{named[title]}")
+        yield Number(name, c.a, share, "share", None)
+    parts = [
+        f"{format_share(share, f', {verdict}')} by {title}"
+        for (title, share), (*_, verdict) in zip(shares.items(), rows, strict=True)
+    ]
+    yield Finding(f"{c.a} keeps more than {c.b} of {listed(parts)}, of {len(evidence):,} images.")
 
 
 def _rivals(evidence: Evidence) -> list[str]:
-    """The first inverter of the first classifier, and of each other the first that reads the same tap."""
+    """Return the first inverter of the first classifier, and of each other the first that reads the same layer."""
     first = next(iter(evidence.inverters))
     tap = evidence.inverters[first].representation.tap
     rivals = []
@@ -100,14 +140,14 @@ def _rivals(evidence: Evidence) -> list[str]:
     return rivals
 
 
-def _contrast(of_a: dict[str, Tensor], of_b: dict[str, Tensor], a: str, b: str) -> Contrast:
-    values = {m.name: (of_a[m.name].double(), of_b[m.name].double()) for m in MEASURES}
+def _contrast(merits: tuple[Merit, ...], of_a: dict[str, Tensor], of_b: dict[str, Tensor], a: str, b: str) -> Contrast:
+    values = {m.name: (of_a[m.name].double(), of_b[m.name].double()) for m in merits}
     gains = {}
-    for m in MEASURES:
+    for m in merits:
         x, y = values[m.name]
         sign = 1 if m.better == "higher" else -1
         gains[m.name] = sign * (x - y) / torch.cat([x, y]).std().clamp(min=1e-12)
-    return Contrast(a, b, gains, values)
+    return Contrast(a, b, merits, gains, values)
 
 
 def _pictures(config: Config, evidence: Evidence, c: Contrast, order: Tensor) -> Figure:
@@ -119,7 +159,7 @@ def _pictures(config: Config, evidence: Evidence, c: Contrast, order: Tensor) ->
         ink = colour(list(evidence.inverters).index(title))
         blocks.append(Block(f"more kept by {title}", ink, tuple(columns), torch.stack(list(columns.values()), 1)))
     place = list(evidence.inverters).index(c.b)
-    caption = f"The {shown} of {len(evidence):,} pictures to either side on which they differ most; the extremes first."
+    caption = f"The {shown} of {len(evidence):,} images per inverter on which they differ most; the extremes first."
     with style():
         return Figure(f"pictures-{place}", f"Where {c.a} and {c.b} part", caption, sheet(blocks))
 
@@ -129,7 +169,7 @@ def _ranking(config: Config, evidence: Evidence, c: Contrast, order: Tensor) -> 
     names = short_names(evidence.source.class_names)
     shown = min(config.shown, len(order) // 2)
     for place in [*order[:shown].tolist(), *order[-shown:].tolist()]:
-        gains = {m: float(c.gains[m.name][place]) for m in MEASURES}
+        gains = {m: float(c.gains[m.name][place]) for m in c.merits}
         most = max(gains, key=lambda m: abs(gains[m]))
         label = int(evidence.labels[place])
         kind = names[label] if 0 <= label < len(names) else ""
@@ -137,21 +177,21 @@ def _ranking(config: Config, evidence: Evidence, c: Contrast, order: Tensor) -> 
         index = int(evidence.indices[place])
         rows.append((index, kind, round(float(c.total[place]), 2), most.title, *values))
     columns = (
-        Column("picture", None, f"its place in {evidence.source.spec}"),
+        Column("image", None, f"its index in {evidence.source.spec}"),
         Column("class"),
         Column("gain", None, "mean over measures"),
         Column("most by", None, "the measure in which the two differ most"),
-        *(Column(m.title) for m in MEASURES),
+        *(Column(m.title) for m in c.merits),
     )
     caption = (
-        f"How much more {c.a} keeps than {c.b}, in standard deviations of each measure over pictures and both "
+        f"How much more {c.a} keeps than {c.b}, in standard deviations of each measure over images and both "
         "inverters; below 0 where it keeps less. The extremes of both sides."
     )
     return Table(f"ranking-{list(evidence.inverters).index(c.b)}", f"{c.a} less {c.b}", caption, columns, tuple(rows))
 
 
 def _correlation(x: Tensor, y: Tensor, seed: int) -> Estimate:
-    """Pearson's, with a bootstrap interval over pictures."""
+    """Return Pearson's correlation with a bootstrap interval over images."""
 
     def statistic(weights: Tensor) -> Tensor:
         def mean(v: Tensor) -> Tensor:
@@ -165,25 +205,10 @@ def _correlation(x: Tensor, y: Tensor, seed: int) -> Estimate:
     return weighted_bootstrap(statistic, len(x), seed)
 
 
-def _agreement(evidence: Evidence, c: Contrast) -> tuple[list[Estimate], list[Number], Finding]:
-    more = wilson(int((c.total > 0).sum()), len(c.total))
-    correlations = {m: _correlation(*c.values[m.name], evidence.seed) for m in MEASURES}
-    numbers = [Number(f"keeps_more_than_{c.b}", c.a, more, "share", None)]
-    numbers += [Number(f"correlation_{m.name}_with_{c.b}", c.a, e, "", None) for m, e in correlations.items()]
-    parts = ", ".join(f"{e.value:.2f} ({m.title})" for m, e in correlations.items())
-    spreads = {m: float(c.gains[m.name].std()) for m in MEASURES}
-    most: Merit = max(spreads, key=lambda m: spreads[m])
-    text = (
-        f"{c.a} keeps more than {c.b} of {more.value:.0%} of pictures ({more.low:.0%} to {more.high:.0%}); what one "
-        f"keeps correlates with what the other does by {parts}. Their difference varies most in {most.title}."
-    )
-    return [more, *correlations.values()], numbers, Finding(text)
-
-
 def _scatter(evidence: Evidence, c: Contrast) -> Drawing:
-    figure, axes = panels(1, len(MEASURES), 2.9)
+    figure, axes = panels(1, len(c.merits), 2.9)
     names = list(evidence.inverters)
-    for axis, m in zip(axes, MEASURES, strict=True):
+    for axis, m in zip(axes, c.merits, strict=True):
         x, y = c.values[m.name]
         low, high = float(torch.minimum(x, y).min()), float(torch.maximum(x, y).max())
         axis.plot([low, high], [low, high], color=INK, linewidth=0.8)

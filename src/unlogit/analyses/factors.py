@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Annotated
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import CHUNK, Pictures
 from unlogit.analyses._factors import Readers, Reading, Target, class_share, of_source
-from unlogit.analyses._fidelity import listed
+from unlogit.analyses._fidelity import Merit, listed
 from unlogit.analyses._matching import matched
+from unlogit.analyses._paired import report_pairs
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.images import Loader
 from unlogit.images.scenes import FACTORS, SceneImages
@@ -45,7 +47,7 @@ class Config(AnalysisConfig):
     epochs: Count = 5
     """How often the networks see each; more lifts the picture's own line."""
     clear: Share = 0.05
-    """A factor counts as kept where the interval of its share lies above this."""
+    """A factor counts as kept where the 95 % CI of its share lies above this, and as lost where it lies below."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
@@ -80,6 +82,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
                 yield Number(f"factor_{factor}_{kind.lower()}", name, share, "share", None)
     for name in evidence.representations():
         yield _finding(config, name, shares)
+    yield from _compare(evidence, list(known), read)
 
 
 def _training(config: Config, evidence: Evidence, source: SceneImages) -> tuple[SceneImages, tuple[Pictures, Tensor]]:
@@ -213,18 +216,41 @@ def _accuracies(evidence: Evidence, known: dict[str, Target], read: Readings) ->
 
 
 def _finding(config: Config, name: str, shares: dict[str, dict[str, Estimate]]) -> Finding:
-    """Which factors the representation keeps beyond the class, by the better probe, and which it drops."""
-    best = {
-        factor: max((shares[f"{kind}, {name}"][factor] for kind in (LINEAR, MLP)), key=lambda e: e.low)
-        for factor in shares[IMAGE]
-    }
+    """Say which factors the representation keeps beyond the class, by the better probe, and which it loses."""
+    probes = [shares[f"{kind}, {name}"] for kind in (LINEAR, MLP)]
+    best = {factor: max((each[factor] for each in probes), key=lambda e: e.low) for factor in shares[IMAGE]}
     kept = sorted((f for f in best if best[f].low > config.clear), key=lambda f: -best[f].value)
     shown = [f for f in best if shares[IMAGE][f].low > config.clear and f not in kept]
+    # That a factor is not shown to be kept does not make it lost.
+    lost = [f for f in shown if all(each[f].high < config.clear for each in probes)]
+    undecided = [f for f in shown if f not in lost]
     painted = [f for f in kept if shares[name][f].low > config.clear]
     text = [f"{name}: beyond the class, its representation keeps "]
-    text.append(listed([f"{f.replace('_', ' ')} ({best[f].value:.2f})" for f in kept]) or "nothing that was asked for")
+    text.append(listed([f"{f.replace('_', ' ')} ({best[f].value:.2f})" for f in kept]) or "none of the factors")
     if kept:
         text.append(f"; of these the reconstruction shows {listed([f.replace('_', ' ') for f in painted]) or 'none'}")
-    if shown:
-        text.append(f"; gone, though the picture shows it, is {listed([f.replace('_', ' ') for f in shown])}")
+    for word, factors in (("lost", lost), ("inconclusive", undecided)):
+        if factors:
+            text.append(f"; {word}, though the image shows it: {listed([f.replace('_', ' ') for f in factors])}")
     return Finding(f"{''.join(text)}.")
+
+
+def _compare(evidence: Evidence, factors: list[str], read: Readings) -> Iterator[Result]:
+    """Yield classifiers compared by their probes, and inverters by their reconstructions, on the same images."""
+    probed = {kind: {name: f"{kind}, {name}" for name in evidence.representations()} for kind in (LINEAR, MLP)}
+    readers = {**probed, "reconstruction": {name: name for name in evidence.inverters}}
+    merits = [
+        Merit(f"factor_{factor}_{kind.lower()}", f"{factor.replace('_', ' ')}, {kind}", None, "", unit="share")
+        for kind in readers
+        for factor in factors
+    ]
+    tests = {
+        (a, b, f"factor_{factor}_{kind.lower()}"): read[of[a]][factor].explained_more(
+            read[of[b]][factor], evidence.seed
+        )
+        for kind, of in readers.items()
+        for a, b in combinations(of, 2)
+        for factor in factors
+    }
+    what = "The share kept beyond the class by the first inverter (or its classifier) less the second's, same images."
+    yield from report_pairs(merits, tests, what)

@@ -11,7 +11,8 @@ from torch import Tensor
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import Ruler
+from unlogit.analyses._fidelity import Merit, Ruler
+from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
 from unlogit.intervals import Estimate, bootstrap, wilson
@@ -135,3 +136,18 @@ def _numbers(config: Config, evidence: Evidence, walks: dict[str, Walk]) -> Iter
         )
     caption = f"After {config.rounds} rounds, with 95 % intervals over pictures."
     yield Table("fixed-point", "Where it ends", caption, columns, tuple(rows))
+    merits = (
+        Merit("class_after_rounds", "class kept", "higher", "by the inverter's own classifier", unit="share"),
+        Merit("layout_after_rounds", "layout cosine", "higher", "to the original"),
+        Merit("layout_lost_in_rounds", "layout lost since round 1", "lower", "of the layout cosine"),
+    )
+    values = {
+        name: {
+            "class_after_rounds": walk.values["kept"][-1],
+            "layout_after_rounds": walk.values["layout"][-1],
+            "layout_lost_in_rounds": walk.values["layout"][0] - walk.values["layout"][-1],
+        }
+        for name, walk in walks.items()
+    }
+    what = f"The first inverter less the second after {config.rounds} rounds of the same images."
+    yield from report_pairs(merits, pair_tests(merits, values, evidence.seed), what)

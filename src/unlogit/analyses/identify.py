@@ -1,10 +1,12 @@
-"""Finding a reconstruction's original among others, and the bits about the single picture that this proves."""
+"""Finding a reconstruction's original among others, and the bits about the single image that this proves."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
 
 import torch
 from matplotlib.figure import Figure as Drawing
@@ -13,29 +15,42 @@ from torch.nn import functional as F
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._paired import report_pairs
 from unlogit.analyses._style import INK, colour, panels, style
-from unlogit.intervals import Estimate, enclosing, wilson
-from unlogit.metrics.identification import Lineups, bits, entropy, fano, named, over_lineups, ranks
+from unlogit.intervals import Difference, Estimate, enclosing, wilson
+from unlogit.metrics.identification import (
+    Lineups,
+    bits,
+    difference_over_lineups,
+    entropy,
+    fano,
+    named,
+    over_lineups,
+    ranks,
+)
 from unlogit.metrics.pixel import layout
 from unlogit.outside import figure_text
 from unlogit.settings import Several
 
 TITLE = "Identification"
 PLACE = 30
-QUESTION = "Can the original be told from others by its reconstruction, and how many bits beyond the class is that?"
+QUESTION = "Can the original be identified by its reconstruction, and how many bits beyond the class is that?"
 
 TOGETHER = "together"
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How long the line-ups are."""
+    """How long the line-ups are, and which classes they are of."""
 
     among: Several = 32
-    """Originals of any class that the own one is told from; there are at least two line-ups of them, or they get
-    shorter."""
+    """Length of a line-up of originals of any class; there are at least two line-ups, or they get shorter."""
     among_class: Several = 8
-    """The same, all of the class that the classifier predicts for the original."""
+    """Length of a line-up of originals of one class."""
+    classes: Literal["true", "predicted"] = "true"
+    """true: a line-up is of one true class, where the images have labels. predicted, and without labels: of one class
+    that the classifier of the first inverter predicts. Line-ups are the same for all inverters."""
 
 
 @dataclass(frozen=True)
@@ -47,37 +62,40 @@ class Outcome:
         accuracy: how often the own one fits best.
         rank: its place as a share: 0 first, 0.5 chance, 1 last.
         bits: the lower bound.
+        proven: what each image's line-up proves by all measures together, in bits, groups x N.
     """
 
     among: int
     accuracy: dict[str, Estimate]
     rank: dict[str, Estimate]
     bits: dict[str, Estimate]
+    proven: Tensor
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields the bits as a figure, tables for both kinds of line-up, and what a label alone is worth."""
+    """Yield the bits as a figure, tables for both kinds of line-up, what a label is worth, and inverters compared."""
     n = len(evidence)
     if n < 4:
         return
-    anyone = Lineups.drawn(torch.zeros(n, dtype=torch.int64), min(config.among, n // 2), evidence.seed)
-    outcomes: dict[str, dict[str, Outcome]] = {}
-    labels: dict[str, tuple[Estimate, float]] = {}
+    lineups = {"any": Lineups.drawn(torch.zeros(n, dtype=torch.int64), min(config.among, n // 2), evidence.seed)}
+    classes, whose = _classes(config, evidence)
+    fellows = Lineups.drawn(classes, config.among_class, evidence.seed)
+    if len(fellows.places) >= 2:
+        lineups["class"] = fellows
     spaces = {name: _spaces(evidence, name) for name in evidence.inverters}
-    for name in evidence.inverters:
-        classes = evidence.encoded(name).logits.argmax(1)
-        outcomes[name] = {"any": _ask(anyone, spaces[name], evidence.seed)}
-        fellows = Lineups.drawn(classes, config.among_class, evidence.seed)
-        if len(fellows.places) >= 2:
-            outcomes[name]["class"] = _ask(fellows, spaces[name], evidence.seed)
-        labels[name] = _label(evidence, name), entropy(classes)
+    outcomes = {
+        name: {kind: _ask(each, spaces[name], evidence.seed) for kind, each in lineups.items()}
+        for name in evidence.inverters
+    }
+    labels = {
+        name: (_label(evidence, name), entropy(evidence.encoded(name).logits.argmax(1))) for name in evidence.inverters
+    }
     with style():
-        yield Figure("bits", "Bits about the single picture", _caption(config, outcomes), _draw(evidence, outcomes))
+        yield Figure("bits", "Bits about the single image", _caption(config, outcomes), _draw(evidence, outcomes))
     for kind, title in (("any", "Among originals of any class"), ("class", "Among originals of the same class")):
-        found = {name: each[kind] for name, each in outcomes.items() if kind in each}
-        if found:
-            yield _table(kind, title, found)
-    yield _bits_table(labels, outcomes)
+        if kind in lineups:
+            yield _table(kind, title, {name: each[kind] for name, each in outcomes.items()}, whose)
+    yield _bits_table(evidence, labels, outcomes, whose)
     for name, each in outcomes.items():
         yield Number("label_bits", name, labels[name][0], "bits", "higher")
         for kind, outcome in each.items():
@@ -85,7 +103,29 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
                 yield Number(f"identified_{kind}_{measure}", name, share, "share", "higher")
             for measure, proven in outcome.bits.items():
                 yield Number(f"bits_{kind}_{measure}", name, proven, "bits", "higher")
-        yield _finding(name, each)
+        yield _finding(name, each, whose)
+    yield from _compare(outcomes, whose)
+
+
+def _classes(config: Config, evidence: Evidence) -> tuple[Tensor, str]:
+    """Return one class per image, the same for all inverters, and what it is called."""
+    if config.classes == "true" and bool((evidence.labels >= 0).all()):
+        return evidence.labels, "true class"
+    first = next(iter(evidence.inverters))
+    return evidence.encoded(first).logits.argmax(1), f"class predicted by the classifier of {first}"
+
+
+def _compare(outcomes: dict[str, dict[str, Outcome]], whose: str) -> Iterator[Result]:
+    """Yield the bits of the inverters compared over the same line-ups."""
+    kinds = list(next(iter(outcomes.values())))
+    called = {"any": "bits of the image", "class": f"bits beyond the {whose}"}
+    merits = [Merit(f"bits_{kind}_{TOGETHER}", called[kind], "higher", "", unit="bits") for kind in kinds]
+    tests: dict[tuple[str, str, str], Difference] = {
+        (a, b, f"bits_{kind}_{TOGETHER}"): difference_over_lineups(outcomes[a][kind].proven, outcomes[b][kind].proven)
+        for a, b in combinations(outcomes, 2)
+        for kind in kinds
+    }
+    yield from report_pairs(merits, tests, "The first inverter less the second over the same line-ups (Student's).")
 
 
 def _spaces(evidence: Evidence, name: str) -> dict[str, tuple[Tensor, Tensor]]:
@@ -118,8 +158,9 @@ def _ask(lineups: Lineups, spaces: dict[str, tuple[Tensor, Tensor]], seed: int) 
         accuracy[measure] = over_lineups(named(score), 0, 1)
         rank[measure] = over_lineups(ranks(score) / (among - 1), 0, 1)
     combined = {**scores, TOGETHER: torch.stack(list(scores.values()))}
-    proven = {m: over_lineups(bits(s, seed), -math.inf, math.log2(among)) for m, s in combined.items()}
-    return Outcome(among, accuracy, rank, proven)
+    proven = {m: bits(s, seed) for m, s in combined.items()}
+    bounds = {m: over_lineups(values, -math.inf, math.log2(among)) for m, values in proven.items()}
+    return Outcome(among, accuracy, rank, bounds, proven[TOGETHER])
 
 
 def _label(evidence: Evidence, name: str) -> Estimate:
@@ -136,7 +177,7 @@ def _label(evidence: Evidence, name: str) -> Estimate:
     return enclosing(proven(share.value), proven(share.low), proven(share.high), share.n)
 
 
-def _table(kind: str, title: str, outcomes: dict[str, Outcome]) -> Table:
+def _table(kind: str, title: str, outcomes: dict[str, Outcome], whose: str) -> Table:
     measures = list(next(iter(outcomes.values())).accuracy)
     among = next(iter(outcomes.values())).among
     columns = [Column("inverter")]
@@ -149,18 +190,17 @@ def _table(kind: str, title: str, outcomes: dict[str, Outcome]) -> Table:
         rows.append((name, *cells))
     n = next(iter(outcomes.values())).accuracy[measures[0]].n
     caption = (
-        f"Line-ups of {among}, so {1 / among:.3f} by chance; {n:,} pictures, with Student's 95 % intervals over "
-        "line-ups."
+        f"Line-ups of {among}, so {1 / among:.3f} by chance; {n:,} images, with Student's 95 % CIs over line-ups, "
+        "which are the same for all inverters."
     )
     if kind == "class":
-        caption += (
-            " All of a line-up have the class that the inverter's own classifier predicts; what a class has beyond "
-            "whole line-ups is left out."
-        )
+        caption += f" All of a line-up have one {whose}; images of a class beyond whole line-ups are left out."
     return Table(kind, title, caption, tuple(columns), tuple(rows))
 
 
-def _bits_table(labels: dict[str, tuple[Estimate, float]], outcomes: dict[str, dict[str, Outcome]]) -> Table:
+def _bits_table(
+    evidence: Evidence, labels: dict[str, tuple[Estimate, float]], outcomes: dict[str, dict[str, Outcome]], whose: str
+) -> Table:
     columns = [
         Column("inverter"),
         Column("the label's worth", None, "entropy of the classes that the classifier predicts for the originals"),
@@ -168,30 +208,35 @@ def _bits_table(labels: dict[str, tuple[Estimate, float]], outcomes: dict[str, d
     ]
     kinds = {kind: each[kind].among for each in outcomes.values() for kind in each}
     for kind, among in kinds.items():
-        title = "of the picture" if kind == "any" else "beyond the label"
-        columns.append(Column(title, "higher", f"InfoNCE over line-ups of {among}, at most {math.log2(among):.0f}"))
+        title = "of the image" if kind == "any" else "beyond the class"
+        columns.append(Column(title, "higher", f"InfoNCE over line-ups of {among}; ceiling {_ceiling(among)}"))
     rows: list[tuple[Cell, ...]] = []
+    measures = [m for m in next(iter(outcomes.values()))["any"].accuracy if m != "features"]
+    if evidence.features is not None:
+        measures.append(evidence.embedding.name)
     for name, each in outcomes.items():
         proven = [each[kind].bits[TOGETHER] if kind in each else None for kind in kinds]
         label, worth = labels[name]
         rows.append((name, round(worth, 2), label, *proven))
     caption = (
-        "Lower bounds of the mutual information, in bits. Of the picture and beyond the label: InfoNCE (Oord et al. "
+        "Lower bounds of the mutual information, in bits. Of the image and beyond the class: InfoNCE (Oord et al. "
         "2018; Poole et al. 2019), log2 N less the cross-entropy of naming the own original among N by all measures "
-        "together, weighted by temperatures fitted on other pictures; it cannot exceed log2 N, and a value just below "
-        "0 is a 0. Beyond the label, all N are of one predicted class. Of the label: Fano (1961), from how often the "
-        "reconstruction keeps the class."
+        f"together ({', '.join(measures)}; other measures give another bound), weighted by temperatures fitted on "
+        "other images; it cannot exceed log2 N, and a value just below 0 is a 0. "
+        f"Beyond the class, all N are of one {whose}. Of the label: Fano (1961), from how often the "
+        "reconstruction keeps the class that the inverter's own classifier predicts. "
+        f"Ceilings: {', '.join(f'{_ceiling(among)} for line-ups of {among}' for among in kinds.values())}."
     )
     return Table("bits", "How many bits", caption, tuple(columns), tuple(rows))
 
 
 def _caption(config: Config, outcomes: dict[str, dict[str, Outcome]]) -> str:
     caption = (
-        "What the reconstruction proves to hold about which picture it was made from, by what is compared; lines are "
-        "95 % intervals. A line-up of N cannot prove more than log2 N."
+        "What the reconstruction proves to hold about which image it was made from, by what is compared; lines are "
+        "95 % CIs. A line-up of N cannot prove more than log2 N."
     )
     if not any("class" in each for each in outcomes.values()):
-        caption += f" No class fills two line-ups of {config.among_class}: give more pictures for the same class."
+        caption += f" No class fills two line-ups of {config.among_class}: give more images for the same class."
     return caption
 
 
@@ -223,15 +268,20 @@ def _draw(evidence: Evidence, outcomes: dict[str, dict[str, Outcome]]) -> Drawin
     return figure
 
 
-def _finding(name: str, each: dict[str, Outcome]) -> Finding:
+def _ceiling(among: int) -> str:
+    return f"{math.log2(among):.3g} bits"
+
+
+def _finding(name: str, each: dict[str, Outcome], whose: str) -> Finding:
     text = []
     for kind, outcome in each.items():
         best = max(outcome.accuracy, key=lambda m: outcome.accuracy[m].value)
         share, proven = outcome.accuracy[best], outcome.bits[TOGETHER]
-        whom = f"{outcome.among} of {'any' if kind == 'any' else 'the same'} class"
+        whom = f"{outcome.among} of {'any class' if kind == 'any' else f'the same {whose}'}"
         bound = f"at least {proven.value:.2f} bits" if proven.low > 0 else "no bits for certain"
         text.append(
-            f"among {whom} its original is named in {share.value:.1%} ({best}; {1 / outcome.among:.1%} by chance), "
-            f"which proves {bound} ({proven.low:.2f} to {proven.high:.2f})"
+            f"among {whom} its original is identified in {100 * share.value:.1f} % ({best}; "
+            f"{100 / outcome.among:.1f} % by chance), which proves {bound} (95 % CI {proven.low:.2f} to "
+            f"{proven.high:.2f}; ceiling {_ceiling(outcome.among)})"
         )
     return Finding(f"{name}: {'; '.join(text)}.")

@@ -11,6 +11,8 @@ from torch import Tensor
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.analyses._paths import tell_paths
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
@@ -83,21 +85,22 @@ def _walk(evidence: Evidence, name: str, pairs: Tensor, amounts: list[float]) ->
 def _classes(
     evidence: Evidence, points: dict[str, list[Pictures]], pairs: Tensor, amounts: list[float]
 ) -> Iterator[Result]:
-    """How likely the classifier holds both ends' classes and any other one along the way."""
+    """Yield how likely the classifier holds both ends' classes and any other one along the way."""
     curves: dict[str, dict[str, list[Estimate]]] = {title: {} for title in CLASSES}
+    others: dict[str, dict[str, Tensor]] = {}
+    middle = len(amounts) // 2
+    midway = "interpolation_other_class_midway"
     for name, images in points.items():
         ends = evidence.encoded(name).logits.argmax(1)[pairs]
         seen = torch.stack([evidence.reencode(name, p).softmax(1) for p in images])
         first, second = (seen.gather(2, ends[:, end].view(1, -1, 1).expand(len(seen), -1, 1))[..., 0] for end in (0, 1))
         for title, shares in zip(CLASSES, (first, second, 1 - first - second), strict=True):
             curves[title][name] = [bootstrap(share, evidence.seed) for share in shares]
-    measured = (
-        f"Mean probability over {len(pairs):,} pairs with 95 % bootstrap intervals, by each inverter's classifier."
-    )
+        others[name] = {midway: (1 - first - second)[middle]}
+    measured = f"Mean probability over {len(pairs):,} pairs with 95 % bootstrap CIs, by each inverter's classifier."
     with style():
         drawn = draw_curves(curves, amounts, "way from logits to logits", list(evidence.inverters), across=3)
     yield Figure("classes", "What the classifier sees on the way", measured, drawn)
-    middle = len(amounts) // 2
     at = f"at {amounts[middle]:.0%} of the way"
     rows: list[tuple[Cell, ...]] = [(name, *(curves[title][name][middle] for title in CLASSES)) for name in points]
     columns = (Column("inverter"), *(Column(title) for title in CLASSES))
@@ -107,11 +110,17 @@ def _classes(
         for key, title in zip(("first", "second", "other"), CLASSES, strict=True):
             for amount, estimate in zip(amounts, curves[title][name], strict=True):
                 yield Number(f"interpolation_{key}_class", name, estimate, "probability", None, at=amount)
-        yield Number("interpolation_other_class_midway", name, other[name][middle], "probability", None)
-    told = ", ".join(
-        f"{e.value:.0%} ({e.low:.0%} to {e.high:.0%}) for {name}"
-        for name, e in ((name, each[middle]) for name, each in other.items())
+        yield Number(midway, name, other[name][middle], "probability", None)
+    parts = ", ".join(
+        f"{format_share(e)} for {name}" for name, e in ((name, each[middle]) for name, each in other.items())
     )
-    yield Finding(
-        f"{at[0].upper()}{at[1:]} the classifier sees neither of the two classes with a probability of {told}."
+    yield Finding(f"{at[0].upper()}{at[1:]} the mean probability of any other class than the two is {parts}.")
+    merit = Merit(
+        midway, f"any other class {at}", None, "probability by the inverter's own classifier", unit="probability"
+    )
+    yield from report_pairs(
+        [merit],
+        pair_tests([merit], others, evidence.seed),
+        f"The first inverter less the second, on the same {len(pairs):,} pairs, each by its own classifier.",
+        "class-pairs",
     )

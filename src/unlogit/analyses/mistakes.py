@@ -1,60 +1,74 @@
-"""Figure 6 of the paper: what is reconstructed of pictures that the classifier takes for something else."""
+"""Figure 6 of the paper: what is reconstructed of images that the classifier gets wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
-from unlogit.analyses._fidelity import SHORT, Merit, fidelity, listed, matched_difference
+from unlogit.analyses._fidelity import SHORT, Margins, Merit, fidelity, listed, matched_difference
+from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_p, format_share, format_signed
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import colour, style
-from unlogit.intervals import Estimate, wilson
+from unlogit.intervals import Difference, Estimate, correct_family, wilson
 from unlogit.outside import short_names
 from unlogit.settings import Count
 
 TITLE = "Mistakes"
 PLACE = 50
-QUESTION = "Does less survive of pictures that the classifier gets wrong?"
+QUESTION = "Does less survive of images that the classifier gets wrong?"
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How much is shown."""
+    """How much is shown, and which differences count as none."""
 
     shown: Count = 6
-    """Wrongly classified pictures a classifier, each beside a right one of the same class."""
+    """Number of wrongly classified images per classifier, each beside a right one of the same class."""
+    margins: Margins = field(default_factory=Margins)
+    """Differences that count as none."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields pictures of both kinds, and the differences; nothing where labels are not the classifier's classes."""
+    """Yield images of both kinds and tests of the differences; nothing where labels are no classes of it."""
     wrong = {name: w for name in evidence.inverters if (w := _wrong(evidence, name)) is not None}
-    told = {name: w for name, w in wrong.items() if len(_pairs(evidence, w, 1, evidence.seed))}
-    if not told:
+    matched = {name: w for name, w in wrong.items() if len(_pairs(evidence, w, 1, evidence.seed))}
+    if not matched:
         return
     for first, sharing in evidence.classifiers().items():
-        if first in told:
-            yield _figure(config, evidence, first, sharing, told[first])
-    rows: list[tuple[Cell, ...]] = []
-    for name, w in told.items():
-        values = fidelity(evidence, name)
-        differences = {m: matched_difference(values[m.name], w, evidence.labels, evidence.seed) for m in SHORT}
-        share = wilson(int(w.sum()), len(w))
-        rows.append((name, share, *differences.values()))
-        yield Number("wrong", name, share, "share", None)
-        for m, difference in differences.items():
-            yield Number(f"mistakes_{m.name}", name, difference, m.unit, m.better)
-        yield Finding(_told(name, share, differences))
-    caption = (
-        "Pictures that the inverter's own classifier gets wrong less those of the same true class that it gets right, "
-        "averaged over the wrong ones, with 95 % bootstrap intervals; classes without pictures of both kinds are left "
-        "out. The same class means the class that is predicted for the original, be that right or wrong."
+        if first in matched:
+            yield _figure(config, evidence, first, sharing, matched[first])
+    values = {name: fidelity(evidence, name) for name in matched}
+    tests = correct_family(
+        {
+            (name, m): matched_difference(values[name][m.name], w, evidence.labels, evidence.seed, config.margins.of(m))
+            for name, w in matched.items()
+            for m in SHORT
+        }
     )
-    columns = (Column("inverter"), Column("wrong", None, "share of pictures"), *(m.column for m in SHORT))
+    rows: list[tuple[Cell, ...]] = []
+    verdicts: list[tuple[Cell, ...]] = []
+    for name, w in matched.items():
+        differences = {m: tests[name, m] for m in SHORT}
+        share = wilson(int(w.sum()), len(w))
+        rows.append((name, share, *(d.estimate for d in differences.values())))
+        verdicts.append((name, *(f"{d.verdict} (p {format_p(d.p)})" for d in differences.values())))
+        yield Number("wrong", name, share, "share", None)
+        for m, d in differences.items():
+            yield Number(f"mistakes_{m.name}", name, d.estimate, m.unit, m.better)
+        yield Finding(_described(name, share, differences))
+    caption = (
+        "Images that the inverter's own classifier gets wrong less those of the same true class that it gets right, "
+        "averaged over the wrong ones, with 95 % bootstrap CIs; classes without images of both kinds are left "
+        "out. 'Same class' means the class that is predicted for the original, be that right or wrong."
+    )
+    columns = (Column("inverter"), Column("wrong", None, "share of images"), *(m.column for m in SHORT))
     yield Table("mistakes", "Wrong less right", caption, columns, tuple(rows))
+    heads = (Column("inverter"), *(Column(m.title) for m in SHORT))
+    yield Table("verdicts", "Which differences are significant", f"{FAMILY}{EQUIVALENCE}.", heads, tuple(verdicts))
 
 
 def _wrong(evidence: Evidence, name: str) -> Tensor | None:
@@ -101,13 +115,18 @@ def _figure(config: Config, evidence: Evidence, first: str, sharing: list[str], 
         return Figure(f"pictures-{list(evidence.inverters).index(first)}", f"Mistakes: {first}", caption, sheet(blocks))
 
 
-def _told(name: str, share: Estimate, differences: dict[Merit, Estimate]) -> str:
-    sides: dict[int, list[str]] = {-1: [], 0: [], 1: []}
+def _described(name: str, share: Estimate, differences: dict[Merit, Difference]) -> str:
+    sides: dict[str, list[str]] = {"more faithful in": [], "less faithful in": [], "equivalent in": []}
+    sides["inconclusive in"] = []
     for m, d in differences.items():
-        sides[m.gain(d)].append(f"{m.title} ({d.value:+.3f}, {d.low:+.3f} to {d.high:+.3f})")
-    words = {-1: "less true in", 1: "truer in", 0: "not told apart in"}
-    parts = [f"{words[side]} {listed(titles)}" for side, titles in sides.items() if titles]
+        e, gain = d.estimate, m.gain(d)
+        text = f"{m.title} {format_signed(e, more=f', within ±{d.margin:g}' if d.equivalent else '')}"
+        if gain:
+            sides["more faithful in" if gain > 0 else "less faithful in"].append(text)
+        else:
+            sides["equivalent in" if d.equivalent else "inconclusive in"].append(text)
+    parts = [f"{side} {listed(titles)}" for side, titles in sides.items() if titles]
     return (
-        f"{name}: of the {share.value:.1%} that its classifier gets wrong, reconstructions are {', '.join(parts)}, "
-        "compared with right ones of the same class."
+        f"{name}: its classifier gets {format_share(share)} of images wrong. Compared with right ones of the same "
+        f"class, their reconstructions are {', '.join(parts)}."
     )

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import colour, panels, style
-from unlogit.intervals import Estimate, bootstrap, weighted_bootstrap
+from unlogit.intervals import Difference, Estimate, bootstrap, statistic_test, weighted_bootstrap
 from unlogit.metrics.embedding import Embedding, Pixels
 from unlogit.metrics.variance import TwoWay
 from unlogit.outside import figure_text
@@ -45,13 +47,17 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Moved:
-    """What moves an inverter's pictures in one space.
+    """What moves an inverter's images in one space.
 
     Attributes:
+        layout: the variances of every noise with every image.
+        diversity: mean distance between two reconstructions of an image, N.
         estimates: by `MEASURES`.
-        components: shares of the variance: of the logits, of the noise in all pictures alike, in each alone.
+        components: shares of the variance: of the logits, of the noise in all images alike, in each alone.
     """
 
+    layout: TwoWay
+    diversity: Tensor
     estimates: dict[str, Estimate]
     components: tuple[float, ...]
 
@@ -83,7 +89,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         }
         for name in names
     }
-    measured = f"{len(which):,} pictures times {config.draws} noises, every noise with every picture; distance in " + (
+    measured = f"{len(which):,} images times {config.draws} noises, every noise with every picture; distance in " + (
         " and perceptually, in ".join(embedding.name for embedding in spaces.values())
     )
     caption = (
@@ -100,15 +106,14 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         for space in spaces
         for title, told in MEASURES.values()
     ]
-    caption = f"Of {measured}; 95 % bootstrap intervals over pictures."
+    caption = f"Of {measured}; 95 % bootstrap CIs over images."
     yield Table("noise", "Diversity and shares", caption, (Column("inverter"), *columns), tuple(rows))
     for name in names:
         for space in spaces:
             for key, estimate in found[name][space].estimates.items():
                 yield Number(f"noise_{key}_{space}", name, estimate, "" if key == "diversity" else "share", None)
-    yield from _findings(
-        {name: each[list(spaces)[-1]].estimates["share"] for name, each in found.items()}, list(spaces)[-1]
-    )
+    yield _finding({name: each[list(spaces)[-1]].estimates["share"] for name, each in found.items()}, list(spaces)[-1])
+    yield from _compare(evidence, found, len(which), measured)
 
 
 def _draws(evidence: Evidence, name: str, which: Tensor, count: int) -> list[Pictures]:
@@ -129,7 +134,7 @@ def _moved(embedding: Embedding, draws: list[Pictures], seed: int) -> Moved:
         "common": weighted_bootstrap(layout.common_share, n, seed),
     }
     components = layout.components(torch.full((1, n), 1 / n, dtype=torch.double))[0]
-    return Moved(estimates, tuple((components / components.sum().clamp(min=1e-30)).tolist()))
+    return Moved(layout, pairs, estimates, tuple((components / components.sum().clamp(min=1e-30)).tolist()))
 
 
 def _draw(evidence: Evidence, found: dict[str, dict[str, Moved]]) -> Drawing:
@@ -149,12 +154,26 @@ def _draw(evidence: Evidence, found: dict[str, dict[str, Moved]]) -> Drawing:
     return figure
 
 
-def _findings(shares: dict[str, Estimate], space: str) -> Iterator[Finding]:
-    told = ", ".join(f"{e.value:.0%} ({e.low:.0%} to {e.high:.0%}) for {name}" for name, e in shares.items())
-    yield Finding(
-        f"Of the variance ({space}), a new noise moves {told}; the rest follows from what the inverter is given."
-    )
-    if len(shares) > 1:
-        most, least = (pick(shares, key=lambda n: shares[n].value) for pick in (max, min))
-        apart = "their intervals overlap" if shares[most].overlaps(shares[least]) else "their intervals do not overlap"
-        yield Finding(f"The noise decides most for {most} and least for {least}; {apart}.")
+def _finding(shares: dict[str, Estimate], space: str) -> Finding:
+    parts = ", ".join(f"{format_share(e)} for {name}" for name, e in shares.items())
+    return Finding(f"The share of the variance ({space}) that a new noise moves is {parts}.")
+
+
+def _compare(evidence: Evidence, found: dict[str, dict[str, Moved]], n: int, measured: str) -> Iterator[Result]:
+    """Yield the inverters compared, over the same images and noises."""
+    merits = []
+    tests: dict[tuple[str, str, str], Difference] = {}
+    for space in next(iter(found.values())):
+        diversity = Merit(f"noise_diversity_{space}", f"diversity, {space}", None, MEASURES["diversity"][1])
+        share = Merit(f"noise_share_{space}", f"moved by noise, {space}", None, MEASURES["share"][1], unit="share")
+        merits += [diversity, share]
+        values = {name: {diversity.name: each[space].diversity} for name, each in found.items()}
+        tests |= pair_tests([diversity], values, evidence.seed)
+        for a, b in combinations(found, 2):
+            of_a, of_b = found[a][space].layout, found[b][space].layout
+
+            def difference(weights: Tensor, of_a: TwoWay = of_a, of_b: TwoWay = of_b) -> Tensor:
+                return of_a.noise_share(weights) - of_b.noise_share(weights)
+
+            tests[a, b, share.name] = statistic_test(difference, n, evidence.seed)
+    yield from report_pairs(merits, tests, f"The first inverter less the second; {measured}.")

@@ -1,4 +1,4 @@
-"""Figure 10 of the paper: pictures of another kind through the same classifier and inverter."""
+"""Figure 10 of the paper: images of another kind through the same classifier and inverter."""
 
 from __future__ import annotations
 
@@ -8,51 +8,78 @@ from dataclasses import dataclass
 import torch
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
-from unlogit.analyses._fidelity import SHORT, Ruler, difference, fidelity, verdict
+from unlogit.analyses._fidelity import PERCEPTUAL, SHORT, Ruler, common_merits, difference, fidelity, over, verdict
+from unlogit.analyses._paired import FAMILY, pair_tests, report_pairs
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, style
+from unlogit.intervals import correct_family
 from unlogit.settings import Count, Several
 
 TITLE = "Out of distribution"
 PLACE = 85
-QUESTION = "What do classifier and inverter make of images of another kind?"
+QUESTION = "What do classifier and inverter make of images of a kind that neither was trained on?"
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How much of each other kind is looked at."""
+    """How many images of each other kind are measured and shown."""
 
     pictures: Several = 256
+    """Number of images measured of each kind."""
     shown: Count = 6
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields for each of the evidence's `others` pictures, figures of merit and the gap to the usual pictures."""
+    """Yield for each of the evidence's `others` images, the gap to the usual images, and the inverters compared.
+
+    The gap says what an inverter loses by leaving its distribution, the comparison which inverter is better there.
+    """
     usual = {name: fidelity(evidence, name) for name in evidence.inverters} if evidence.others else {}
+    merits = tuple(dict.fromkeys((*SHORT, *common_merits(evidence))))
     for place, (kind, source) in enumerate(evidence.others.items()):
-        other = Evidence(source, evidence.inverters, limit=config.pictures, seed=evidence.seed)
+        other = Evidence(
+            source, evidence.inverters, limit=config.pictures, features=evidence.features, seed=evidence.seed
+        )
         which = other.sample(config.shown, evidence.seed)
         made = {name: other.reconstructed(name) for name in other.inverters}
         columns = {"original": other.originals.bytes[which]}
         columns |= {name: m.pictures.bytes[which] for name, m in made.items()}
         block = Block(kind, INK, tuple(columns), torch.stack(list(columns.values()), 1))
-        caption = f"{len(which)} of {len(other):,} pictures of {source.spec}, drawn at random and not chosen."
+        caption = f"{len(which)} of {len(other):,} images of {source.spec}, drawn at random and not chosen."
         with style():
             yield Figure(f"pictures-{place}", kind, caption, sheet([block]))
+        values = {name: Ruler.of(evidence, name)(other.originals, made[name]) for name in other.inverters}
+        tests = correct_family(
+            {
+                (name, m.name): difference(each[m.name], usual[name][m.name], evidence.seed)
+                for name, each in values.items()
+                for m in SHORT
+            }
+        )
         rows: list[tuple[Cell, ...]] = []
-        for name in other.inverters:
-            values = Ruler.of(evidence, name)(other.originals, made[name])
-            found = [m.estimate(values[m.name], evidence.seed) for m in SHORT]
-            gaps = [difference(values[m.name], usual[name][m.name], evidence.seed) for m in SHORT]
-            rows.append((name, *(cell for pair in zip(found, gaps, strict=True) for cell in pair)))
-            for m, gap in zip(SHORT, gaps, strict=True):
-                yield Number(f"gap_{m.name}_{kind}", name, gap, m.unit, m.better)
+        for name, each in values.items():
+            gaps = {m.name: tests[name, m.name] for m in SHORT}
+            found = [m.estimate(each[m.name], evidence.seed) for m in SHORT]
+            estimates = [gap.estimate for gap in gaps.values()]
+            rows.append((name, *(cell for pair in zip(found, estimates, strict=True) for cell in pair)))
+            for m in SHORT:
+                yield Number(f"gap_{m.name}_{kind}", name, gaps[m.name].estimate, m.unit, m.better)
             yield Finding(f"{name} on {kind}, against {evidence.source.spec}: {verdict(SHORT, gaps)}.")
         heads = [Column("inverter")]
         for m in SHORT:
             heads += [m.column, Column("gap", m.better, f"that less the same on {evidence.source.spec}")]
         caption = (
-            f"{len(other):,} pictures of {source.spec} against {len(evidence):,} of {evidence.source.spec}, with 95 % "
-            "bootstrap intervals over both. Logits and layouts are measured from the usual pictures' mean."
+            f"{len(other):,} images of {source.spec} against {len(evidence):,} of {evidence.source.spec}, with 95 % "
+            f"bootstrap CIs over both. Logits and layouts are measured from the usual images' mean. {FAMILY}."
         )
         yield Table(f"gap-{place}", f"{kind}: how much less survives", caption, tuple(heads), tuple(rows))
+        if other.independent is not None:
+            for name, each in values.items():
+                each[PERCEPTUAL.name] = over(other.originals, made[name].pictures)(other.independent.distance)
+        yield from report_pairs(
+            [m.named(f"{m.name}_{kind}", f"{m.title}, {kind}") for m in merits],
+            {(a, b, f"{m}_{kind}"): test for (a, b, m), test in pair_tests(merits, values, evidence.seed).items()},
+            f"The first inverter less the second on the same {len(other):,} images of {source.spec}; same class and "
+            "logit cosine are by each inverter's own classifier.",
+            f"pairs-{place}",
+        )

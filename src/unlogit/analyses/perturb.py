@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from unlogit.analyses import AnalysisConfig, Evidence, Result
+from unlogit.analyses._fidelity import Margins
 from unlogit.analyses._sweep import Sweep, Units, check_amounts, run_sweep, unit
 from unlogit.manipulate import perturb
 from unlogit.settings import Count, Several, Weight
@@ -26,8 +27,10 @@ class Config(AnalysisConfig):
     units: Units = "sd"
     """sd: of a logit over pictures, so that classifiers of unlike logits can be compared; raw: as they are."""
     pictures: Several = 256
-    """Measured on so many."""
+    """Number of images measured."""
     shown: Count = 4
+    margins: Margins = field(default_factory=Margins)
+    """Changes that count as none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,7 +38,7 @@ class Config(AnalysisConfig):
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields pictures, curves and their table, and what changes from the least to the most noise."""
+    """Yield images, curves and their table, and what each amount of noise changes."""
     units = {name: unit(evidence, name, config.units) for name in evidence.measured()}
 
     def apply(name: str, raw: torch.Tensor, amount: float) -> torch.Tensor:
@@ -50,6 +53,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         f"noise's deviation{' in sd' if unit_word else ''}",
         lambda amount: f"{amount:g}{unit_word}",
         apply,
+        config.margins,
     )
     note = "A picture's noise has one direction and grows along it. "
     if unit_word:

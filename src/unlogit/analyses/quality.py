@@ -1,8 +1,8 @@
-"""The table of validation figures, after the paper's Table 2: each with an interval, and paired differences."""
+"""The table of validation figures, after the paper's Table 2: each with a CI, and paired differences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -14,9 +14,13 @@ from unlogit import metrics
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import LOGITS, PIXELS, Merit, fidelity, over, verdict
+from unlogit.analyses._paired import FAMILY, format_p, pair_tests
+from unlogit.analyses._probe import FOLDS, probe_layout, probed_names
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Estimate, holm, paired_bootstrap, sign_flip_test
+from unlogit.intervals import Difference, Estimate, correct_family
+from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.metrics import inception
 from unlogit.metrics.distribution import fid_interval, kid, precision_recall
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_top
@@ -25,14 +29,17 @@ from unlogit.settings import Several
 
 TITLE = "Quality"
 PLACE = 20
-QUESTION = "How near is each reconstruction to its original, for the classifier and for a ruler?"
+QUESTION = "How near is each reconstruction to its original, for the classifier and for other measures?"
 
 AMONG = 48
 """Originals that the own one is told from by its layout."""
 GROUPS = 10
-"""Of pictures left out in turn for FID's interval."""
+"""Number of groups of images left out in turn for FID's interval."""
 NEIGHBOURS = 3
-"""How far a picture's ball reaches for precision and recall, as in their paper."""
+"""How far an image's ball reaches for precision and recall, as in their paper."""
+REAL = "real images"
+FEW = 10
+"""With fewer images than so many times the feature dimensions, FID is biased more than inverters differ."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,10 @@ class Config(AnalysisConfig):
     """What is also measured the other way round and at the best of the noises."""
     kid_subsets: Several = 100
     kid_subset_size: Several = 1_000
-    """At most half of the pictures."""
+    """At most a quarter of the images."""
+    inception: bool = True
+    """Measure FID, KID, precision and recall in the features of Inception too, where its weights are on this
+    machine."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,16 +83,23 @@ DIVERSITY = Merit(
     "root mean squared pixel distance between reconstructions of one picture from different noise: what the generator "
     "adds by itself",
 )
-MERITS = (*LOGITS, *PIXELS, TOP, DIVERSITY)
+PROBE = Merit(
+    "layout_cosine_probe",
+    "layout cosine, linear probe",
+    None,
+    "the layout cosine that ridge regression reads from the same representation, without an inverter: the baseline of "
+    "the layout cosine",
+)
+MERITS = (*LOGITS, *PIXELS, PROBE, TOP, DIVERSITY)
 SETS = (
     Merit(
         "fid",
         "FID",
         "lower",
-        "Fréchet distance between the features of all originals and all reconstructions: do they look like pictures, "
-        "be they the right ones or not; too high at few pictures, so compare only values of this table",
+        "Fréchet distance between the features of real images and of reconstructions of others: do they look like "
+        "images, be they the right ones or not; biased upwards at few images, so compare only values of this table",
     ),
-    Merit("kid", "KID", "lower", "the same question by a kernel distance, which few pictures do not bias"),
+    Merit("kid", "KID", "lower", "the same question by a kernel distance, which few images do not bias"),
     Merit(
         "precision",
         "precision",
@@ -101,8 +118,13 @@ SETS = (
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields tables with their numbers, the same as a figure, and paired differences between inverters."""
+    """Yield tables with their numbers, the same as a figure, and paired differences between inverters."""
     values = {name: per_picture(config, evidence, name) for name in evidence.inverters}
+    if len(evidence) >= 4 * FOLDS:
+        for first, sharing in probed_names(evidence).items():
+            probed = probe_layout(evidence, first)[1]
+            for name in sharing:
+                values[name][PROBE.name] = probed
     estimates = {
         n: {m.name: m.estimate(v[m.name], evidence.seed) for m in MERITS if m.name in v} for n, v in values.items()
     }
@@ -113,20 +135,29 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     )
     yield _table("quality", "Figures of merit", caption, MERITS, estimates)
     shown = list(MERITS)
-    for table, merits, found in (*_perceptual(config, evidence), *_lenient(config, evidence), *_sets(config, evidence)):
+    real: dict[str, Estimate] = {}
+    for table, merits, found in (*_perceptual(config, evidence, values), *_lenient(config, evidence, values)):
         yield table
         shown += merits
         estimates = {name: estimates[name] | found[name] for name in estimates}
+    compared = tuple(m for m in shown if m.better)
+    for table, merits, found in _sets(config, evidence):
+        yield table
+        shown += merits
+        estimates = {name: estimates[name] | found[name] for name in estimates}
+        real |= found[REAL]
     with style():
-        drawn = _draw(shown, estimates)
-    text = "Dots are the values of the tables, lines their intervals; an arrow says which way is better."
+        drawn = _draw(shown, estimates, real)
+    text = "Dots are the values of the tables, lines their 95 % CIs; an arrow says which way is better."
+    if real:
+        text += " Dashed: real images against other real images."
     yield Figure("quality", "The same at a glance", text, drawn)
     for name, each in estimates.items():
         for m in shown:
             if m.name in each:
                 yield Number(m.name, name, each[m.name], m.unit, m.better)
     if len(values) > 1:
-        yield from _differences(evidence, values)
+        yield from _differences(evidence, compared, values)
 
 
 def per_picture(config: Config, evidence: Evidence, name: str) -> dict[str, Tensor]:
@@ -152,8 +183,8 @@ def per_picture(config: Config, evidence: Evidence, name: str) -> dict[str, Tens
 Found = tuple[Table, list[Merit], dict[str, dict[str, Estimate]]]
 
 
-def _perceptual(config: Config, evidence: Evidence) -> Iterator[Found]:
-    """The metrics that are asked for by name, where they can be had."""
+def _perceptual(config: Config, evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Found]:
+    """Yield the metrics that are asked for by name, where they can be had; adds what each image has to `values`."""
     available, missing = [], []
     for name in config.metrics:
         try:
@@ -166,17 +197,17 @@ def _perceptual(config: Config, evidence: Evidence) -> Iterator[Found]:
     merits = [Merit(m.name, m.title, m.better, m.explanation) for m in available]
     for name in evidence.inverters:
         by_chunk = over(originals, Pictures(evidence.reconstructed(name).pictures.bytes[which]))
-        measured = [(m, by_chunk(metric)) for m, metric in zip(merits, available, strict=True)]
-        found[name] = {m.name: m.estimate(values, evidence.seed) for m, values in measured}
-    caption = f"{len(which):,} of the same pictures, drawn at random, with bootstrap intervals."
+        values[name] |= {m.name: by_chunk(metric) for m, metric in zip(merits, available, strict=True)}
+        found[name] = {m.name: m.estimate(values[name][m.name], evidence.seed) for m in merits}
+    caption = f"{len(which):,} of the same images, drawn at random, with 95 % bootstrap CIs."
     if missing:
         caption += f" Left out: {'; '.join(missing)}."
     if available:
         yield _table("perceptual", "Distances tuned to people", caption, merits, found), merits, found
 
 
-def _lenient(config: Config, evidence: Evidence) -> Iterator[Found]:
-    """What is nearer where the mirror image counts as well, and where the best of several noises does."""
+def _lenient(config: Config, evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Found]:
+    """Yield what is nearer where the mirror image counts as well, and where the best of several noises does."""
     which = evidence.sample(config.draw_pictures, evidence.seed)
     originals = evidence.originals[which]
     merits: list[Merit] = []
@@ -192,52 +223,97 @@ def _lenient(config: Config, evidence: Evidence) -> Iterator[Found]:
         )
         merits += [Merit(flip.name, flip.title, flip.better, flip.explanation), best]
         for name in evidence.inverters:
-            values = flip(originals, evidence.reconstructed(name).pictures[which])
-            found[name][flip.name] = merits[-2].estimate(values, evidence.seed)
+            values[name][flip.name] = flip(originals, evidence.reconstructed(name).pictures[which])
             draws = evidence.draws(name, which, config.draws)
             if draws is not None:
                 each = torch.stack([metric(originals, draw) for draw in draws])
-                values = each.amax(0) if metric.better == "higher" else each.amin(0)
-                found[name][best.name] = best.estimate(values, evidence.seed)
+                values[name][best.name] = each.amax(0) if metric.better == "higher" else each.amin(0)
+            for m in merits[-2:]:
+                if m.name in values[name]:
+                    found[name][m.name] = m.estimate(values[name][m.name], evidence.seed)
     caption = (
         f"The nearer of a reconstruction and its mirror image, and the nearest of {config.draws} noises, for "
-        f"{len(which):,} pictures: what an inverter that has to guess gets wrong, and could have got right."
+        f"{len(which):,} images: what an inverter that has to guess gets wrong, and could have got right."
     )
     if merits:
         yield _table("lenient", "With the benefit of the doubt", caption, merits, found), merits, found
 
 
-@torch.no_grad()
+Feature = Callable[[Tensor], Tensor]
+
+
 def _sets(config: Config, evidence: Evidence) -> Iterator[Found]:
-    """Distances between the set of originals and that of reconstructions, where a feature network is given."""
-    network = evidence.features
-    n = len(evidence)
-    if network is None or n < 2 * GROUPS:
+    """Yield distances between sets of real images and of reconstructions, in each feature network that is at hand."""
+    if len(evidence) < 4 * GROUPS:
         return
+    network = evidence.features
+    if network is not None:
 
-    def features(pictures: Pictures) -> Tensor:
-        parts = [network.features(x.to(network.mean.device), ["penultimate"])["penultimate"] for x in pictures.chunks()]
-        return torch.cat(parts).flatten(1).float().cpu()
+        def penultimate(images: Tensor) -> Tensor:
+            return network.features(images.to(network.mean.device), ["penultimate"])["penultimate"].flatten(1)
 
-    size = min(config.kid_subset_size, n // 2)
-    originals = features(evidence.originals)
-    found: dict[str, dict[str, Estimate]] = {}
-    for name in evidence.inverters:
-        made = features(evidence.reconstructed(name).pictures)
+        missing = ""
+        if config.inception:
+            try:
+                inception.find_weights()
+            except metrics.Unavailable as error:
+                missing = f" Left out: {error}."
+        yield _in_features(config, evidence, penultimate, f"the penultimate layer of {network.spec}", "", missing)
+    if config.inception:
+        try:
+            feature = inception.features()
+        except metrics.Unavailable:
+            return
+        yield _in_features(config, evidence, feature, "Inception (as published FIDs)", "inception_", "")
+
+
+@torch.no_grad()
+def _in_features(config: Config, evidence: Evidence, feature: Feature, where: str, prefix: str, missing: str) -> Found:
+    """Return the table of `SETS` in a network's features.
+
+    Real images of one half are compared with reconstructions of the other half, and with the real images of the other
+    half. Both distances are of as many images and of different ones, so that the second is what no inverter can beat.
+    """
+    order = evidence.sample(len(evidence), evidence.seed)
+    half = len(order) // 2
+    one, other = order[:half], order[half : 2 * half]
+    size = min(config.kid_subset_size, half // 2)
+
+    def features(pictures: Pictures, which: Tensor) -> Tensor:
+        return torch.cat([feature(x).float().cpu() for x in Pictures(pictures.bytes[which]).chunks()])
+
+    real = features(evidence.originals, one)
+
+    def measure(pictures: Pictures) -> dict[str, Estimate]:
+        made = features(pictures, other)
         generator = torch.Generator().manual_seed(evidence.seed)
-        distance = kid(originals, made, subsets=config.kid_subsets, subset_size=size, generator=generator)
-        shares = precision_recall(originals, made, NEIGHBOURS)
-        found[name] = {
-            "fid": fid_interval(originals, made, GROUPS),
-            "kid": distance.estimate(n),
-            "precision": shares.precision,
-            "recall": shares.recall,
+        distance = kid(real, made, subsets=config.kid_subsets, subset_size=size, generator=generator)
+        shares = precision_recall(real, made, NEIGHBOURS)
+        return {
+            f"{prefix}fid": fid_interval(real, made, GROUPS),
+            f"{prefix}kid": distance.estimate(half),
+            f"{prefix}precision": shares.precision,
+            f"{prefix}recall": shares.recall,
         }
+
+    title = " (Inception)" if prefix else ""
+    merits = [m.named(f"{prefix}{m.name}", f"{m.title}{title}") for m in SETS]
+    found = {REAL: measure(evidence.originals)}
+    found |= {name: measure(evidence.reconstructed(name).pictures) for name in evidence.inverters}
+    dimensions = real.shape[1]
     caption = (
-        f"Of {n:,} pictures in the penultimate layer of {network.spec}; FID's interval is a jackknife's, KID's the "
-        f"range of {config.kid_subsets} random subsets of {size}, those of precision and recall Wilson's."
+        f"Real images of one half ({half:,}) against reconstructions of the other half, in {where}. '{REAL}' is real "
+        "against real, two disjoint halves: the value of a perfect inverter at this n. FID's CI is a jackknife's, "
+        f"KID's the range of {config.kid_subsets} random subsets of {size}, those of precision and recall Wilson's."
     )
-    yield _table("sets", "As a set", caption, SETS, found), list(SETS), found
+    if half < FEW * dimensions:
+        caption += (
+            f" n = {half:,} is of the order of the {dimensions:,} feature dimensions: FID is mostly its own bias here; "
+            "read KID."
+        )
+    if any(isinstance(inverter, NearestNeighbour) for inverter in evidence.inverters.values()):
+        caption += " Nearest neighbours are real images but no sample of them, so that their values are no reference."
+    return _table(f"{prefix}sets", f"As a set{title}", caption + missing, merits, found), merits, found
 
 
 def _table(
@@ -251,7 +327,7 @@ def _table(
     return Table(name, title, caption, (Column("inverter"), *(m.column for m in merits)), rows)
 
 
-def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]]) -> Drawing:
+def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]], real: dict[str, Estimate]) -> Drawing:
     shown = [m for m in merits if any(m.name in found for found in estimates.values())]
     across = 4
     down = -(-len(shown) // across)
@@ -263,6 +339,8 @@ def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]]) -> Dra
             if e is not None:
                 axis.plot([e.low, e.high], [place, place], color=colour(place), linewidth=2.2, solid_capstyle="round")
                 axis.plot(e.value, place, "o", color=colour(place), markersize=5)
+        if m.name in real:
+            axis.axvline(real[m.name].value, color=INK, linewidth=1, linestyle="--")
         arrow = {"higher": " ↑", "lower": " ↓", None: ""}[m.better]
         axis.set_title(m.title + arrow)
         axis.margins(x=0.12)
@@ -279,45 +357,31 @@ def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]]) -> Dra
     return figure
 
 
-def _differences(evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Result]:
-    """The first inverter less each other one over the same pictures, and a test of every pair."""
+def _differences(
+    evidence: Evidence, merits: tuple[Merit, ...], values: dict[str, dict[str, Tensor]]
+) -> Iterator[Result]:
+    """Yield the first inverter less each other one over the same images, and the tests of every pair."""
     first, *others = values
-    merits = tuple(m for m in MERITS if m.better and m.name in values[first])
-    rows: list[tuple[Cell, ...]] = []
-    told = []
-    for other in others:
-        differences = [paired_bootstrap(values[first][m.name], values[other][m.name], evidence.seed) for m in merits]
-        rows.append((other, *differences))
-        told.append(f"Against {other}, {first} is {verdict(merits, differences)}")
-    title = f"What {first} does differently"
-    caption = (
-        f"{first} less each other inverter, paired over the same pictures, with 95 % bootstrap intervals: the two "
-        "differ where an interval excludes 0."
-    )
+    tests = correct_family(pair_tests(merits, values, evidence.seed))
+    merits = tuple(m for m in merits if m.name in {name for *_, name in tests})
+
+    def cells(a: str, b: str, cell: Callable[[Difference], Cell]) -> Iterator[Cell]:
+        # A measure that one of the two lacks, as the best of several noises without noise, has no cell.
+        return (cell(tests[a, b, m.name]) if (a, b, m.name) in tests else None for m in merits)
+
+    rows: list[tuple[Cell, ...]] = [(b, *cells(first, b, lambda d: d.estimate)) for b in others]
     columns = tuple(Column(m.title) for m in merits)
-    yield Table("differences", title, caption, (Column(f"{first} less"), *columns), tuple(rows))
-    yield _tests(merits, values, evidence.seed)
-    for text in told:
-        yield Finding(f"{text} (by paired 95 % intervals).")
-
-
-def _tests(merits: tuple[Merit, ...], values: dict[str, dict[str, Tensor]], seed: int) -> Table:
-    """How likely differences as large as seen are by chance, for every pair."""
-    pairs = list(combinations(values, 2))
-    columns = [
-        sign_flip_test(
-            torch.stack([values[a][m.name].double() - values[b][m.name].double() for a, b in pairs], 1), seed
-        )
-        for m in merits
-    ]
-    adjusted = holm(torch.stack(columns, 1))
-    rows = tuple(
-        (f"{a} – {b}", *("< 0.001" if p < 0.001 else f"{p:.3f}" for p in line))
-        for (a, b), line in zip(pairs, adjusted.tolist(), strict=True)
-    )
     caption = (
-        "Two-sided p-values of a randomisation test over the same pictures, made larger for asking "
-        f"{adjusted.numel()} questions at once (Holm's method)."
+        f"{first} less each other inverter, paired over the same images, with 95 % bootstrap CIs. Which differences "
+        "are significant is in the table of tests. Scores of logits are by each inverter's own classifier."
     )
-    heads = (Column("pair"), *(Column(m.title) for m in merits))
-    return Table("tests", "Could the differences be chance?", caption, heads, rows)
+    yield Table("differences", f"Differences to {first}", caption, (Column(f"{first} less"), *columns), tuple(rows))
+    pairs: list[tuple[Cell, ...]] = [
+        (f"{a} − {b}", *cells(a, b, lambda d: format_p(d.p))) for a, b in combinations(values, 2)
+    ]
+    caption = f"Randomisation tests over the same images. {FAMILY}."
+    yield Table("tests", "Which differences are significant", caption, (Column("pair"), *columns), tuple(pairs))
+    for b in others:
+        found = {m.name: tests[first, b, m.name] for m in merits if (first, b, m.name) in tests}
+        named = [m for m in merits if m.name in found]
+        yield Finding(f"Against {b}, {first} is {verdict(named, found)} (paired tests, Holm-corrected).")

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import Merit, verdict
+from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Estimate, paired_bootstrap
+from unlogit.intervals import Estimate
 from unlogit.inverters import LearnedInverter
 from unlogit.metrics.recognition import encode, networks, part_in_training, recognition, references
+from unlogit.outside import figure_text
+from unlogit.settings import Several
 
 TITLE = "Recognition"
 PLACE = 22
@@ -24,18 +27,17 @@ QUESTION = "Do classifiers that had no part in training recognise the reconstruc
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """Which classifiers evaluate, and on how many images."""
 
     networks: tuple[str, ...] = ("auto",)
     """Classifiers as source:name, of any classes. "auto" is EfficientNet-Lite1 and Lite2 at 160 px where they are
     installed, and none for scenes, which ImageNet classifiers do not know."""
-    images: int = 512
+    images: Several = 512
     """Number of held-out images."""
 
     def __post_init__(self) -> None:
-        if self.images < 2:
-            raise UnlogitError(f"images {self.images}: must be at least 2, for intervals")
+        super().__post_init__()
         if not self.networks:
             raise UnlogitError(
                 "networks: none given, must be at least one classifier, e.g. packaged:efficientnet_lite2"
@@ -92,7 +94,7 @@ class Seen:
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields a table per network, the cosines as a figure, and paired differences; nothing without a network."""
+    """Yield a table per network, the cosines as a figure, and inverters compared; nothing without a network."""
     seen = [_look(classifier, config, evidence) for classifier in networks(config.networks, evidence.source).values()]
     if not seen:
         return
@@ -108,7 +110,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
                 yield Number(f"{m.name} by {one.spec}", name, estimate, m.unit, m.better)
             yield _finding(one, name, evidence.seed)
     for place, one in enumerate(seen):
-        yield from _differences(f"differences-{place}", one, evidence.seed)
+        yield from _compare(f"pairs-{place}", one, evidence.seed)
 
 
 def _look(classifier: Classifier, config: Config, evidence: Evidence) -> Seen:
@@ -161,9 +163,9 @@ def _draw(seen: list[Seen], evidence: Evidence) -> Drawing:
             fill = "none" if one.part.get(row) else ink
             axis.plot([e.low, e.high], [place, place], color=ink, linewidth=2.2, solid_capstyle="round")
             axis.plot(e.value, place, "o", color=ink, markerfacecolor=fill, markersize=5)
-        axis.set_title(f"cosine by {one.spec} ↑", parse_math=False)
+        axis.set_title(figure_text(f"cosine by {one.spec} ↑"))
         axis.set(ylim=(len(rows) - 0.5, -0.5))
-        axis.set_yticks(range(len(rows)), rows if axis is axes[0] else [""] * len(rows), parse_math=False)
+        axis.set_yticks(range(len(rows)), [figure_text(row) if axis is axes[0] else "" for row in rows])
         axis.grid(axis="y", visible=False)
         axis.tick_params(axis="y", labelcolor=INK)
         axis.spines["left"].set_visible(False)
@@ -185,23 +187,15 @@ def _finding(seen: Seen, name: str, seed: int) -> Finding:
     )
 
 
-def _differences(name: str, seen: Seen, seed: int) -> Iterator[Result]:
-    """The first inverter less each other one over the same images, of those that the network had no part in."""
-    first, *others = seen.independent() or [""]
-    if not others:
-        return
-    rows: list[tuple[Cell, ...]] = []
-    findings = []
-    for other in others:
-        a, b = seen.values[first], seen.values[other]
-        differences = [paired_bootstrap(a[m.name], b[m.name], seed) for m in MERITS]
-        rows.append((other, *differences))
-        findings.append(f"By {seen.spec}, {first} is {verdict(MERITS, differences)} against {other}")
-    caption = (
-        f"{first} less each other inverter, paired over the same images, with 95 % bootstrap intervals. Inverters that "
-        "the network took part in are left out."
+def _compare(name: str, seen: Seen, seed: int) -> Iterator[Result]:
+    """Yield the inverters that the network had no part in, compared on the same images."""
+    merits = [m.named(f"{m.name} by {seen.spec}", m.title) for m in MERITS]
+    values = {
+        inverter: {merit.name: seen.values[inverter][m.name] for merit, m in zip(merits, MERITS, strict=True)}
+        for inverter in seen.independent()
+    }
+    what = (
+        f"The first inverter less the second by {seen.spec}, on the same images. Inverters that the network took part "
+        "in are left out."
     )
-    heads = (Column(f"{first} less"), *(Column(m.title) for m in MERITS))
-    yield Table(name, f"Differences by {seen.spec}", caption, heads, tuple(rows))
-    for text in findings:
-        yield Finding(f"{text} (by paired 95 % intervals).")
+    yield from report_pairs(merits, pair_tests(merits, values, seed), what, name)

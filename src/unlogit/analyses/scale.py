@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from unlogit.analyses import AnalysisConfig, Evidence, Result
+from unlogit.analyses._fidelity import Margins
 from unlogit.analyses._sweep import Sweep, check_amounts, run_sweep
 from unlogit.manipulate import scale
 from unlogit.settings import Bounds, Count, Several
@@ -26,8 +27,10 @@ class Config(AnalysisConfig):
     exponents: tuple[Annotated[float, Bounds(-30, 30)], ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
     """Factors are 10 to the power of these, in growing order."""
     pictures: Several = 256
-    """Measured on so many."""
+    """Number of images measured."""
     shown: Count = 4
+    margins: Margins = field(default_factory=Margins)
+    """Changes that count as none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,13 +38,14 @@ class Config(AnalysisConfig):
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields pictures, curves and their table, and what changes from the lowest to the highest factor."""
+    """Yield images, curves and their table, and what each factor changes."""
     sweep = Sweep(
         tuple(10**exponent for exponent in config.exponents),
         1.0,
         "factor",
         lambda amount: f"× {amount:.2g}",
         lambda name, raw, amount: scale(raw, amount),
+        config.margins,
     )
-    note = "Factors are the paper's." if config == Config(pictures=config.pictures, shown=config.shown) else ""
+    note = "Factors are the paper's." if config.exponents == Config().exponents else ""
     yield from run_sweep(sweep, evidence, config.pictures, config.shown, note)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from unlogit.analyses import AnalysisConfig, Evidence, Result
+from unlogit.analyses._fidelity import Margins
 from unlogit.analyses._sweep import Sweep, Units, check_amounts, run_sweep, unit
 from unlogit.manipulate import shift
 from unlogit.settings import Bounds, Count, Several
@@ -31,8 +32,10 @@ class Config(AnalysisConfig):
     units: Units = "sd"
     """sd: of a logit over pictures, so that classifiers of unlike logits can be compared; raw: as they are."""
     pictures: Several = 256
-    """Measured on so many."""
+    """Number of images measured."""
     shown: Count = 4
+    margins: Margins = field(default_factory=Margins)
+    """Changes that count as none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,7 +43,7 @@ class Config(AnalysisConfig):
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields pictures, curves and their table, and what changes from the lowest to the highest constant."""
+    """Yield images, curves and their table, and what each constant changes."""
     units = {name: unit(evidence, name, config.units) for name in evidence.measured()}
     sweep = Sweep(
         config.constants,
@@ -48,6 +51,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         "constant in sd" if config.units == "sd" else "constant",
         lambda amount: f"{amount:+g}{' sd' if config.units == 'sd' else ''}".replace("-", "−").replace("+0 ", "0 "),
         lambda name, raw, amount: shift(raw, amount * units[name]),
+        config.margins,
     )
     natural = ", ".join(
         f"{float(evidence.raw(name).mean(1).std()) / units[name]:.2g} for {name}" for name in evidence.representations()

@@ -11,11 +11,10 @@ import torch
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
 from unlogit.analyses._curves import draw_curve
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._style import INK, colour, panels, shorten, style
-from unlogit.errors import UnlogitError
 from unlogit.intervals import Estimate
 from unlogit.metrics.recognition import references
 from unlogit.metrics.spectrum import (
@@ -29,6 +28,8 @@ from unlogit.metrics.spectrum import (
     peak_excess,
     power_spectrum,
 )
+from unlogit.outside import figure_text
+from unlogit.settings import Several
 
 TITLE = "Spectrum"
 PLACE = 23
@@ -41,15 +42,11 @@ ACROSS = 4
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AnalysisConfig):
     """How many images are measured."""
 
-    images: int = 10_000
+    images: Several = 10_000
     """Number of held-out images, at most."""
-
-    def __post_init__(self) -> None:
-        if self.images < 2:
-            raise UnlogitError(f"images {self.images}: must be at least 2, for intervals")
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
@@ -135,7 +132,7 @@ def _curves(evidence: Evidence, originals: Tensor, spectra: dict[str, Tensor]) -
     power.plot(middles, band_power(originals, rings).mean(0), color=INK, linewidth=1.6, label="originals")
     for name, made in spectra.items():
         ink = colour(list(evidence.inverters).index(name))
-        power.plot(middles, band_power(made, rings).mean(0), color=ink, linewidth=1.6, label=name)
+        power.plot(middles, band_power(made, rings).mean(0), color=ink, linewidth=1.6, label=figure_text(name))
         draw_curve(excess, middles, list(band_excess(originals, made, rings, evidence.seed).values()), ink, name)
     power.set_yscale("log")
     excess.axhline(0, color=INK, linewidth=0.8)
@@ -157,7 +154,7 @@ def _maps(evidence: Evidence, originals: Tensor, spectra: dict[str, Tensor], pea
         ratio = torch.fft.fftshift(decibels(made.mean(0), originals.mean(0)), 0).numpy()
         image = axis.imshow(np.asarray(ratio), cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, extent=extent)
         axis.plot(peaks[name].horizontal, peaks[name].vertical, "o", markerfacecolor="none", color=INK, markersize=10)
-        axis.set_title(shorten(name, 24), color=colour(list(evidence.inverters).index(name)), parse_math=False)
+        axis.set_title(figure_text(shorten(name, 24)), color=colour(list(evidence.inverters).index(name)))
         axis.set_xlabel("horizontal")
         axis.grid(visible=False)
     axes[0].set_ylabel("vertical, cycles per pixel")

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._style import colour, panels, style
 from unlogit.intervals import bootstrap
 from unlogit.outside import figure_text
@@ -17,7 +19,7 @@ from unlogit.settings import Several
 
 TITLE = "Spread of the logits"
 PLACE = 50
-QUESTION = "How far do pictures of one class lie apart in a classifier's logits, and against the distance of classes?"
+QUESTION = "How far do images of one class lie apart in a classifier's logits, and against the distance of classes?"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Spread:
-    """Distances of pictures, one value each, N.
+    """Distances of images, one value each, N.
 
     Attributes:
         within: to the mean of the others of its class.
@@ -42,17 +44,18 @@ class Spread:
 
     @property
     def ratio(self) -> Tensor:
-        """0 where a class is one point, 1 where classes cannot be told apart."""
+        """0 where a class is one point, 1 where classes coincide."""
         return self.within / self.between.clamp(min=1e-12)
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields distances within and between classes; nothing where there are no two classes of two pictures each."""
+    """Yield distances within and between classes; nothing where there are no two classes of two images each."""
     names = evidence.representations()
     if not names:
         return
     labelled = bool((evidence.labels >= 0).all())
     found: dict[str, Spread] = {}
+    members: dict[str, Tensor] = {}
     for name in names:
         classes = evidence.labels if labelled else evidence.encoded(name).logits.argmax(1)
         chosen = _classes(config, evidence, classes)
@@ -60,10 +63,11 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             return
         member = torch.isin(classes, chosen)
         found[name] = spread(evidence.raw(name)[member], classes[member])
+        members[name] = member
     counts = {name: len(each.within) for name, each in found.items()}
     caption = (
-        f"{' and '.join(f'{c:,}' for c in sorted(set(counts.values())))} pictures, by their "
-        f"{'labels' if labelled else 'predicted classes'}, with 95 % bootstrap intervals; the mean of a picture's own "
+        f"{' and '.join(f'{c:,}' for c in sorted(set(counts.values())))} images, by their "
+        f"{'labels' if labelled else 'predicted classes'}, with 95 % bootstrap CIs; the mean of an image's own "
         "class is taken without it. Distances in the representation itself, which the paper gives, depend on its "
         "dimensions and scale; their ratio does not."
     )
@@ -73,7 +77,11 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         Column("inverter's classifier"),
         Column("within a class", None, "Euclidean distance to the mean of the own class"),
         Column("to other classes", None, "Euclidean distance to the mean of each other class, averaged"),
-        Column("ratio", None, "of the two, picture by picture: 0 where a class is a point, 1 where classes are one"),
+        Column(
+            "ratio",
+            None,
+            "of the two, image by image: 0 where a class is a point, 1 where classes coincide",
+        ),
     )
     estimates = {
         name: tuple(bootstrap(v, evidence.seed) for v in (s.within, s.between, s.ratio)) for name, s in found.items()
@@ -83,15 +91,20 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     for name, each in estimates.items():
         for key, estimate in zip(("within", "between", "ratio"), each, strict=True):
             yield Number(f"spread_{key}", name, estimate, "", None)
-    told = ", ".join(f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f}) for {name}" for name, (*_, e) in estimates.items())
-    yield Finding(f"A picture lies from its own class, as a share of its distance to other classes: {told}.")
-    if len(estimates) > 1:
-        ratios = {name: each[2] for name, each in estimates.items()}
-        tight, loose = (pick(ratios, key=lambda name: ratios[name].value) for pick in (min, max))
-        if ratios[tight].overlaps(ratios[loose]):
-            yield Finding("By these intervals no classifier groups its classes more tightly than another.")
-        else:
-            yield Finding(f"{tight} groups its classes most tightly and {loose} least; their intervals do not overlap.")
+    parts = ", ".join(
+        f"{e.value:.3f} (95 % CI {e.low:.3f} to {e.high:.3f}) for {name}" for name, (*_, e) in estimates.items()
+    )
+    yield Finding(f"Within-class distance divided by between-class distance is {parts}.")
+    ratio = Merit(
+        "spread_ratio", "within over between classes", "lower", "lower where classes are grouped more tightly"
+    )
+    shared = torch.stack(list(members.values())).all(0)
+    values = {name: {ratio.name: found[name].ratio[shared[members[name]]]} for name in names}
+    what = f"The first classifier's logits less the second's, for the same {int(shared.sum()):,} images."
+    if not labelled:
+        what += " Without labels each classifier's classes are its own predictions, so that the classes differ too."
+    if shared.any():
+        yield from report_pairs([ratio], pair_tests([ratio], values, evidence.seed), what)
 
 
 def _classes(config: Config, evidence: Evidence, classes: Tensor) -> Tensor:
@@ -123,5 +136,5 @@ def _draw(evidence: Evidence, found: dict[str, Spread]) -> Drawing:
         panel.set_xlabel("distance")
         panel.grid(axis="x", visible=False)
         panel.legend(fontsize=7)
-    axes[0].set_ylabel("pictures")
+    axes[0].set_ylabel("images")
     return figure

@@ -16,11 +16,12 @@ import math
 from dataclasses import dataclass
 
 import torch
+from scipy import special
 from torch import Tensor
 from torch.nn import functional as F
 
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Estimate, enclosing
+from unlogit.intervals import Difference, Estimate, enclosing, two_sided
 
 STEPS = 60
 """Of LBFGS, which fits a critic's few weights."""
@@ -110,7 +111,7 @@ def bits(scores: Tensor, seed: int = 0) -> Tensor:
 
 
 def over_lineups(values: Tensor, lowest: float, highest: float, level: float = 0.95) -> Estimate:
-    """Mean of groups x N values with an interval over line-ups, within which values lean on each other.
+    """Return the mean of groups x N values with an interval over line-ups, within which values depend on each other.
 
     Student's, since line-ups are few: a bootstrap of a handful is too narrow. Two at least. `lowest` and `highest`
     are what the mean can be at all.
@@ -119,9 +120,19 @@ def over_lineups(values: Tensor, lowest: float, highest: float, level: float = 0
     groups = len(means)
     if groups < 2:
         raise UnlogitError(f"{groups} line-up: must be at least 2; give more images")
-    half = _student(groups - 1, level) * float(means.std()) / groups**0.5
+    half = float(special.stdtrit(groups - 1, (1 + level) / 2)) * float(means.std()) / groups**0.5
     value = float(means.mean())
     return enclosing(value, max(lowest, value - half), min(highest, value + half), values.numel())
+
+
+def difference_over_lineups(a: Tensor, b: Tensor) -> Difference:
+    """Test the mean of a - b, groups x N each, over the same line-ups (paired Student's test)."""
+    estimate = over_lineups(a - b, -math.inf, math.inf)
+    means = (a - b).mean(1)
+    error = float(means.std()) / len(means) ** 0.5
+    if error < 1e-12:
+        return Difference(estimate, float(abs(estimate.value) < 1e-12))
+    return Difference(estimate, two_sided(estimate.value / error, len(means) - 1))
 
 
 def fano(accuracy: float, among: int) -> float:
@@ -166,14 +177,3 @@ def _cross_entropy(scores: Tensor, weights: Tensor) -> Tensor:
     """Of naming the own original, in nats, groups x N."""
     combined = torch.einsum("k,kgij->gij", weights, scores)
     return combined.logsumexp(2) - combined.diagonal(dim1=1, dim2=2)
-
-
-def _student(degrees: int, level: float) -> float:
-    """Quantile of Student's t, by bisection of its distribution function."""
-    # Numerically, since torch has no such function: the density's integral from 0, by the trapezium rule.
-    t = torch.linspace(0, 200, 400_001, dtype=torch.double)
-    half = torch.tensor(degrees / 2, dtype=torch.double)
-    log_norm = torch.lgamma(half + 0.5) - torch.lgamma(half) - 0.5 * math.log(degrees * math.pi)
-    density = torch.exp(log_norm - (half + 0.5) * torch.log1p(t.square() / degrees))
-    mass = torch.cumulative_trapezoid(density, t)
-    return float(t[1:][mass >= level / 2][0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from unlogit.networks.generator import check_size
 from unlogit.networks.layers import Attention, conv, conv_downsampled, linear
-from unlogit.settings import Channels, Checked, Width
+from unlogit.settings import Bounds, Channels, Checked, Weight, Width
 
 # Output widths of the blocks from full resolution down, in units of `channels`; the last block keeps its resolution.
 WIDTHS = {32: (2, 4, 8, 8), 64: (2, 4, 8, 16, 16), 128: (1, 2, 4, 8, 16, 16)}
@@ -35,10 +35,10 @@ class DiscriminatorConfig(Checked):
     "penultimate" as a vector."""
     widths: tuple[Width, ...] = (32, 64, 64, 128, 128)
     """"projected": channels after the fixed random mixes, one a spatial map."""
-    pixel_channels: int = 0
+    pixel_channels: Annotated[int, Bounds(0, 4_096)] = 0
     """"projected": width of a branch of trained convolutions on the pixels themselves, since a frozen network overlooks
     lattices and speckle; 0 for none."""
-    pixel_weight: float = 1.0
+    pixel_weight: Weight = 1.0
     """"projected": weight of that branch's loss, beside the mean loss of the other heads."""
     head_spectral_norm: bool = True
     """"projected": spectral normalisation of the heads. Without it a discriminator separates real from generated

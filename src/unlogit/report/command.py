@@ -53,6 +53,9 @@ class AnalyseConfig(Checked):
     they number their classes differently."""
     nearest: str | None = None
     """Training pictures as source:name, for the floor of a nearest neighbour in the first inverter's representation."""
+    fit_on: str | None = None
+    """Training images as source:name, which linear probes are fitted on (4,000 of them); without it, probes are fitted
+    by cross-fitting on the held-out images, which reads less."""
     cache: Path = Path("runs/cache")
     """Where the classifier's outputs for those are kept for the next report."""
     strict: bool = False
@@ -91,6 +94,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     device = pick_device()
     source = open_images(config.images, strict=config.strict)
     others = {name: open_images(spec, strict=config.strict) for name, spec in map(_other, config.other)}
+    fit_on = None if config.fit_on is None else open_images(config.fit_on, strict=config.strict)
     inverters: dict[str, Inverter] = {}
     runs: dict[str, Path] = {}
     for given in config.inverters:
@@ -132,6 +136,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         features=None if features is None else features.to(device),
         logits_of=logits_of,
         seed=config.seed,
+        fit_on=fit_on,
     )
     for line in warnings(evidence):
         print(f"unlogit: warning: {line}", file=sys.stderr)
@@ -139,7 +144,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     chosen = {name: getattr(config, name.replace("-", "_")) for name in analyses.names() if name in asked}
     command = shlex.join(["unlogit", "analyse", *args])
     parts = write_report(config.out, title, {source.spec: evidence}, configs={source.spec: chosen}, command=command)
-    for opened in (source, *others.values()):
+    for opened in (source, *others.values(), *([] if fit_on is None else [fit_on])):
         opened.broken.tell()
     return config.out / PAGE, parts
 

@@ -136,13 +136,16 @@ def render(title: str, parts: list[Part], command: str) -> str:
 
 
 def leads(table: Table, column: int, cell: Estimate) -> bool:
-    """Whether a cell is the best of its column, or its interval overlaps the best's; not where there is no choice."""
-    found = [row[column] for row in table.rows if isinstance(row[column], Estimate)]
+    """Return whether a cell is the best of its column; not where there is no choice.
+
+    Whether it is significantly better is a paired test of the analysis: two intervals, which say nothing of what varies
+    in both alike, do not decide it.
+    """
+    found = [value for row in table.rows if isinstance(value := row[column], Estimate)]
     better = table.columns[column].better
     if better is None or len(found) < 2:
         return False
-    best = (max if better == "higher" else min)(found, key=lambda e: e.value)  # type: ignore[union-attr]
-    return cell.overlaps(best)  # type: ignore[arg-type]
+    return cell.value == (max if better == "higher" else min)(e.value for e in found)
 
 
 def _url(picture: Picture) -> Markup:

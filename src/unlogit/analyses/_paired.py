@@ -1,0 +1,112 @@
+"""Paired comparisons of inverters: the same images, one test per measure and pair, corrected as one family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+from torch import Tensor
+
+from unlogit.analyses._base import Cell, Column, Finding, Number, Result, Table
+from unlogit.analyses._fidelity import Merit
+from unlogit.intervals import ALPHA, Difference, Estimate, correct_family, paired_tests
+
+Tests = Mapping[tuple[str, str, str], Difference]
+"""By the two inverters and the name of the measure: the first inverter less the second, not yet corrected."""
+FAMILY = (
+    "p-values are two-sided and corrected for all tests of the table (Holm); intervals are not corrected. The verdict "
+    f"is by the corrected p at a level of {ALPHA:g}"
+)
+LEGIBLE = 6
+"""Measures in a sentence; of more, it names the significant ones alone."""
+EQUIVALENCE = (
+    "; equivalent means that two one-sided tests reject a difference as large as the margin, chosen beforehand"
+)
+
+
+def pair_tests(
+    merits: Sequence[Merit], values: Mapping[str, Mapping[str, Tensor]], seed: int
+) -> dict[tuple[str, str, str], Difference]:
+    """Test every pair of inverters on every measure that both have.
+
+    Args:
+        merits: the measures.
+        values: by inverter, by name of the measure, one value per image, N; the same images for all inverters.
+        seed: of the resampling.
+    """
+    differences = {
+        (a, b, m.name): values[a][m.name].double() - values[b][m.name].double()
+        for a, b in combinations(values, 2)
+        for m in merits
+        if m.name in values[a] and m.name in values[b]
+    }
+    return paired_tests(differences, seed)
+
+
+def report_pairs(merits: Sequence[Merit], tests: Tests, what: str, name: str = "pairs") -> Iterator[Result]:
+    """Correct tests of pairs of inverters as one family and yield their table, numbers and a sentence per pair.
+
+    Args:
+        merits: the measures, in the order shown.
+        tests: as `pair_tests` returns them; nothing is yielded where there are none.
+        what: what was measured, on how many images: the caption's first sentence.
+        name: of the table, unique in its analysis.
+    """
+    if not tests:
+        return
+    corrected = correct_family(tests)
+    rows: list[tuple[Cell, ...]] = []
+    sentences = []
+    for a, b in dict.fromkeys((a, b) for a, b, _ in tests):
+        found = [(m, corrected[a, b, m.name]) for m in merits if (a, b, m.name) in corrected]
+        rows += [(f"{a} − {b}", m.title, d.estimate, format_p(d.p), d.verdict) for m, d in found]
+        for m, d in found:
+            yield Number(f"{m.name}_less_{b}", a, d.estimate, m.unit, None)
+        sentences.append(f"{a} less {b}, paired: {_described(found)}.")
+    columns = (
+        Column("inverters"),
+        Column("measure"),
+        Column("difference", None, "mean over the same images, with its 95 % CI"),
+        Column("p (Holm)"),
+        Column("verdict"),
+    )
+    yield Table(name, "Inverters compared on the same images", f"{what} {FAMILY}.", columns, tuple(rows))
+    for text in sentences:
+        yield Finding(text)
+
+
+def _described(found: list[tuple[Merit, Difference]]) -> str:
+    """Return all differences in words, or where there are many, the significant ones and how many are not."""
+    shown = [(m, d) for m, d in found if len(found) <= LEGIBLE or d.significant]
+    parts = [f"{m.title} {format_difference(d)}" for m, d in shown]
+    if len(shown) < len(found):
+        parts.append(f"not significant in {len(found) - len(shown)} of {len(found)} measures")
+    return "; ".join(parts)
+
+
+def format_difference(d: Difference) -> str:
+    """Return a difference as '+0.020 (95 % CI +0.002 to +0.038, p = 0.012): differs significantly'."""
+    e = d.estimate
+    # Two digits of the interval's width, which for measures of small values takes more than three decimals.
+    places = next((n for n in range(2, 6) if e.high - e.low > 10.0**-n), 3)
+    return f"{format_signed(e, places + 1, f', p {_relation(d.p)}')}: {d.verdict}"
+
+
+def format_signed(e: Estimate, places: int = 3, more: str = "", unit: str = "") -> str:
+    """Return an estimate with signs, as '+0.020 (95 % CI +0.002 to +0.038)'; `more` stands in the brackets too."""
+    value, low, high = (f"{v:+.{places}f}".replace("-", "−") for v in (e.value, e.low, e.high))
+    return f"{value}{unit} (95 % CI {low} to {high}{more})"
+
+
+def format_share(e: Estimate, more: str = "") -> str:
+    """Return a share as '78.2 % (95 % CI 75.5 to 80.6)'; `more` stands in the brackets too."""
+    return f"{100 * e.value:.1f} % (95 % CI {100 * e.low:.1f} to {100 * e.high:.1f}{more})"
+
+
+def format_p(p: float) -> str:
+    """Return a p-value as a table shows it: three decimals, or '< 0.001'."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _relation(p: float) -> str:
+    return format_p(p) if p < 0.001 else f"= {format_p(p)}"

@@ -1,0 +1,57 @@
+"""Features of the Inception network that published FIDs are measured in, where its weights are on this machine."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unlogit.images import check_pixels
+from unlogit.metrics._base import Unavailable
+
+WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+"""torch-fidelity's name of TensorFlow's weights of 2015, which FID was defined with (Heusel et al. 2017)."""
+
+
+def find_weights() -> Path:
+    """Return the file of the weights; raises `Unavailable` where it, or torch-fidelity, is missing. Never downloads."""
+    if importlib.util.find_spec("torch_fidelity") is None:
+        raise Unavailable(
+            "FID in Inception needs torch-fidelity, which is not installed: pip install 'unlogit[metrics]'"
+        )
+    file = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS
+    if not file.is_file():
+        raise Unavailable(
+            f"FID in Inception needs weights that are not at {file}: put the file of that name there, which "
+            "torch-fidelity downloads at its first use"
+        )
+    return file
+
+
+@functools.cache
+def features() -> Callable[[Tensor], Tensor]:
+    """Return a function from pixels N x 3 x H x W in [0, 1] to Inception's pooled features, N x 2048.
+
+    Raises `Unavailable` as `find_weights` does, and for a file that is no state dict.
+    """
+    file = find_weights()
+    try:
+        # torch-fidelity loads with pickle; what loads as plain weights can run no code there either.
+        torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise Unavailable(f"FID in Inception: '{file}' holds no plain weights: fetch it again") from error
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file))
+
+    @torch.no_grad()
+    def measure(images: Tensor) -> Tensor:
+        found: Tensor = network((check_pixels(images) * 255).round().byte())[0]
+        return found
+
+    return measure
