@@ -25,7 +25,7 @@ def photos(tmp_path: Path) -> list[str]:
 @pytest.fixture
 def inverter(tiny_inverters: dict[str, Inverter], monkeypatch: pytest.MonkeyPatch) -> Inverter:
     made = deepcopy(tiny_inverters["standard"])
-    monkeypatch.setattr(reconstruct, "open_inverter", lambda _spec: made)
+    monkeypatch.setattr(reconstruct, "open_inverter", lambda _spec, _trust_code: made)
     return made
 
 

@@ -20,10 +20,11 @@ def test_every_ablation_differs_from_the_others(tmp_path: Path) -> None:
     import tiny_imagenet_methods
 
     natural = tiny_imagenet_methods.Natural(tmp_path, pictures=1_600)
-    base = tiny_imagenet_methods.configs(natural)["paper, as many pictures"]
+    base = tiny_imagenet_methods.configs(natural)["paper, as many pictures, no warm start"]
     found = tiny_imagenet_ablations.changed(base)
     assert len({repr(config) for config in found.values()}) == len(found)
-    assert base.turns == (400, 500)
+    assert base.turns == (0, 0)
+    assert found["a warm start"].turns == (400, 500)
 
 
 @pytest.mark.parametrize("kind", ["robust", "standard"])

@@ -246,6 +246,7 @@ def test_a_run_can_begin_with_a_trained_inverter(tiny: Tiny, tmp_path: Path, spe
     torch.testing.assert_close(after.invert(raw, noise), before.invert(raw, noise), rtol=1e-3, atol=1e-3)
     assert "started from another inverter" in config.aids
     begun = {"start": config.start, "pictures_before": first.pictures, "took_part": before.took_part()}
+    begun |= {"earlier_training": [open_images(first.images).fingerprint()]}
     assert _begun(config.start) == begun
     assert _begun(str(tmp_path / "gone")) == {"start": str(tmp_path / "gone")}
 
