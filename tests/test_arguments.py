@@ -29,7 +29,7 @@ class Drawing(Checked):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--draws", "abc"], "Error parsing --draws: invalid literal for int() with base 10: 'abc'; must be --draws INT"),
+        (["--draws", "abc"], "invalid literal for int() with base 10: 'abc'; must be --draws INT"),
         (["--draw", "3"], "Unrecognized options: --draw, 3; did you mean --draws?"),
         (["--draws"], "Missing value for argument '--draws'. Expected 1 values"),
         (["--ink", "red"], "invalid choice 'red' for argument '--ink'. Expected one of ('black', 'blue')"),
