@@ -91,7 +91,7 @@ CLASSIFIERS = ["", ":", "nothing:x", "small:missing", "small:photo.png", "small:
 def test_images_that_cannot_be_opened(spec: str, capsys: pytest.CaptureFixture[str]) -> None:
     refuse(capsys, "list", "images", spec)
     refuse(capsys, "classify", "--images", spec, "--out", "out")
-    refuse(capsys, *"train --held-out scenes:test --classifier small:c --out out --images".split(), spec)
+    refuse(capsys, *["train", "--held-out", "scenes:test", "--classifier", "small:c", "--out", "out", "--images"], spec)
     refuse(capsys, "analyse", "a", "--images", spec, "--out", "out")
 
 
