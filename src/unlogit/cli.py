@@ -23,12 +23,11 @@ LISTED = ("images", "classifiers", "inverters", "methods", "analyses")
 
 def classify(args: Sequence[str]) -> None:
     """Fit a classifier, as usual or adversarially; the same command again resumes."""
-    import tyro
-
+    from unlogit.arguments import parse
     from unlogit.classifiers import FitLaunch, fit
     from unlogit.launch import launch
 
-    given = tyro.cli(FitLaunch, prog="unlogit classify", args=args)
+    given = parse(FitLaunch, "unlogit classify", args)
     for name, figures in launch(fit, given.config, given.processes).items():
         print(
             f"{name} accuracy {figures['accuracy']:.1%} "
@@ -39,11 +38,10 @@ def classify(args: Sequence[str]) -> None:
 
 def train(args: Sequence[str]) -> None:
     """Train an inverter for a classifier; the same command again resumes."""
-    import tyro
-
+    from unlogit.arguments import parse
     from unlogit.training.launch import Launch, launch
 
-    given = tyro.cli(Launch, prog="unlogit train", args=args)
+    given = parse(Launch, "unlogit train", args)
     for name, value in launch(given.config, given.processes).items():
         print(f"{name:<16}{value:.4g}")
     print(f"open it as {given.config.out / 'inverter'}")
@@ -51,23 +49,21 @@ def train(args: Sequence[str]) -> None:
 
 def bench(args: Sequence[str]) -> None:
     """Measure how fast this machine trains and reconstructs."""
-    import tyro
-
+    from unlogit.arguments import parse
     from unlogit.training.bench import BenchConfig, table
     from unlogit.training.bench import bench as run
 
-    config = tyro.cli(BenchConfig, prog="unlogit bench", args=args)
+    config = parse(BenchConfig, "unlogit bench", args)
     print(table(config, run(config)))
 
 
 def reconstruct(args: Sequence[str]) -> None:
     """Reconstruct photos from what a classifier keeps of them."""
-    import tyro
-
+    from unlogit.arguments import parse
     from unlogit.reconstruct import GRID, ReconstructConfig
     from unlogit.reconstruct import reconstruct as run
 
-    config = tyro.cli(ReconstructConfig, prog="unlogit reconstruct", args=args)
+    config = parse(ReconstructConfig, "unlogit reconstruct", args)
     made, broken = run(config)
     for one in made:
         print(f"{plain(str(one.file))}: {one.original} -> {one.reconstructed}")
@@ -99,12 +95,11 @@ def study(args: Sequence[str]) -> None:
 
 def explore(args: Sequence[str]) -> None:
     """Change what is left of a picture with sliders, in the browser, and see what it stands for."""
-    import tyro
-
+    from unlogit.arguments import parse
     from unlogit.explorer.command import ExploreConfig
     from unlogit.explorer.command import explore as run
 
-    run(tyro.cli(ExploreConfig, prog="unlogit explore", args=args))
+    run(parse(ExploreConfig, "unlogit explore", args))
 
 
 def list_(args: Sequence[str]) -> None:

@@ -100,7 +100,7 @@ class Metrics:
 
     def lines(self) -> list[dict[str, Any]]:
         """Every complete line, without values that are not finite, which version 0.1.0 wrote."""
-        if not self.path.exists():
+        if not self.path.is_file():  # A named pipe would never end.
             return []
         found = []
         for text in self.path.read_text(errors="replace").splitlines():
@@ -108,7 +108,7 @@ class Metrics:
                 line = json.loads(text)
                 if line["images"] >= 0 and line["seconds"] >= 0:
                     found.append(_finite(line))
-            except (ValueError, KeyError, TypeError):  # A line that a kill cut short.
+            except (ValueError, KeyError, TypeError, RecursionError):  # A line that a kill cut short.
                 continue
         return found
 

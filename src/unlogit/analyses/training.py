@@ -83,7 +83,7 @@ def _read(name: str, evidence: Evidence) -> Run:
     try:
         config = json.loads(path.read_text())
         _told(config)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnlogitError(
             f"run '{folder}': its config.json is not one of 'unlogit train' ({type(error).__name__}: {error}); "
             "give the --out folder of a training"

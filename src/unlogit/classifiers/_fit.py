@@ -155,7 +155,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
         return None if _is_free(folder) else {}
     try:
         found = json.loads((folder / CONFIG).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("reached"), dict) else {}
 

@@ -12,6 +12,7 @@ import tyro
 
 from unlogit import analyses
 from unlogit.analyses import Evidence, ruler
+from unlogit.arguments import parse
 from unlogit.classifiers import open_classifier, read_labels
 from unlogit.device import pick_device
 from unlogit.errors import UnlogitError
@@ -89,7 +90,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     settings = {name.replace("-", "_"): analyses.get(name).Config for name in analyses.names()}
     fields = [(name, config, field(default_factory=config)) for name, config in settings.items()]
     options = make_dataclass("AnalyseOptions", fields, bases=(AnalyseConfig,), frozen=True)
-    config: AnalyseConfig = tyro.cli(options, prog="unlogit analyse", description=AnalyseConfig.__doc__, args=args)
+    config: AnalyseConfig = parse(options, "unlogit analyse", args, AnalyseConfig.__doc__)
     check_report(config.out)
     device = pick_device()
     source = open_images(config.images, strict=config.strict)

@@ -9,6 +9,7 @@ from typing import Any
 
 import tyro
 
+from unlogit.arguments import parse
 from unlogit.errors import unknown
 from unlogit.serving import ServerOptions, listen, serve
 from unlogit.settings import Checked
@@ -138,7 +139,7 @@ def study(args: Sequence[str]) -> None:
     if command not in COMMANDS:
         raise unknown("study command", command, COMMANDS)
     config, run = COMMANDS[command]
-    run(tyro.cli(config, prog=f"unlogit study {command}", args=rest))
+    run(parse(config, f"unlogit study {command}", rest))
 
 
 def _first_line(config: type[Any]) -> str:
