@@ -126,6 +126,18 @@ def test_reconstruct(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert one.tobytes() != two.tobytes()
 
 
+def test_reconstruct_the_sample_photos_into_the_default_folder(
+    inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("reconstruct", "--example", "--inverter", inverter, "--view", "training") == 0
+    assert {"beagle.png", "zebra.png", "grid.png"} <= {p.name for p in (tmp_path / "reconstructions").iterdir()}
+    *_, legend, grid = capsys.readouterr().out.splitlines()
+    assert legend.startswith("Class that the classifier predicts for the photo -> for its reconstruction.")
+    assert legend.endswith(f"{SIZE} px, the inverter's size, as in training.")
+    assert grid == "reconstructions/grid.png"
+
+
 def test_a_reconstruction_is_the_inverter_s_own_and_depends_on_photo_and_seed_alone(
     inverter: Path, tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ def test_two_classes_of_one_name_are_two(photos: list[str], inverter: Inverter, 
     classifier.forward = lambda _pixels: next(answers)
     config = reconstruct.ReconstructConfig(tuple(map(Path, photos)), tmp_path / "out", seed=1)
     inverter.representation.raw = lambda pixels: torch.zeros(len(pixels), 10)
-    made, _ = reconstruct.reconstruct(config)
+    made, _, _ = reconstruct.reconstruct(config)
     assert [one.kept for one in made] == [True, True, True, False, False, False]
     assert made[3].original == "crane (3)" and made[3].reconstructed == "crane (0)"
 

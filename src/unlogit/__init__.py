@@ -1,7 +1,7 @@
 """What a frozen image classifier still knows about a picture once only its logits are left.
 
 inverter = unlogit.open_inverter("efficientnet_lite0")
-pictures = inverter.reconstruct(photos)  # N x 3 x H x W in [0, 1] -> N x 3 x S x S
+reconstructions = inverter.reconstruct(["cat.jpg", "dog.jpg"], seed=0)  # N x 3 x S x S in [0, 1]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from unlogit.classifiers import Classifier, FitConfig, fit, open_classifier
     from unlogit.errors import UnlogitError
-    from unlogit.images import Loader, View, open_images
+    from unlogit.images import Loader, View, load_images, open_images
     from unlogit.inverters import GeneratorInverter, Inverter, open_inverter
     from unlogit.representation import Representation
     from unlogit.training import TrainConfig, train
@@ -31,6 +31,7 @@ _HOMES = {
     "UnlogitError": "errors",
     "View": "images",
     "fit": "classifiers",
+    "load_images": "images",
     "open_classifier": "classifiers",
     "open_images": "images",
     "open_inverter": "inverters",
@@ -49,6 +50,7 @@ __all__ = [
     "View",
     "__version__",
     "fit",
+    "load_images",
     "open_classifier",
     "open_images",
     "open_inverter",

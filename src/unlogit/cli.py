@@ -64,13 +64,14 @@ def reconstruct(args: Sequence[str]) -> None:
     from unlogit.reconstruct import reconstruct as run
 
     config = parse(ReconstructConfig, "unlogit reconstruct", args)
-    made, broken = run(config)
+    made, broken, view = run(config)
     for one in made:
         print(f"{plain(str(one.file))}: {one.original} -> {one.reconstructed}")
+    print(f"Class that the classifier predicts for the photo -> for its reconstruction. {view}")
     print(config.out / f"{GRID}.png")
     if broken:
         reasons = "; ".join(map(str, broken))
-        print(f"unlogit: {len(broken)} of {len(config.photos)} photos skipped: {reasons}", file=sys.stderr)
+        print(f"unlogit: {len(broken)} of {len(config.files)} photos skipped: {reasons}", file=sys.stderr)
 
 
 def analyse(args: Sequence[str]) -> None:

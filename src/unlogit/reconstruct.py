@@ -16,11 +16,12 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
+from unlogit import photos as packaged
 from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed
 from unlogit.images import View
 from unlogit.images._decoding import decode_file
-from unlogit.inverters import Inverter, called, open_inverter
+from unlogit.inverters import Inverter, Sight, called, open_inverter
 from unlogit.outside import MAX_FILE_NAME, figure_text, file_name, short_names
 from unlogit.settings import Checked, Seed
 
@@ -29,7 +30,7 @@ GRID = "grid"
 CHUNK = 64
 """Photos inverted at a time."""
 SHOWN = View(256)
-"""How originals stand in the grid; the inverter is given them at its own size."""
+"""How originals stand in the grid."""
 CELLS_IN_A_ROW = 6
 WRAP, LINE = 24, 0.24
 """Letters of a class's name in a line below a picture, and what a line of text takes of the figure, in inches."""
@@ -40,9 +41,11 @@ INK, KEPT = "#444444", "#16915d"
 class ReconstructConfig(Checked):
     """Reconstruct photos from what a classifier keeps of them."""
 
-    photos: tyro.conf.Positional[tuple[Path, ...]]
-    """Picture files; the middle square of each is taken."""
-    out: Path
+    photos: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Image files; the middle square of each is taken."""
+    example: bool = False
+    """Reconstruct the sample photos that come with unlogit, after the files that are given, if any."""
+    out: Path = Path("reconstructions")
     """Folder for NAME.png, the reconstruction alone, of each photo, and grid.png; NAME-INVERTER.png where several
     inverters are given."""
     inverter: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -54,16 +57,19 @@ class ReconstructConfig(Checked):
     """Whose representation that method inverts, as source:name."""
     options: str = ""
     """More of the method's options, such as 'tap=penultimate&steps=200&size=32'."""
+    view: Sight = "classifier"
+    """"classifier": a photo reaches the classifier at the classifier's input size. "training": at the inverter's size,
+    as images did when the inverter was trained."""
     seed: Seed = 0
-    """Of the noise, which is the same for every photo."""
+    """Random seed of the noise, which is the same for every photo."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.photos:
-            raise UnlogitError("no photo given: write unlogit reconstruct PHOTO... --out FOLDER")
+        if not self.files:
+            raise UnlogitError("no photo given: write unlogit reconstruct PHOTO..., or unlogit reconstruct --example")
         for photo in self.photos:
             if photo.is_dir():
                 raise UnlogitError(f"photo '{photo}' is a folder: give the files in it, such as {photo}/*.jpg")
@@ -75,6 +81,11 @@ class ReconstructConfig(Checked):
             raise UnlogitError("--inverter and --method exclude each other: give one of them")
         if self.options and self.method is None:
             raise UnlogitError("--options are a method's: give --method and --classifier too")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All image files to reconstruct."""
+        return (*self.photos, *(packaged.paths() if self.example else ()))
 
     @property
     def opened(self) -> dict[str, str]:
@@ -111,21 +122,22 @@ class Reconstruction:
     picture: Tensor
 
 
-def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[BrokenImage]]:
+def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[BrokenImage], str]:
     """Write NAME.png for each photo, and grid.png of them all, into `config.out`.
 
     Returns:
-        what was made, photo by photo, and for the photos that cannot be decoded, why.
+        what was made, photo by photo; for the photos that cannot be decoded, why; and at which size the photos
+        reached the classifier.
 
     Raises:
         UnlogitError: no such inverter, no photo that can be decoded, a file in the place of a result that this program
             did not write (nothing is written then), or a full disk.
     """
     opened = config.opened
-    targets = _targets(config.photos, config.out, list(opened))
+    targets = _targets(config.files, config.out, list(opened))
     inverters = {name: open_inverter(asked, config.trust_code) for name, asked in opened.items()}
     found, broken = [], []
-    for photo, files in zip(config.photos, targets, strict=True):
+    for photo, files in zip(config.files, targets, strict=True):
         try:
             found.append((photo, files, decode_file(photo)))
         except BrokenImage as error:
@@ -136,7 +148,7 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
     for start in range(0, len(found), CHUNK):
         chunk = found[start : start + CHUNK]
         pictures = [picture for _, _, picture in chunk]
-        results = [_invert(inverter, pictures, config.seed) for inverter in inverters.values()]
+        results = [_invert(inverter, pictures, config.seed, config.view) for inverter in inverters.values()]
         made += [
             Reconstruction(
                 photo,
@@ -159,19 +171,28 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
             with replacing(one.file, signed) as fresh:
                 to_pil_image(one.picture).save(fresh, "PNG", pnginfo=info)
         with replacing(config.out / f"{GRID}.png", signed) as fresh:
-            _grid(made, inverters).savefig(fresh, format="png", metadata=SIGNATURE)
-    return made, broken
+            _grid(made, inverters, config.view).savefig(fresh, format="png", metadata=SIGNATURE)
+    return made, broken, describe_view(inverters, config.view)
 
 
 def _invert(
-    inverter: Inverter, pictures: Sequence[Tensor], seed: int
+    inverter: Inverter, pictures: Sequence[Tensor], seed: int, view: Sight
 ) -> tuple[Tensor, tuple[str, ...], list[int], list[int]]:
     """Reconstructions from the same noise, the names of the classes, and the class of each picture and of each."""
-    noise = inverter.sample_noise(1, torch.Generator().manual_seed(seed))
-    seen = View(inverter.size).apply(pictures)
-    results = inverter.reconstruct(seen, None if noise is None else noise.expand(len(seen), *noise.shape[1:]))
+    results = inverter.reconstruct(pictures, seed=seed, view=view)
     names = short_names(inverter.representation.classifier.class_names)
-    return results, names, _classes(inverter, seen), _classes(inverter, results)
+    before = [index for seen in inverter.views(pictures, view) for index in _classes(inverter, seen)]
+    return results, names, before, _classes(inverter, results)
+
+
+def describe_view(inverters: Mapping[str, Inverter], view: Sight) -> str:
+    """Return at which size the photos reached the classifiers, in words."""
+    whose = {"classifier": "its input size", "training": "the inverter's size, as in training"}[view]
+    sizes = {name: inverter.side(view) for name, inverter in inverters.items()}
+    if len(set(sizes.values())) == 1:
+        return f"The classifier is given the photo at {next(iter(sizes.values()))} px, {whose}."
+    listed = ", ".join(f"{size} px ({name})" for name, size in sizes.items())
+    return f"The classifier is given the photo at {listed}, {whose}."
 
 
 def _targets(photos: Sequence[Path], out: Path, inverters: Sequence[str]) -> list[list[Path]]:
@@ -207,14 +228,14 @@ def _classes(inverter: Inverter, images: Tensor) -> list[int]:
     return predicted
 
 
-def _grid(made: Sequence[Reconstruction], inverters: Mapping[str, Inverter]) -> Figure:
+def _grid(made: Sequence[Reconstruction], inverters: Mapping[str, Inverter], view: Sight) -> Figure:
     """Groups (photo | its reconstructions), each with the class that is seen in it, and below what made them."""
     count = len(inverters)
     photos = [made[i : i + count] for i in range(0, len(made), count)]
     across = min(max(1, CELLS_IN_A_ROW // (1 + count)), len(photos))
     down = -(-len(photos) // across)
     columns = (1 + count) * across
-    told = textwrap.fill(_told(inverters), 36 * columns)
+    told = textwrap.fill(f"{_told(inverters)} {describe_view(inverters, view)}", 36 * columns)
     # Classifiers may differ about the photo; each reconstruction is compared with its own's answer.
     seen = [" | ".join(dict.fromkeys(one.original for one in group)) for group in photos]
     words = [

@@ -88,7 +88,8 @@ def test_pictures_come_out(inverters: dict[str, Inverter], pictures: Tensor, nam
     made = inverter.reconstruct(pictures, noise)
     assert made.shape == (3, 3, SIZE, SIZE) and made.dtype == torch.float32 and not made.requires_grad
     assert 0 <= made.min() and made.max() <= 1
-    raw = inverter.representation.raw(pictures)
+    (seen,) = inverter.views(pictures)
+    raw = inverter.representation.raw(seen)
     torch.testing.assert_close(inverter.invert(raw, noise), made)
     assert isinstance(inverter.name, str) and inverter.size == SIZE
 

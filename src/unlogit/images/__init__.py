@@ -8,10 +8,12 @@ from unlogit.images._base import ImageSource, check_pixels
 from unlogit.images._decoding import decode
 from unlogit.images._loading import Batch, Loader
 from unlogit.images._overlap import same_images, warn_of_overlap
+from unlogit.images._reading import AnyImages, load_images, read_images
 from unlogit.images._summary import summary
-from unlogit.images._views import View
+from unlogit.images._views import View, square
 
 __all__ = [
+    "AnyImages",
     "Batch",
     "BrokenImage",
     "ImageSource",
@@ -19,8 +21,11 @@ __all__ = [
     "View",
     "check_pixels",
     "decode",
+    "load_images",
     "open_images",
+    "read_images",
     "same_images",
+    "square",
     "summary",
     "warn_of_overlap",
 ]

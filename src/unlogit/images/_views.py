@@ -14,6 +14,20 @@ from torch.nn import functional as F
 from unlogit.errors import UnlogitError
 
 
+def square(images: Tensor, most: int) -> Tensor:
+    """Return the middle square of images, float in [0, 1], shrunk to `most` pixels where it is larger.
+
+    A smaller square keeps its size, since a classifier enlarges its input itself.
+
+    Args:
+        images: uint8, or float in [0, 1]; N x 3 x H x W.
+        most: largest side in pixels.
+    """
+    images = _square(images)
+    images = images.float() / 255 if images.dtype == torch.uint8 else images
+    return _resize(images, most) if images.shape[-1] > most else images
+
+
 @dataclass(frozen=True)
 class View:
     """The square that is seen of a picture.
@@ -81,17 +95,14 @@ class View:
         return images
 
     def _centre(self, pictures: Tensor) -> Tensor:
-        height, width = pictures.shape[-2:]
-        side = min(height, width)
         # Cropping before resizing gives the same square, and does not resize what is then thrown away.
-        top, left = (height - side) // 2, (width - side) // 2
-        return self._resize(pictures[..., top : top + side, left : left + side])
+        return _resize(_square(pictures).float() / 255, self.size)
 
     def _random(self, picture: Tensor, area: float, row: float, column: float) -> Tensor:
         height, width = picture.shape[-2:]
         side = max(1, round(min(height, width) * (0.5 + 0.5 * area) ** 0.5))
         top, left = int(row * (height - side + 1)), int(column * (width - side + 1))
-        return self._resize(picture[..., top : top + side, left : left + side])
+        return _resize(picture[..., top : top + side, left : left + side].float() / 255, self.size)
 
     def _shifted(self, images: Tensor, draws: Tensor) -> Tensor:
         reach = self.size // 8
@@ -104,9 +115,16 @@ class View:
             ]
         )
 
-    def _resize(self, squares: Tensor) -> Tensor:
-        squares = squares.float() / 255
-        if squares.shape[-1] == self.size:
-            return squares
-        resized = F.interpolate(squares, (self.size, self.size), mode="bicubic", antialias=True, align_corners=False)
-        return resized.clamp(0, 1)
+
+def _square(images: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[..., top : top + side, left : left + side]
+
+
+def _resize(squares: Tensor, size: int) -> Tensor:
+    if squares.shape[-1] == size:
+        return squares
+    resized = F.interpolate(squares, (size, size), mode="bicubic", antialias=True, align_corners=False)
+    return resized.clamp(0, 1)

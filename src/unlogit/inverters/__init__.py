@@ -8,7 +8,7 @@ from types import ModuleType
 from unlogit import registry
 from unlogit.errors import UnlogitError
 from unlogit.files import expand_user
-from unlogit.inverters._base import Inverter
+from unlogit.inverters._base import Inverter, Sight
 from unlogit.inverters._cost import Cost, cost
 from unlogit.inverters._learned import FOLDER, SAVED, LearnedInverter, kind
 from unlogit.inverters.decoder import DecoderInverter
@@ -25,6 +25,7 @@ __all__ = [
     "GeneratorInverter",
     "Inverter",
     "LearnedInverter",
+    "Sight",
     "called",
     "cost",
     "known",

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from typing import Self
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from unlogit.classifiers.fitted import lineage
-from unlogit.errors import UnlogitError
+from unlogit.errors import UnlogitError, unknown
 from unlogit.identity import module_identity
-from unlogit.images import ImageSource, check_pixels
+from unlogit.images import AnyImages, ImageSource, read_images, square
 from unlogit.outside import data
 from unlogit.representation import Representation
+
+Sight = Literal["classifier", "training"]
+"""How large an image reaches the classifier: at the classifier's own size, or at the inverter's, as in training."""
 
 
 class Inverter(nn.Module):
@@ -80,8 +83,46 @@ class Inverter(nn.Module):
         """Noise for n pictures, or None where the method has none."""
         return None
 
+    def side(self, view: Sight = "classifier") -> int:
+        """Return the largest side in pixels at which images reach the classifier.
+
+        A classifier without an input size of its own is given images at the inverter's size.
+        """
+        if view not in (allowed := get_args(Sight)):
+            raise unknown("view", view, allowed)
+        return (self.representation.classifier.preprocessing.size if view == "classifier" else None) or self.size
+
+    def views(self, images: AnyImages, view: Sight = "classifier") -> list[Tensor]:
+        """Return the middle squares of images as the classifier is given them, in batches of N x 3 x S x S in [0, 1].
+
+        Args:
+            images: as for `reconstruct`.
+            view: "classifier" shrinks images to the classifier's input size; "training" to the inverter's size, which
+                is what the classifier was given when the inverter was trained. Smaller images keep their size.
+        """
+        side, device = self.side(view), self.representation.shift.device
+        return [square(batch.to(device), side) for batch in read_images(images)]
+
     @torch.no_grad()
-    def reconstruct(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """What is left of pictures, N x 3 x H x W in [0, 1], of any size: inverts their representation."""
-        check_pixels(images)
-        return self.invert(self.representation.raw(images), noise)
+    def reconstruct(
+        self, images: AnyImages, noise: Tensor | None = None, *, seed: int | None = None, view: Sight = "classifier"
+    ) -> Tensor:
+        """Reconstruct images from their representation, as N x 3 x S x S in [0, 1].
+
+        Args:
+            images: a path, a PIL image, an array or tensor (3 x H x W or N x 3 x H x W, floating point in [0, 1] or
+                uint8; uint8 arrays also H x W x 3), or a list of them. Of each, the middle square is taken.
+            noise: as `sample_noise` returns it; None draws it.
+            seed: random seed of noise that is the same for all images; None draws from torch's global generator.
+            view: see `views`.
+
+        Raises:
+            UnlogitError: images or noise are not of these kinds, or both `noise` and `seed` are given.
+            BrokenImage: a file is missing or cannot be decoded.
+        """
+        if noise is not None and seed is not None:
+            raise UnlogitError("noise and seed exclude each other: give one of them")
+        raw = torch.cat([self.representation.raw(batch) for batch in self.views(images, view)])
+        if seed is not None and (own := self.sample_noise(1, torch.Generator().manual_seed(seed))) is not None:
+            noise = own.expand(len(raw), *own.shape[1:]).to(raw.device)
+        return self.invert(raw, noise)
