@@ -44,7 +44,7 @@ def train(args: Sequence[str]) -> None:
     given = parse(Launch, "unlogit train", args)
     for name, value in launch(given.config, given.processes).items():
         print(f"{name:<16}{value:.4g}")
-    print(f"open it as {given.config.out / 'inverter'}")
+    print(f"next: unlogit reconstruct PHOTO --inverter {given.config.out / 'inverter'}")
 
 
 def bench(args: Sequence[str]) -> None:

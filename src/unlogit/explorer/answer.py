@@ -70,7 +70,7 @@ class Explorer:
 
     Args:
         inverters: by the name to show.
-        gallery: of pictures at the inverters' sizes.
+        gallery: of images at the sizes at which they reach the classifiers.
     """
 
     def __init__(self, inverters: Mapping[str, Inverter], gallery: Gallery) -> None:
@@ -130,7 +130,7 @@ class Explorer:
         strength = state.epsilon if state.attack != "none" else 0
         key = (name, state.picture, state.brightness, state.contrast, state.attack, strength)
         if key not in self._encodings:
-            pixels = self.gallery.views(state.picture).by_size[inverter.size]
+            pixels = self.gallery.views(state.picture).by_size[inverter.side()]
             pixels = prepare(inverter, pixels.to(inverter.representation.shift.device), state)
             self._encodings[key] = Encoding(pixels, *_read(inverter, pixels))
             if len(self._encodings) > ENCODINGS:

@@ -35,7 +35,7 @@ def _steps(state: State, leads: bool, moves: bool) -> Iterator[str]:
     """What is done with one inverter, in the order of the state's fields."""
     yield "inverter = open_inverter(spec)"
     yield "representation = inverter.representation"
-    yield "seen = View(inverter.size).apply([picture])"
+    yield "(seen,) = inverter.views(picture)"
     for name in ("brightness", "contrast"):
         if (factor := getattr(state, name)) != 1:
             yield f"seen = functional.adjust_{name}(seen, {factor!r})"
@@ -45,7 +45,7 @@ def _steps(state: State, leads: bool, moves: bool) -> Iterator[str]:
         yield f"seen = {state.attack}(classifier, seen, classifier(seen).argmax(1), {state.epsilon!r} / 255{how})"
     yield "raw = representation.raw(seen)"
     if leads:
-        yield "end = representation.raw(View(inverter.size).apply([other]))"
+        yield "end = representation.raw(*inverter.views(other))"
         yield f"raw = manipulate.interpolate(raw, {state.toward!r}, end)"
     if state.shift or state.noise or moves:
         yield "sd = float(representation.scale.mean())  # Of a dimension, over pictures."
@@ -86,7 +86,7 @@ def _imports(body: str) -> Iterator[str]:
     for module, names in {
         "unlogit": ("manipulate", "photos"),
         "unlogit.attacks": ("fgsm", "pgd"),
-        "unlogit.images": ("View", "decode", "open_images"),
+        "unlogit.images": ("decode", "open_images"),
         "unlogit.inverters": ("open_inverter",),
         "unlogit.outside": ("distinct",),
     }.items():

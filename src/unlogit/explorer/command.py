@@ -57,7 +57,7 @@ def explore(config: ExploreConfig) -> None:
         from unlogit.explorer.gallery import Gallery
         from unlogit.explorer.server import create_app
 
-        gallery = Gallery([i.size for i in inverters.values()], source)
+        gallery = Gallery([i.side() for i in inverters.values()], source)
         gallery.decoder.start()
         app = create_app(Explorer(inverters, gallery), specs)
         print(f"{', '.join(specs)}: {config.url}", flush=True)

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from unlogit.errors import BrokenImage, UnlogitError
-from unlogit.images import View, decode
+from unlogit.images import View, decode, square
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What is decoded of strangers: formats that browsers and cameras write, none with a decoder in pure Python."""
@@ -42,7 +42,7 @@ class BusyError(UnlogitError):
 
 @dataclass(frozen=True)
 class Views:
-    """One image's middle square, by the sides that inverters ask for, 1 x 3 x S x S in [0, 1]; and a small JPEG."""
+    """One image: its middle square by largest side, each 1 x 3 x S x S in [0, 1], and a small JPEG."""
 
     by_size: dict[int, Tensor]
     thumbnail: bytes
@@ -53,7 +53,7 @@ def render_views(image: Tensor, sizes: Sequence[int]) -> Views:
     small = (View(THUMBNAIL).apply([image])[0] * 255).round().byte().permute(1, 2, 0).numpy()
     buffer = io.BytesIO()
     Image.fromarray(small).save(buffer, "JPEG", quality=88)
-    return Views({size: View(size).apply([image]) for size in sizes}, buffer.getvalue())
+    return Views({size: square(image[None], size) for size in sizes}, buffer.getvalue())
 
 
 class Decoder:
