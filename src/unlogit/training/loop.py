@@ -35,6 +35,21 @@ from unlogit.training.validation import Validator
 from unlogit.trust import trusting
 
 
+STATE: dict[str, type] = {
+    "images": int,
+    "shift": Tensor,
+    "scale": Tensor,
+    "rollbacks": int,
+    "source": int,
+    "precision": str,
+    "config": dict,
+    FINGERPRINTS: dict,
+}
+"""What a checkpoint holds beside the method's own parts."""
+NEEDED = ("images", "shift", "scale")
+"""What those of every version hold."""
+
+
 def train(config: TrainConfig) -> dict[str, float]:
     """Train an inverter, or go on where an earlier call with the same configuration stopped.
 
@@ -73,6 +88,7 @@ class Training:
         self.checkpoints = Checkpoints(self.folder.checkpoints)
         saved = self.checkpoints.load()
         if saved is not None:
+            self._check_state(saved)
             self.folder.compare(saved.get("config", plain(config)), config)
         before = len(source) if saved is None else saved.get("source", len(source))
         if before != len(source):
@@ -97,11 +113,22 @@ class Training:
             self.folder.begin(self.config, self.method.images)
         self.health = Health(config)
 
+    def _check_state(self, saved: dict[str, Any]) -> None:
+        """Raise `UnlogitError` where a checkpoint lacks what a run saves, or holds something else in its place."""
+        for name, kind in STATE.items():
+            needed = name in NEEDED
+            if (needed and name not in saved) or (name in saved and type(saved[name]) is not kind):
+                what = "is missing" if name not in saved else f"is {type(saved[name]).__name__}, not {kind.__name__}"
+                raise UnlogitError(
+                    f"checkpoint '{self.checkpoints.paths()[-1]}' is damaged ('{name}' {what}): "
+                    "delete it to resume from the one before, or give another --out"
+                )
+
     def _precision(self, saved: dict[str, Any] | None) -> Precision:
         """The configured precision, or the faster one, measured when the run begins and kept when it resumes."""
         if self.config.precision != "auto":
             return self.config.precision
-        if saved is not None and "precision" in saved:
+        if saved is not None and saved.get("precision") in ("fp32", "bf16"):
             kept: Precision = saved["precision"]
             return kept
         # All processes compute alike: in bf16 where it is faster for each.

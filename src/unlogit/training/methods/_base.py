@@ -174,7 +174,7 @@ class Method(ABC):
                     for group, saved in zip(part.param_groups, state[name]["param_groups"], strict=False):
                         saved["fused"], saved["foreach"] = group["fused"], group["foreach"]
                 part.load_state_dict(state[name])
-        except (RuntimeError, KeyError, ValueError) as error:
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise UnlogitError(
                 f"checkpoint does not fit this configuration ({str(error).splitlines()[-1].strip()}): "
                 "give the configuration that the run was started with, or another --out"
