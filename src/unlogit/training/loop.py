@@ -34,7 +34,6 @@ from unlogit.training.records import RunFolder, plain
 from unlogit.training.validation import Validator
 from unlogit.trust import trusting
 
-
 STATE: dict[str, type] = {
     "images": int,
     "shift": Tensor,
