@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from unlogit import cli, reconstruct
@@ -29,13 +28,14 @@ def inverter(tiny_inverters: dict[str, Inverter], monkeypatch: pytest.MonkeyPatc
     return made
 
 
-def test_two_classes_of_one_name_are_two(photos: list[str], inverter: Inverter, tmp_path: Path) -> None:
-    classifier = inverter.representation.classifier
-    classifier.class_names = ("crane, bird", "crane, machine") * 5
-    answers = iter(torch.eye(10)[[0, 1, 2, 3, 4, 5, 0, 1, 2, 0, 0, 0]].split(6))
-    classifier.forward = lambda _pixels: next(answers)
+def test_two_classes_of_one_name_are_two(
+    photos: list[str], inverter: Inverter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inverter.representation.classifier.class_names = ("crane, bird", "crane, machine") * 5
+    # Photos are classified one by one, reconstructions together.
+    answers = iter([[0], [1], [2], [3], [4], [5], [0, 1, 2, 0, 0, 0]])
+    monkeypatch.setattr(reconstruct, "_classes", lambda _inverter, _images: next(answers))
     config = reconstruct.ReconstructConfig(tuple(map(Path, photos)), tmp_path / "out", seed=1)
-    inverter.representation.raw = lambda pixels: torch.zeros(len(pixels), 10)
     made, _, _ = reconstruct.reconstruct(config)
     assert [one.kept for one in made] == [True, True, True, False, False, False]
     assert made[3].original == "crane (3)" and made[3].reconstructed == "crane (0)"

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
 
@@ -33,20 +34,26 @@ def test_a_mistake_comes_back_as_itself(tmp_path: Path) -> None:
     assert dict(os.environ) == before
 
 
+def children(before: list[BaseProcess]) -> list[BaseProcess]:
+    """Processes that were started since: other tests of this worker may have left theirs."""
+    return [process for process in multiprocessing.active_children() if process not in before]
+
+
 def test_a_killed_process_ends_them_all_with_advice(config: TrainConfig) -> None:
     killed: list[float] = []
+    before = multiprocessing.active_children()
 
     def kill_one() -> None:
         while not list((config.out / "checkpoints").glob("*.pt")):
             time.sleep(0.1)
         killed.append(time.monotonic())
-        multiprocessing.active_children()[0].kill()
+        children(before)[0].kill()
 
     Thread(target=kill_one, daemon=True).start()
     with pytest.raises(UnlogitError, match=r"process \d of 2 was killed .*: the same command goes on from the last"):
         launch(config, processes=2)
     assert time.monotonic() - killed[0] < 15
-    assert not multiprocessing.active_children()
+    assert not children(before)
     state = Checkpoints(config.out / "checkpoints").load()
     assert state is not None
     figures = launch(replace(config, pictures=state["images"] + 16), processes=1)
@@ -67,13 +74,15 @@ def test_there_is_at_least_one_process(config: TrainConfig) -> None:
 
 
 def test_processes_that_are_stopped_while_they_start_are_one_line(config: TrainConfig) -> None:
+    before = multiprocessing.active_children()
+
     def stop() -> None:
-        while not multiprocessing.active_children():
+        while not children(before):
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
     Thread(target=stop, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         launch(config, processes=2)
-    assert not multiprocessing.active_children()
+    assert not children(before)
     assert not config.out.exists()
