@@ -33,8 +33,9 @@ def test_two_classes_of_one_name_are_two(
 ) -> None:
     inverter.representation.classifier.class_names = ("crane, bird", "crane, machine") * 5
     # Photos are classified one by one, reconstructions together.
-    answers = iter([[0], [1], [2], [3], [4], [5], [0, 1, 2, 0, 0, 0]])
-    monkeypatch.setattr(reconstruct, "_classes", lambda _inverter, _images: next(answers))
+    # Photos are classified one by one, reconstructions together.
+    answers = {1: iter([[0], [1], [2], [3], [4], [5]]), 6: iter([[0, 1, 2, 0, 0, 0]])}
+    monkeypatch.setattr(reconstruct, "_classes", lambda _inverter, images: next(answers[len(images)]))
     config = reconstruct.ReconstructConfig(tuple(map(Path, photos)), tmp_path / "out", seed=1)
     made, _, _ = reconstruct.reconstruct(config)
     assert [one.kept for one in made] == [True, True, True, False, False, False]

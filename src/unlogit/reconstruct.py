@@ -43,11 +43,11 @@ class ReconstructConfig(Checked):
 
     photos: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Image files; the middle square of each is taken."""
-    example: bool = False
-    """Reconstruct the sample photos that come with unlogit, after the files that are given, if any."""
     out: Path = Path("reconstructions")
     """Folder for NAME.png, the reconstruction alone, of each photo, and grid.png; NAME-INVERTER.png where several
     inverters are given."""
+    example: bool = False
+    """Reconstruct the sample photos that come with unlogit, after the files that are given, if any."""
     inverter: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """One that comes with unlogit (see: unlogit list inverters), or a folder such as RUN/inverter; as NAME=INVERTER
     under another name. Give it again for another inverter beside it. By default efficientnet_lite0."""
