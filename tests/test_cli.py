@@ -318,3 +318,25 @@ def test_reconstruct_with_two_inverters_side_by_side(
     told = mistake(capsys, "reconstruct", *photos, "--out", out, "--inverter", inverter, "--inverter", inverter)
     assert "two inverters called" in told
     assert "--inverter one=" in told
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...\nmore")],
+)
+def test_memory_that_runs_out_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise error
+
+    assert cli.guarded(fail) == 2
+    assert capsys.readouterr().err == (
+        "unlogit: error: not enough memory: give a smaller --batch, --micro-batch, size or network\n"
+    )
+
+
+def test_other_runtime_errors_stay_visible() -> None:
+    def fail() -> None:
+        raise RuntimeError("a mistake of ours")
+
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        cli.guarded(fail)

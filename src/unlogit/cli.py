@@ -223,6 +223,11 @@ def _guarded(run: Callable[[], None]) -> int:
         if error.filename is None:
             raise
         return _fail(f"error: '{error.filename}': {error.strerror}", 2)
+    except (MemoryError, RuntimeError) as error:
+        # torch reports memory that runs out as a RuntimeError, on a CPU without a class of its own.
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        return _fail("error: not enough memory: give a smaller --batch, --micro-batch, size or network", 2)
     except KeyboardInterrupt as stop:
         return _fail(str(stop) or INTERRUPTED, 130)
     return 0
