@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from unlogit import device
-from unlogit.device import described as machine
+from unlogit.runtime import device
+from unlogit.runtime.device import described as machine
 
 __all__ = ["interleaved", "machine", "matmul_peak", "ratio", "seconds"]
 

@@ -15,9 +15,11 @@ import torch
 import tyro
 from torch.utils.flop_counter import FlopCounterMode
 
-from unlogit.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from unlogit.training import objective
-from unlogit.training.methods._base import frozen
+from unlogit.methods._trainer import frozen
+from unlogit.methods.biggan import losses
+from unlogit.methods.biggan.config import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan.discriminator import Discriminator
+from unlogit.methods.biggan.generator import Generator
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ def flop(size: int, batch: int) -> tuple[float, float]:
             fake = generator(representation, noise)
         scores = discriminator(torch.cat([images, fake]), representation.repeat(2, 1))
         real, made = zip(*(s.chunk(2) for s in scores), strict=True)
-        objective.discriminator_loss(real, made).backward()
+        losses.discriminator_loss(real, made).backward()
 
     def fool() -> None:
         with frozen(discriminator):
-            objective.generator_loss(discriminator(generator(representation, noise), representation)).backward()
+            losses.generator_loss(discriminator(generator(representation, noise), representation)).backward()
 
     return _counted(judge) / batch, _counted(fool) / batch
 

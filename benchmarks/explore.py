@@ -21,7 +21,7 @@ from unlogit.explorer import shown
 from unlogit.explorer.answer import Explorer
 from unlogit.explorer.gallery import Gallery
 from unlogit.explorer.state import State
-from unlogit.inverters import called, open_inverter
+from unlogit.methods import called, open_inverter
 
 LIMIT_MS = 200
 

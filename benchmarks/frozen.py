@@ -19,10 +19,11 @@ import torch
 import tyro
 from _machine import interleaved, machine, ratio
 
-from unlogit.classifiers import Classifier, FitConfig, _base, fit
-from unlogit.device import pick_device
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.classifier_training import FitConfig, fit
+from unlogit.classifiers import Classifier, _base
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
 from unlogit.representation import RepresentationCache
+from unlogit.runtime.device import pick_device
 from unlogit.training import TrainConfig
 from unlogit.training.loop import Training
 
@@ -56,12 +57,14 @@ def small(folder: Path, bench: Bench) -> TrainConfig:
         held_out=HELD_OUT.format(32),
         classifier=made.spec,
         out=folder / "run",
-        generator=GeneratorConfig(size=32, channels=12, noise=32, attention=None, spectral_norm=False),
-        discriminator=DiscriminatorConfig(kind="projected", network=made.spec, maps=maps, widths=widths),
+        method=BigGANConfig(
+            generator=GeneratorConfig(size=32, channels=12, noise=32, attention=None, spectral_norm=False),
+            discriminator=DiscriminatorConfig(kind="projected", network=made.spec, maps=maps, widths=widths),
+            d_steps=1,
+            shared_fakes=True,
+        ),
         batch=bench.batch,
-        d_steps=1,
         flip=False,
-        shared_fakes=True,
         cache=folder / "cache",
     )
 
@@ -75,12 +78,14 @@ def lite0(folder: Path, bench: Bench) -> TrainConfig:
         held_out=HELD_OUT.format(64),
         classifier="packaged:efficientnet_lite0?size=128",
         out=folder / "run",
-        generator=GeneratorConfig(size=64, channels=16, noise=60, attention=None, spectral_norm=False),
-        discriminator=DiscriminatorConfig(kind="projected", network=judge, maps=maps, widths=widths),
+        method=BigGANConfig(
+            generator=GeneratorConfig(size=64, channels=16, noise=60, attention=None, spectral_norm=False),
+            discriminator=DiscriminatorConfig(kind="projected", network=judge, maps=maps, widths=widths),
+            d_steps=1,
+            shared_fakes=True,
+        ),
         batch=bench.batch,
-        d_steps=1,
         flip=False,
-        shared_fakes=True,
         cache=folder / "cache",
     )
 

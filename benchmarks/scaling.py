@@ -16,10 +16,10 @@ import torch
 import tyro
 from _machine import machine
 
-from unlogit import distributed
-from unlogit.device import pick_device, seconds
-from unlogit.launch import launch
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan.config import DiscriminatorConfig, GeneratorConfig
+from unlogit.runtime import distributed
+from unlogit.runtime.device import pick_device, seconds
+from unlogit.runtime.launch import launch
 from unlogit.training.bench import BenchConfig, synthetic
 
 

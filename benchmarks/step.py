@@ -26,10 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from unlogit.device import autocast, pick_device
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig, discriminator, folded, generator, layers
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig, discriminator, generator, layers
+from unlogit.methods.biggan.generator import folded
+from unlogit.methods.biggan.trainer import Learning
+from unlogit.runtime.device import autocast, pick_device
 from unlogit.training import TrainConfig
-from unlogit.training.methods.paper import Learning
 
 PLANS = {
     "BigGAN-PyTorch": ((16, 16, 8, 4, 2), (1, 2, 4, 8, 16)),
@@ -64,14 +65,19 @@ class Ours:
 
     def __init__(self, work: Work, precision: str, plan: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
         self.device = pick_device()
+        generator = GeneratorConfig(
+            size=work.size, channels=work.channels, noise=work.noise, embedding=work.embedding, hidden=None
+        )
+        discriminator = DiscriminatorConfig(channels=work.channels)
         config = TrainConfig(
-            images="", held_out="", classifier="", out=Path("unused"), batch=work.batch, d_steps=1,
+            images="",
+            held_out="",
+            classifier="",
+            out=Path("unused"),
+            batch=work.batch,
+            method=BigGANConfig(d_steps=1, generator=generator, discriminator=discriminator),
             precision=precision,  # type: ignore[arg-type]
-            generator=GeneratorConfig(
-                size=work.size, channels=work.channels, noise=work.noise, embedding=work.embedding, hidden=None
-            ),
-            discriminator=DiscriminatorConfig(channels=work.channels),
-        )  # fmt: skip
+        )
         pair = [torch.rand(work.batch, 3, work.size, work.size), torch.randn(work.batch, work.condition)]
         images, representation = (t.to(self.device) for t in pair)
         noise = torch.randn(work.batch, work.noise).to(self.device)

@@ -20,9 +20,9 @@ from typing import Literal
 
 import tyro
 
-from unlogit.classifiers import FitConfig, fit
+from unlogit.classifier_training import FitConfig, fit
 from unlogit.cli import guarded
-from unlogit.launch import launch
+from unlogit.runtime.launch import launch
 from unlogit.settings import Checked
 
 

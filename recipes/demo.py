@@ -27,12 +27,12 @@ import tyro
 
 from unlogit import analyses, photos
 from unlogit.analyses import Evidence, ruler
-from unlogit.classifiers import FitConfig, fit
+from unlogit.classifier_training import FitConfig, fit
 from unlogit.cli import guarded
 from unlogit.images import View, open_images
-from unlogit.inverters import Inverter, known, open_inverter
-from unlogit.inverters.nearest import NearestNeighbour
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods import Inverter, known, open_inverter
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.nearest import NearestNeighbour
 from unlogit.report import RESULTS, gather, summary, write_report
 from unlogit.settings import Checked
 from unlogit.training import TrainConfig, train
@@ -94,23 +94,25 @@ def inverter_config(demo: Demo, kind: Kind, tap: str) -> TrainConfig:
         classifier=f"small:{classifier_folder(demo, kind)}",
         out=demo.out / kind / tap,
         tap=tap,
-        generator=GeneratorConfig(size=32, channels=12, noise=32, attention=None, spectral_norm=False),
-        discriminator=DiscriminatorConfig(
-            kind="projected",
-            network=f"small:{classifier_folder(demo, 'robust')}",
-            maps=("pixels", "stages.0", "stages.1", "stages.2", "penultimate"),
-            widths=(32, 32, 64, 64),
+        method=BigGANConfig(
+            generator=GeneratorConfig(size=32, channels=12, noise=32, attention=None, spectral_norm=False),
+            discriminator=DiscriminatorConfig(
+                kind="projected",
+                network=f"small:{classifier_folder(demo, 'robust')}",
+                maps=("pixels", "stages.0", "stages.1", "stages.2", "penultimate"),
+                widths=(32, 32, 64, 64),
+            ),
+            d_steps=1,
+            learning_rate_g=8e-4,
+            learning_rate_d=4e-4,
+            betas=(0.0, 0.99),
+            shared_fakes=True,
+            layout_weight=5.0,
         ),
         pictures=demo.pictures,
         batch=16,
-        d_steps=1,
-        learning_rate_g=8e-4,
-        learning_rate_d=4e-4,
-        betas=(0.0, 0.99),
         flip=False,
         ema_half_life=10_000,
-        shared_fakes=True,
-        layout_weight=5.0,
         log_every=800,
         checkpoint_every=16_000,
         validate_every=16_000,
@@ -193,7 +195,7 @@ def report(demo: Demo) -> None:
     robust = inverters["robust"].representation
     inverters["label only (robust)"] = open_inverter(str(demo.out / "robust" / "label" / "inverter"))
     view = inverter_config(demo, "robust", "logits")
-    nearest = NearestNeighbour(robust, open_images(IMAGES), View(view.generator.size), cache=view.cache)
+    nearest = NearestNeighbour(robust, open_images(IMAGES), View(view.size), cache=view.cache)
     inverters["nearest (robust)"] = nearest
     runs: dict[str, Path] = {kind: demo.out / kind / "logits" for kind in KINDS}
     scenes = Evidence(

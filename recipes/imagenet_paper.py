@@ -19,6 +19,7 @@ from pathlib import Path
 import tyro
 
 from unlogit.cli import guarded
+from unlogit.methods.biggan import BigGANConfig
 from unlogit.settings import Checked
 from unlogit.training import TrainConfig
 from unlogit.training.launch import launch
@@ -57,9 +58,8 @@ def config(recipe: Recipe) -> TrainConfig:
         out=recipe.out,
         pictures=steps * d_steps * batch,
         batch=batch,
-        d_steps=d_steps,
+        method=BigGANConfig(d_steps=d_steps, micro_batch=recipe.micro_batch),
         crop="random",
-        micro_batch=recipe.micro_batch,
     )
 
 

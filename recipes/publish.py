@@ -25,8 +25,8 @@ from unlogit.classifiers import fitted
 from unlogit.cli import guarded
 from unlogit.errors import UnlogitError
 from unlogit.files import holding, replacing, to_json
-from unlogit.inverters import WEIGHTS as INVERTERS
-from unlogit.inverters import LearnedInverter, open_inverter
+from unlogit.methods import WEIGHTS as INVERTERS
+from unlogit.methods import LearnedInverter, open_inverter
 from unlogit.saved import CONFIG, WEIGHTS, write_tensors
 from unlogit.settings import Checked
 

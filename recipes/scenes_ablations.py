@@ -24,7 +24,7 @@ from scenes_methods import folder, of
 from unlogit.cli import guarded
 from unlogit.errors import unknown
 from unlogit.files import marked, replacing
-from unlogit.networks import DiscriminatorConfig
+from unlogit.methods.biggan import DiscriminatorConfig
 from unlogit.settings import Checked
 from unlogit.training import TrainConfig, train
 
@@ -50,48 +50,80 @@ class Ablations(Checked):
 
 def changed(demo: TrainConfig) -> dict[str, TrainConfig]:
     """What is compared, by what differs from the first."""
-    base, judge = replace(demo, learning_rate_g=4e-4), demo.discriminator
+    base, judge = replace(demo, method=replace(demo.method, learning_rate_g=4e-4)), demo.method.discriminator
     return {
         "all at 4e-4": base,
-        "D learns at a quarter": replace(base, learning_rate_d=base.learning_rate_d / 4),
-        "D learns at four times": replace(base, learning_rate_d=base.learning_rate_d * 4),
-        "G learns at half": replace(base, learning_rate_g=base.learning_rate_g / 2),
-        "G learns at twice, as in the demo": replace(base, learning_rate_g=base.learning_rate_g * 2),
-        "G learns at four times": replace(base, learning_rate_g=base.learning_rate_g * 4),
+        "D learns at a quarter": replace(
+            base, method=replace(base.method, learning_rate_d=base.method.learning_rate_d / 4)
+        ),
+        "D learns at four times": replace(
+            base, method=replace(base.method, learning_rate_d=base.method.learning_rate_d * 4)
+        ),
+        "G learns at half": replace(base, method=replace(base.method, learning_rate_g=base.method.learning_rate_g / 2)),
+        "G learns at twice, as in the demo": replace(
+            base, method=replace(base.method, learning_rate_g=base.method.learning_rate_g * 2)
+        ),
+        "G learns at four times": replace(
+            base, method=replace(base.method, learning_rate_g=base.method.learning_rate_g * 4)
+        ),
         "both learn at twice": at_rates(base, 2),
         "both learn at four times": at_rates(base, 4),
-        "two D steps": replace(base, shared_fakes=False, d_steps=2),
+        "two D steps": replace(
+            base,
+            method=replace(base.method, shared_fakes=False, d_steps=2),
+        ),
         "batch 32": replace(base, batch=32),
         "batch 8": replace(base, batch=8),
         # So short a run has a half-life of a tenth of its pictures, whatever a longer one is given.
         "EMA half-life 200 pictures": replace(base, ema_half_life=200),
-        "shifted for D (DiffAugment)": replace(base, translation=True),
-        "R1 and R2, gamma 0.1": replace(base, gradient_penalty=0.1),
-        "no pixels for D": replace(base, discriminator=replace(judge, maps=judge.maps[1:], widths=judge.widths[1:])),
-        "late maps alone for D": replace(base, discriminator=replace(judge, maps=judge.maps[3:], widths=(64,))),
-        "heads twice as wide": replace(
-            base, discriminator=replace(judge, widths=tuple(2 * width for width in judge.widths))
+        "shifted for D (DiffAugment)": replace(base, method=replace(base.method, translation=True)),
+        "R1 and R2, gamma 0.1": replace(base, method=replace(base.method, gradient_penalty=0.1)),
+        "no pixels for D": replace(
+            base,
+            method=replace(base.method, discriminator=replace(judge, maps=judge.maps[1:], widths=judge.widths[1:])),
         ),
-        "re-encoding term": replace(base, reencoding_weight=1.0),
-        "no layout term": replace(base, layout_weight=0.0),
-        "the paper's discriminator": replace(base, discriminator=_paper()),
-        "the paper's, and its loss alone": replace(base, discriminator=_paper(), layout_weight=0.0),
+        "late maps alone for D": replace(
+            base, method=replace(base.method, discriminator=replace(judge, maps=judge.maps[3:], widths=(64,)))
+        ),
+        "heads twice as wide": replace(
+            base,
+            method=replace(
+                base.method, discriminator=replace(judge, widths=tuple(2 * width for width in judge.widths))
+            ),
+        ),
+        "re-encoding term": replace(base, method=replace(base.method, reencoding_weight=1.0)),
+        "no layout term": replace(base, method=replace(base.method, layout_weight=0.0)),
+        "the paper's discriminator": replace(base, method=replace(base.method, discriminator=_paper())),
+        "the paper's, and its loss alone": replace(
+            base,
+            method=replace(base.method, discriminator=_paper(), layout_weight=0.0),
+        ),
         "the paper's way": replace(
             base,
-            discriminator=_paper(),
-            layout_weight=0.0,
-            learning_rate_g=1e-4,
-            learning_rate_d=5e-4,
-            betas=(0.0, 0.999),
-            shared_fakes=False,
-            d_steps=2,
+            method=replace(
+                base.method,
+                discriminator=_paper(),
+                layout_weight=0.0,
+                learning_rate_g=1e-4,
+                learning_rate_d=5e-4,
+                betas=(0.0, 0.999),
+                shared_fakes=False,
+                d_steps=2,
+            ),
         ),
     }
 
 
 def at_rates(base: TrainConfig, factor: float) -> TrainConfig:
     """Both networks learning `factor` times as fast."""
-    return replace(base, learning_rate_g=base.learning_rate_g * factor, learning_rate_d=base.learning_rate_d * factor)
+    return replace(
+        base,
+        method=replace(
+            base.method,
+            learning_rate_g=base.method.learning_rate_g * factor,
+            learning_rate_d=base.method.learning_rate_d * factor,
+        ),
+    )
 
 
 def _paper() -> DiscriminatorConfig:

@@ -25,6 +25,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -34,20 +35,21 @@ from torch import Tensor
 
 from unlogit import metrics
 from unlogit.analyses import Evidence, Number, identify
-from unlogit.classifiers import Classifier, fit, open_classifier
+from unlogit.classifier_training import fit
+from unlogit.classifiers import Classifier, open_classifier
 from unlogit.cli import guarded
 from unlogit.files import SIGNATURE, marked, replacing, signed
 from unlogit.images import open_images
-from unlogit.intervals import Estimate, bootstrap, wilson
-from unlogit.inverters import Inverter, cost, open_inverter
+from unlogit.methods import Inverter, cost, open_inverter
+from unlogit.methods.decoder import DOSOVITSKIY_2016A, DecoderConfig, DosovitskiyConfig
+from unlogit.methods.flow import FlowConfig
 from unlogit.metrics import Metric, Unavailable
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
 from unlogit.metrics.reencoding import agreement, logit_cosine
-from unlogit.networks import DecoderConfig
 from unlogit.settings import Checked
+from unlogit.statistics import Estimate, bootstrap, wilson
 from unlogit.training import TrainConfig, train
-from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig
 
 OPTIMISED = ("mahendran", "engstrom")
 SEED = 0
@@ -92,17 +94,18 @@ def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
     """The learned methods, by the name shown."""
     base = of(Demo(out=m.out, pictures=m.pictures), classifier)
     # A decoder of about the generator's cost.
-    base = replace(base, decoder=DecoderConfig(channels=12, hidden=256))
+    decoder: dict[str, Any] = {"size": base.size, "decoder": DecoderConfig(channels=12, hidden=256)}
     found = {
         "paper": base,
-        "paper, loss alone": replace(base, layout_weight=0.0),
-        "paper + re-encoding": replace(base, reencoding_weight=1.0),
-        "paper, R3GAN's loss": replace(base, adversarial="relativistic", gradient_penalty=1.0),
-        "Dosovitskiy & Brox 2016a": replace(
-            base, method="dosovitskiy2016a", dosovitskiy2016a=AdversarialComparisonConfig(module="stages.2")
+        "paper, loss alone": replace(base, method=replace(base.method, layout_weight=0.0)),
+        "paper + re-encoding": replace(base, method=replace(base.method, reencoding_weight=1.0)),
+        "paper, R3GAN's loss": replace(
+            base,
+            method=replace(base.method, adversarial="relativistic", gradient_penalty=1.0),
         ),
-        "Dosovitskiy & Brox 2016b": replace(base, method="dosovitskiy2016b", dosovitskiy2016b=ComparisonConfig()),
-        "flow": replace(base, method="flow"),
+        "Dosovitskiy & Brox 2016a": replace(base, method=replace(DOSOVITSKIY_2016A, module="stages.2", **decoder)),
+        "Dosovitskiy & Brox 2016b": replace(base, method=DosovitskiyConfig(**decoder)),
+        "flow": replace(base, method=FlowConfig(size=base.size)),
         "label only": replace(base, tap="label"),
     }
     return {name: replace(config, out=m.out / "learned" / folder(name)) for name, config in found.items()}
@@ -111,7 +114,9 @@ def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
 def of(demo: Demo, classifier: str) -> TrainConfig:
     """The demo's training of this classifier, whose features are the discriminator's too."""
     base = replace(inverter_config(demo, "robust", "logits"), classifier=classifier)
-    return replace(base, discriminator=replace(base.discriminator, network=classifier))
+    return replace(
+        base, method=replace(base.method, discriminator=replace(base.method.discriminator, network=classifier))
+    )
 
 
 def folder(name: str) -> str:

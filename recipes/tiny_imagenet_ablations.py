@@ -41,26 +41,43 @@ class Ablations(Checked):
 
 def changed(base: TrainConfig) -> dict[str, TrainConfig]:
     """What is compared, by what differs from the first."""
-    judge = base.discriminator
+    judge = base.method.discriminator
     return {
         "the recipe": base,
-        "no pixel branch": replace(base, discriminator=replace(judge, pixel_channels=0), r1=0.0),
-        "pixel branch at half the weight": replace(base, discriminator=replace(judge, pixel_weight=1.0)),
-        "no spectral loss": replace(base, spectral_weight=0.0),
-        "heads with spectral norm": replace(base, discriminator=replace(judge, head_spectral_norm=True)),
-        "layout weight 10": replace(base, layout_weight=10.0),
-        "no layout loss": replace(base, layout_weight=0.0),
-        "re-encoding loss": replace(base, reencoding_weight=1.0),
-        "G learns at half": replace(base, learning_rate_g=base.learning_rate_g / 2),
-        "D learns at a quarter": replace(base, learning_rate_d=base.learning_rate_d / 4),
-        "both learn at twice": at_rates(base, 2),
-        "a warm start": replace(base, warm_start=base.pictures // 4, discriminator_first=base.pictures // 16),
-        "the representation in the first layer": replace(base, generator=replace(base.generator, condition_first=True)),
-        "not shifted for D": replace(base, translation=False),
-        "late maps alone for D": replace(
-            base, discriminator=replace(judge, maps=judge.maps[2:], widths=judge.widths[2:])
+        "no pixel branch": replace(
+            base,
+            method=replace(base.method, discriminator=replace(judge, pixel_channels=0), r1=0.0),
         ),
-        "D's features at 64 px": replace(base, discriminator=replace(judge, network=f"{judge.network}?size=64")),
+        "pixel branch at half the weight": replace(
+            base, method=replace(base.method, discriminator=replace(judge, pixel_weight=1.0))
+        ),
+        "no spectral loss": replace(base, method=replace(base.method, spectral_weight=0.0)),
+        "heads with spectral norm": replace(
+            base, method=replace(base.method, discriminator=replace(judge, head_spectral_norm=True))
+        ),
+        "layout weight 10": replace(base, method=replace(base.method, layout_weight=10.0)),
+        "no layout loss": replace(base, method=replace(base.method, layout_weight=0.0)),
+        "re-encoding loss": replace(base, method=replace(base.method, reencoding_weight=1.0)),
+        "G learns at half": replace(base, method=replace(base.method, learning_rate_g=base.method.learning_rate_g / 2)),
+        "D learns at a quarter": replace(
+            base, method=replace(base.method, learning_rate_d=base.method.learning_rate_d / 4)
+        ),
+        "both learn at twice": at_rates(base, 2),
+        "a warm start": replace(
+            base,
+            method=replace(base.method, warm_start=base.pictures // 4, discriminator_first=base.pictures // 16),
+        ),
+        "the representation in the first layer": replace(
+            base, method=replace(base.method, generator=replace(base.method.generator, condition_first=True))
+        ),
+        "not shifted for D": replace(base, method=replace(base.method, translation=False)),
+        "late maps alone for D": replace(
+            base,
+            method=replace(base.method, discriminator=replace(judge, maps=judge.maps[2:], widths=judge.widths[2:])),
+        ),
+        "D's features at 64 px": replace(
+            base, method=replace(base.method, discriminator=replace(judge, network=f"{judge.network}?size=64"))
+        ),
     }
 
 

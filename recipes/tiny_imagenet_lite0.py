@@ -21,7 +21,7 @@ from pathlib import Path
 import tyro
 
 from unlogit.cli import guarded
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
 from unlogit.settings import Checked
 from unlogit.training import TrainConfig
 from unlogit.training.launch import launch
@@ -69,41 +69,43 @@ def config(recipe: Recipe) -> TrainConfig:
         classifier=recipe.classifier,
         out=recipe.out,
         tap=recipe.tap,
-        generator=GeneratorConfig(
-            size=64,
-            channels=16,
-            noise=60,
-            embedding=256,
-            hidden=128,
-            # Noise alone in the first layer, as in the paper: what enters there decides the geometry.
-            condition_first=False,
-            attention=None,
-            spectral_norm=False,
-        ),
-        discriminator=DiscriminatorConfig(
-            kind="projected",
-            network=recipe.features,
-            maps=("blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate"),
-            widths=(64, 64, 128, 128),
-            head_spectral_norm=False,
-            pixel_channels=recipe.pixel_channels,
-            pixel_weight=2.0,
+        method=BigGANConfig(
+            generator=GeneratorConfig(
+                size=64,
+                channels=16,
+                noise=60,
+                embedding=256,
+                hidden=128,
+                # Noise alone in the first layer, as in the paper: what enters there decides the geometry.
+                condition_first=False,
+                attention=None,
+                spectral_norm=False,
+            ),
+            discriminator=DiscriminatorConfig(
+                kind="projected",
+                network=recipe.features,
+                maps=("blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate"),
+                widths=(64, 64, 128, 128),
+                head_spectral_norm=False,
+                pixel_channels=recipe.pixel_channels,
+                pixel_weight=2.0,
+            ),
+            d_steps=1,
+            learning_rate_g=4e-4,
+            learning_rate_d=8e-4,
+            betas=(0.0, 0.99),
+            shared_fakes=True,
+            translation=True,
+            layout_weight=recipe.layout,
+            spectral_weight=recipe.spectral,
+            r1=1.0,
+            reencoding_weight=recipe.reencoding,
         ),
         pictures=recipe.pictures,
         batch=16,
-        d_steps=1,
-        learning_rate_g=4e-4,
-        learning_rate_d=8e-4,
-        betas=(0.0, 0.99),
         ema_half_life=20_000,
-        shared_fakes=True,
-        translation=True,
         start=recipe.start,
-        layout_weight=recipe.layout,
-        spectral_weight=recipe.spectral,
-        r1=1.0,
         decay=recipe.decay,
-        reencoding_weight=recipe.reencoding,
         log_every=1_600,
         checkpoint_every=3_200,
         validate_every=12_800,

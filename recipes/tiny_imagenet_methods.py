@@ -20,18 +20,18 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tiny_imagenet_lite0
 import tyro
 from scenes_methods import OPTIMISED, compare
 
 from unlogit.cli import guarded
-from unlogit.inverters import Inverter, LearnedInverter, open_inverter
-from unlogit.networks import DecoderConfig
+from unlogit.methods import Inverter, LearnedInverter, open_inverter
+from unlogit.methods.decoder import DOSOVITSKIY_2016A, DecoderConfig, DosovitskiyConfig
+from unlogit.methods.flow import FlowConfig
 from unlogit.settings import Checked
 from unlogit.training import TrainConfig, train
-from unlogit.training.options import AdversarialComparisonConfig, ComparisonConfig
 
 
 @dataclass(frozen=True)
@@ -70,22 +70,28 @@ def configs(n: Natural) -> dict[str, TrainConfig]:
     paper = replace(tiny_imagenet_lite0.config(recipe), cache=n.out / "cache")
     further = tiny_imagenet_lite0.config(replace(recipe, start=f"lite0_{n.kind}", reencoding=1.0))
     # A decoder of about the generator's cost.
-    base = replace(paper, layout_weight=0.0, decoder=DecoderConfig(channels=32, hidden=512))
-    adversarial = AdversarialComparisonConfig(module="blocks.6")
+    decoder: dict[str, Any] = {"size": paper.size, "decoder": DecoderConfig(channels=32, hidden=512)}
     # As the recipe had it when the rivals were measured.
-    equal = replace(paper, warm_start=n.pictures // 4, discriminator_first=n.pictures // 16)
+    equal = replace(
+        paper,
+        method=replace(paper.method, warm_start=n.pictures // 4, discriminator_first=n.pictures // 16),
+    )
     return {
         "paper + re-encoding": replace(further, cache=paper.cache, out=folder / "reencoding"),
         "paper, as many pictures": replace(equal, out=folder / "paper"),
         "paper, as many pictures, no warm start": replace(paper, out=folder / "paper-cold"),
-        "paper + re-encoding, as many pictures": replace(equal, reencoding_weight=1.0, out=folder / "paper-reencoding"),
+        "paper + re-encoding, as many pictures": replace(
+            equal, method=replace(equal.method, reencoding_weight=1.0), out=folder / "paper-reencoding"
+        ),
         "Dosovitskiy & Brox 2016a": replace(
-            base, method="dosovitskiy2016a", dosovitskiy2016a=adversarial, out=folder / "dosovitskiy2016a"
+            paper,
+            method=replace(DOSOVITSKIY_2016A, module="blocks.6", **decoder),
+            out=folder / "dosovitskiy2016a",
         ),
         "Dosovitskiy & Brox 2016b": replace(
-            base, method="dosovitskiy2016b", dosovitskiy2016b=ComparisonConfig(), out=folder / "dosovitskiy2016b"
+            paper, method=DosovitskiyConfig(**decoder), out=folder / "dosovitskiy2016b"
         ),
-        "flow": replace(base, method="flow", out=folder / "flow"),
+        "flow": replace(paper, method=FlowConfig(size=paper.size), out=folder / "flow"),
     }
 
 

@@ -13,9 +13,10 @@ from hypothesis import settings
 
 from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier, save_small
 from unlogit.images import ImageSource, Loader, View, open_images
-from unlogit.inverters import GeneratorInverter, Inverter
-from unlogit.inverters.nearest import NearestNeighbour
-from unlogit.networks import Generator, GeneratorConfig
+from unlogit.methods import GeneratorInverter, Inverter
+from unlogit.methods.biggan.config import GeneratorConfig
+from unlogit.methods.biggan.generator import Generator
+from unlogit.methods.nearest import NearestNeighbour
 from unlogit.representation import Representation
 
 SIZE = 32

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from unlogit import cli
-from unlogit.classifiers import FitLaunch
+from unlogit.classifier_training import FitLaunch
 from unlogit.explorer.command import ExploreConfig
 from unlogit.reconstruct import ReconstructConfig
 from unlogit.settings import _bounds

@@ -13,10 +13,10 @@ import timm
 import torch
 from torch import Tensor
 
-from unlogit.checkpoint import Checkpoints
 from unlogit.checksums import checksum, damage
 from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
+from unlogit.runtime.checkpoint import Checkpoints
 
 FLIPS, BLOCKS, BLOCK = 300, 60, 4096
 

@@ -17,8 +17,9 @@ from PIL import Image
 from unlogit import __version__, cli
 from unlogit.classifiers import open_classifier
 from unlogit.classifiers.small import SmallConfig, SmallResNet, save_small
-from unlogit.inverters import GeneratorInverter, open_inverter
-from unlogit.networks import Generator, GeneratorConfig
+from unlogit.methods import GeneratorInverter, open_inverter
+from unlogit.methods.biggan import GeneratorConfig
+from unlogit.methods.biggan.generator import Generator
 from unlogit.representation import Representation
 
 SIZE = 32

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from unlogit import cli, reconstruct
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
 
 
 @pytest.fixture

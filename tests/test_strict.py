@@ -13,8 +13,9 @@ from PIL import Image
 from unlogit import cli
 from unlogit.classifiers import open_classifier
 from unlogit.classifiers.small import SmallConfig, SmallResNet, save_small
-from unlogit.inverters import GeneratorInverter
-from unlogit.networks import Generator, GeneratorConfig
+from unlogit.methods import GeneratorInverter
+from unlogit.methods.biggan.config import GeneratorConfig
+from unlogit.methods.biggan.generator import Generator
 from unlogit.representation import Representation
 
 SIZE = 32

@@ -10,10 +10,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unlogit.classifiers import Classifier, FitConfig, fit, open_classifier
+    from unlogit.classifier_training import FitConfig, fit
+    from unlogit.classifiers import Classifier, open_classifier
     from unlogit.errors import UnlogitError
     from unlogit.images import Loader, View, load_images, open_images
-    from unlogit.inverters import GeneratorInverter, Inverter, open_inverter
+    from unlogit.methods import GeneratorInverter, Inverter, open_inverter
     from unlogit.representation import Representation
     from unlogit.training import TrainConfig, train
 
@@ -22,19 +23,19 @@ __version__ = "0.1.0"
 # Where each public name lives; imported when first asked for, so that `import unlogit` is light.
 _HOMES = {
     "Classifier": "classifiers",
-    "FitConfig": "classifiers",
-    "GeneratorInverter": "inverters",
-    "Inverter": "inverters",
+    "FitConfig": "classifier_training",
+    "GeneratorInverter": "methods",
+    "Inverter": "methods",
     "Loader": "images",
     "Representation": "representation",
-    "TrainConfig": "training",
+    "TrainConfig": "methods",
     "UnlogitError": "errors",
     "View": "images",
-    "fit": "classifiers",
+    "fit": "classifier_training",
     "load_images": "images",
     "open_classifier": "classifiers",
     "open_images": "images",
-    "open_inverter": "inverters",
+    "open_inverter": "methods",
     "train": "training",
 }
 

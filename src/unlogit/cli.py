@@ -15,7 +15,7 @@ from pathlib import Path
 from unlogit import __version__, registry
 from unlogit.errors import UnlogitError, unknown
 from unlogit.outside import plain
-from unlogit.progress import stoppable
+from unlogit.runtime.progress import stoppable
 
 INTERRUPTED = "interrupted; the same command goes on from here"
 LISTED = ("images", "classifiers", "inverters", "methods", "analyses")
@@ -24,8 +24,8 @@ LISTED = ("images", "classifiers", "inverters", "methods", "analyses")
 def classify(args: Sequence[str]) -> None:
     """Fit a classifier, as usual or adversarially; the same command again resumes."""
     from unlogit.arguments import parse
-    from unlogit.classifiers import FitLaunch, fit
-    from unlogit.launch import launch
+    from unlogit.classifier_training import FitLaunch, fit
+    from unlogit.runtime.launch import launch
 
     given = parse(FitLaunch, "unlogit classify", args)
     for name, figures in launch(fit, given.config, given.processes).items():
@@ -39,9 +39,11 @@ def classify(args: Sequence[str]) -> None:
 def train(args: Sequence[str]) -> None:
     """Train an inverter for a classifier; the same command again resumes."""
     from unlogit.arguments import parse
-    from unlogit.training.launch import Launch, launch
+    from unlogit.training.launch import command, launch
 
-    given = parse(Launch, "unlogit train", args)
+    # The paper's method where none is named.
+    method, args = (args[0], args[1:]) if args and not args[0].startswith("-") else ("biggan", args)
+    given = parse(command(method), f"unlogit train {method}", args)
     for name, value in launch(given.config, given.processes).items():
         print(f"{name:<16}{value:.4g}")
     print(f"next: unlogit reconstruct PHOTO --inverter {given.config.out / 'inverter'}")
@@ -133,7 +135,7 @@ def list_(args: Sequence[str]) -> None:
         raise UnlogitError("--trust-code: only 'unlogit list taps CLASSIFIER' opens one; leave it out")
     if len(args) == 2 and args[0] == "taps":
         from unlogit.classifiers import open_classifier
-        from unlogit.taps import table
+        from unlogit.representation.layers import table
 
         print(table(open_classifier(args[1], trust_code)))
         return
@@ -144,21 +146,22 @@ def list_(args: Sequence[str]) -> None:
     if args[0] not in LISTED:
         raise unknown("list", args[0], LISTED)
     if args[0] == "inverters":
-        from unlogit.inverters import known
+        from unlogit.methods import known
 
         print("\n".join(known()) or "no inverter came with this package: train one and give its folder")
         return
     if args[0] == "methods":
-        from unlogit.inverters import untrained
+        from unlogit.methods import trainable, untrained
 
-        here = Path(__file__).parent
-        for how, folder, names in [
-            ("unlogit train --method NAME", here / "training" / "methods", registry.names("unlogit.training.methods")),
-            ("unlogit reconstruct --method NAME", here / "inverters", untrained()),
-        ]:
-            print(how)
+        folder = Path(__file__).parent / "methods"
+        for usage, names in (
+            ("unlogit train METHOD", trainable()),
+            ("unlogit reconstruct --method METHOD", untrained()),
+        ):
+            print(usage)
             for name in names:
-                print(f"  {name:<18}{_summary(folder / f'{name}.py')}")
+                file = folder / name / "__init__.py" if name in trainable() else folder / f"{name}.py"
+                print(f"  {name:<18}{_summary(file)}")
         return
     names = registry.names(f"unlogit.{args[0]}")
     width = max(map(len, names)) + 2

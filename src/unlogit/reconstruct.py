@@ -21,7 +21,7 @@ from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed
 from unlogit.images import View
 from unlogit.images._decoding import decode_file
-from unlogit.inverters import Inverter, Sight, called, open_inverter
+from unlogit.methods import Inverter, Sight, called, open_inverter
 from unlogit.outside import MAX_FILE_NAME, figure_text, file_name, short_names
 from unlogit.settings import Checked, Seed
 

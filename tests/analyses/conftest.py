@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unlogit.analyses import Evidence
 from unlogit.images import ImageSource
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
 
 
 class Perfect(Inverter):

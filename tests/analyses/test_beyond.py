@@ -26,8 +26,8 @@ from unlogit.analyses import (
 from unlogit.analyses._fidelity import Merit, Ruler, difference, fidelity, listed, matched_difference, verdict
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, open_images
-from unlogit.intervals import Difference, Estimate
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
+from unlogit.statistics import Difference, Estimate
 
 
 class Grey(Inverter):

@@ -16,10 +16,11 @@ from unlogit import analyses
 from unlogit.analyses import Evidence, Figure, Finding, Number, Result, Table
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, open_images
-from unlogit.intervals import Estimate
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
+from unlogit.methods.biggan import BigGANConfig
+from unlogit.statistics import Estimate
 from unlogit.training import TrainConfig
-from unlogit.training.records import RunFolder
+from unlogit.training.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder as the training writes it."""
     folder: Path = tmp_path_factory.mktemp("runs") / "standard"
     record = RunFolder(folder)
-    record.begin(TrainConfig("scenes:", "scenes:test", "small:x", folder, warm_start=100), 0)
+    record.begin(TrainConfig("scenes:", "scenes:test", "small:x", folder, method=BigGANConfig(warm_start=100)), 0)
     for step in range(1, 6):
         record.log(100 * step, {"loss_d": -1 / step, "loss_g": 1 / step, "layout": 0.1 / step})
         record.log(100 * step, {"val/layout_cosine": 0.1 * step, "val/agreement": 0.05 * step})

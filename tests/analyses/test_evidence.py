@@ -11,8 +11,8 @@ import torch
 from unlogit.analyses import Evidence, ruler
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, Loader, View, open_images
-from unlogit.inverters import Inverter, open_inverter
-from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.methods import Inverter, open_inverter
+from unlogit.methods.nearest import NearestNeighbour
 
 
 @pytest.fixture

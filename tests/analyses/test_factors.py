@@ -14,7 +14,7 @@ from unlogit.analyses._factors import Readers, Reading, class_share, of_source, 
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
 from unlogit.images.scenes import FACTORS, SceneImages, render
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
 
 COUNT = 1200
 

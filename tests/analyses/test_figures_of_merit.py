@@ -14,7 +14,7 @@ from unlogit.analyses._style import enlarge, shorten
 from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
 from unlogit.metrics import perceptual
 
 FEW = quality.Config(metrics=(), draws=2)

@@ -12,8 +12,8 @@ from unlogit.analyses import Evidence, Figure, Finding, Number, Result, Table, r
 from unlogit.classifiers.small import SmallConfig, SmallResNet, save_small
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, open_images
-from unlogit.intervals import Estimate
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
+from unlogit.statistics import Estimate
 
 
 @pytest.fixture(scope="module")

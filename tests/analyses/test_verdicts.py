@@ -12,8 +12,8 @@ from unlogit.analyses._fidelity import Margins, Merit, common_merits
 from unlogit.analyses._paired import format_difference, format_share, pair_tests, report_pairs
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
-from unlogit.intervals import Difference, Estimate, bootstrap
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
+from unlogit.statistics import Difference, Estimate, bootstrap
 
 
 class ByDirection(Inverter):

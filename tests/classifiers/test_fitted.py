@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from unlogit.classifiers import FitConfig, find, fit, fitted, open_classifier
+from unlogit.classifier_training import FitConfig, fit
+from unlogit.classifiers import find, fitted, open_classifier
 from unlogit.classifiers._starts import save
 from unlogit.errors import UnlogitError
 

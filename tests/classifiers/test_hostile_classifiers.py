@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from unlogit.classifiers import FitConfig, fit, open_classifier
+from unlogit.classifier_training import FitConfig, fit
+from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.saved import CONFIG, WEIGHTS
 from unlogit.training import TrainConfig, train

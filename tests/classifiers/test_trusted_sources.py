@@ -18,8 +18,9 @@ from unlogit.classifiers import FROM_HUB, SAFE, open_classifier
 from unlogit.classifiers._starts import save
 from unlogit.cli import main
 from unlogit.errors import UnlogitError
-from unlogit.inverters import GeneratorInverter, open_inverter
-from unlogit.networks import DiscriminatorConfig, Generator, GeneratorConfig
+from unlogit.methods import GeneratorInverter, open_inverter
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan.generator import Generator
 from unlogit.representation import Representation
 from unlogit.training import TrainConfig, train
 from unlogit.trust import check_path, named_by, trusting
@@ -183,7 +184,7 @@ def test_a_method_s_options_pass_no_trust_on(method: str, fitted: str, code: Pat
 def test_from_the_hub_no_permission_helps(
     inverter: Path, fitted: str, code: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unlogit.inverters._learned.snapshot_download", lambda *_args, **_options: str(inverter))
+    monkeypatch.setattr("unlogit.methods._trained.snapshot_download", lambda *_args, **_options: str(inverter))
     with pytest.raises(UnlogitError, match="runs code of its own, and comes from the Hub"):
         GeneratorInverter._from_pretrained(model_id="nobody/nothing")
     with pytest.raises(UnlogitError, match="nothing from the Hub may run code"):
@@ -221,8 +222,10 @@ def test_a_training_passes_no_trust_on(
         tiny_classifier_spec if start == "inverter" else fitted,
         tmp_path / "run",
         start=str(inverter) if start == "inverter" else None,
-        generator=GeneratorConfig(32, channels=1, noise=4, attention=None),
-        discriminator=DiscriminatorConfig(channels=1, attention=None),
+        method=BigGANConfig(
+            generator=GeneratorConfig(32, channels=1, noise=4, attention=None),
+            discriminator=DiscriminatorConfig(channels=1, attention=None),
+        ),
         cache=tmp_path,
     )
     with pytest.raises(UnlogitError, match="runs code of its own"):

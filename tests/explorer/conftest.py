@@ -20,8 +20,9 @@ from unlogit.classifiers import open_classifier
 from unlogit.explorer.answer import Explorer
 from unlogit.explorer.gallery import Gallery
 from unlogit.images import Loader, View, open_images
-from unlogit.inverters import GeneratorInverter, open_inverter
-from unlogit.networks import Generator, GeneratorConfig
+from unlogit.methods import GeneratorInverter, open_inverter
+from unlogit.methods.biggan.config import GeneratorConfig
+from unlogit.methods.biggan.generator import Generator
 from unlogit.representation import Representation
 
 SIZE = 32

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unlogit.intervals import weighted_bootstrap
 from unlogit.metrics.variance import TwoWay
+from unlogit.statistics import weighted_bootstrap
 
 
 def layout(a: float, b: float, e: float, noises: int, n: int, seed: int, size: int = 200) -> TwoWay:

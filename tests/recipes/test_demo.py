@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from unlogit.inverters import known
+from unlogit.methods import known
 
 ROOT = Path(__file__).parents[2]
 

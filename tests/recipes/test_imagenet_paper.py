@@ -18,7 +18,7 @@ def test_the_settings_are_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "imagenet_paper", recipe)  # Dataclasses look their module up.
     spec.loader.exec_module(recipe)
     config = recipe.config(recipe.Recipe("folder:train", "folder:val"))
-    assert config.aids == ()
+    assert config.deviations == ()
     assert (config.batch, config.d_steps, config.pictures) == (2_048, 2, 250_000 * 2 * 2_048)
     assert (config.learning_rate_g, config.learning_rate_d, config.betas) == (1e-4, 5e-4, (0.0, 0.999))
     assert (config.generator.size, config.generator.channels, config.generator.noise) == (64, 96, 120)

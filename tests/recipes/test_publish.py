@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from unlogit.classifiers import FitConfig, fit, open_classifier
+from unlogit.classifier_training import FitConfig, fit
+from unlogit.classifiers import open_classifier
 from unlogit.images import View, open_images
-from unlogit.inverters import open_inverter
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods import open_inverter
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
 from unlogit.training import TrainConfig
 from unlogit.training.loop import train
 
@@ -57,8 +58,10 @@ def test_what_is_published_opens_and_names_no_path(tmp_path: Path, classifier: P
         held_out="scenes:test,count=16",
         classifier=f"fitted:{classifier}",
         out=tmp_path / "made" / "run",
-        generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
-        discriminator=DiscriminatorConfig(channels=4, attention=None),
+        method=BigGANConfig(
+            generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
+            discriminator=DiscriminatorConfig(channels=4, attention=None),
+        ),
         pictures=16,
         batch=8,
         validation_pictures=8,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from unlogit.networks import ProjectedDiscriminator
+from unlogit.methods.biggan.projected import ProjectedDiscriminator
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ import pytest
 
 from unlogit.analyses import Evidence
 from unlogit.images import ImageSource, open_images
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
 from unlogit.report.overlap import describe, warnings
 
 

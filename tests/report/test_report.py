@@ -12,12 +12,12 @@ import pytest
 from unlogit.analyses import Column, Evidence, Table, quality, reconstruct
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
-from unlogit.intervals import Estimate
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
 from unlogit.report import Part, summary, write_report
 from unlogit.report.page import leads
 from unlogit.report.results import as_csv
 from unlogit.report.sections import slug, told
+from unlogit.statistics import Estimate
 
 HOSTILE = '<script>alert("x")</script> & \'co'
 

@@ -20,8 +20,9 @@ from sqlmodel import select
 from unlogit import cli
 from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
-from unlogit.inverters import GeneratorInverter
-from unlogit.networks import Generator, GeneratorConfig
+from unlogit.methods import GeneratorInverter
+from unlogit.methods.biggan import GeneratorConfig
+from unlogit.methods.biggan.generator import Generator
 from unlogit.representation import Representation
 from unlogit.study import tables
 from unlogit.study.create import digest

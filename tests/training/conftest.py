@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
 from unlogit.training import TrainConfig
 
 
 @pytest.fixture
 def tiny(tiny_classifier_spec: str, tmp_path: Path) -> Callable[..., TrainConfig]:
-    """A configuration of a run of a few steps; arguments replace its fields."""
+    """A configuration of a run of a few steps; arguments replace its fields, or those of the paper's method."""
     base = TrainConfig(
         images="scenes:count=48",
         held_out="scenes:test,count=20",
         classifier=tiny_classifier_spec,
         out=tmp_path / "run",
-        generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
-        discriminator=DiscriminatorConfig(channels=4, attention=None),
+        method=BigGANConfig(
+            generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
+            discriminator=DiscriminatorConfig(channels=4, attention=None),
+        ),
         pictures=48,
         batch=8,
         log_every=8,
@@ -33,7 +35,9 @@ def tiny(tiny_classifier_spec: str, tmp_path: Path) -> Callable[..., TrainConfig
     )
 
     def make(**changes: Any) -> TrainConfig:
-        return replace(base, **changes)
+        own = {field.name for field in fields(BigGANConfig)}
+        method = replace(base.method, **{name: value for name, value in changes.items() if name in own})
+        return replace(base, **{"method": method} | {name: v for name, v in changes.items() if name not in own})
 
     return make
 

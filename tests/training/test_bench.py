@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unlogit.errors import UnlogitError
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan.config import DiscriminatorConfig, GeneratorConfig
 from unlogit.training.bench import BenchConfig, bench, table
 
 TINY = BenchConfig(

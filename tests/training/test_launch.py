@@ -14,10 +14,10 @@ from threading import Thread
 import pytest
 from torch import multiprocessing
 
-from unlogit.checkpoint import Checkpoints
 from unlogit.errors import UnlogitError
+from unlogit.methods import TrainConfig
+from unlogit.runtime.checkpoint import Checkpoints
 from unlogit.training import launch as module
-from unlogit.training.config import TrainConfig
 from unlogit.training.launch import launch
 
 

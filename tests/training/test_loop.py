@@ -17,15 +17,15 @@ import pytest
 import torch
 from PIL import Image
 
-from unlogit.checkpoint import Checkpoints
 from unlogit.errors import UnlogitError
 from unlogit.images import View, open_images
-from unlogit.inverters import open_inverter
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods import open_inverter
+from unlogit.methods.biggan import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan.trainer import BigGANTrainer
+from unlogit.runtime.checkpoint import Checkpoints
 from unlogit.training import TrainConfig
 from unlogit.training.launch import launch
 from unlogit.training.loop import Training, train
-from unlogit.training.methods.paper import Learning
 
 Tiny = Callable[..., TrainConfig]
 
@@ -100,7 +100,7 @@ RUN = """
 import json, sys
 from pathlib import Path
 import torch
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan import DiscriminatorConfig, GeneratorConfig
 from unlogit.training import TrainConfig
 from unlogit.training.loop import train
 torch.set_num_threads(1)
@@ -176,7 +176,7 @@ def test_two_processes_train_what_one_does(tiny: Tiny, tmp_path: Path) -> None:
     """Global batches, shifts, batch statistics and gradients over both, in parts; the rest is rounding."""
     # In bf16 rounding alone would be of the size that is allowed below.
     one = tiny(out=tmp_path / "one", pictures=32, translation=True, precision="fp32")
-    two = replace(one, out=tmp_path / "two", micro_batch=2)
+    two = replace(one, out=tmp_path / "two", method=replace(one.method, micro_batch=2))
     alone, shared = launch(one, processes=1), launch(two, processes=2)
     # Each process evaluates its share, with standing statistics over both.
     for name in ("pixel_error", "layout_cosine", "logit_error", "diversity"):
@@ -203,15 +203,15 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tiny: Tiny) -> None:
 @pytest.fixture
 def broken_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A generator that is NaN once, after 32 pictures."""
-    step, times = Learning.step, iter([True])
+    step, times = BigGANTrainer.step, iter([True])
 
-    def broken(self: Learning) -> dict[str, torch.Tensor]:
+    def broken(self: BigGANTrainer) -> dict[str, torch.Tensor]:
         if self.images == 32 and next(times, False):
             with torch.no_grad():
                 self.generator.last_bias.fill_(torch.nan)
         return step(self)
 
-    monkeypatch.setattr(Learning, "step", broken)
+    monkeypatch.setattr(BigGANTrainer, "step", broken)
 
 
 @pytest.mark.usefixtures("broken_once")
@@ -266,15 +266,15 @@ def test_pictures_that_vanish_are_told(tiny: Tiny, tmp_path: Path, monkeypatch: 
     for i in range(48):
         Image.new("RGB", (32, 32), (5 * i, 0, 0)).save(folder / f"{i}.png")
     config = tiny(images=f"folder:{folder}", validate_every=1_000)
-    step = Learning.step
+    step = BigGANTrainer.step
 
-    def vanishing(self: Learning) -> dict[str, torch.Tensor]:
+    def vanishing(self: BigGANTrainer) -> dict[str, torch.Tensor]:
         if self.images == 16:
             folder.rename(elsewhere)
-            monkeypatch.setattr(Learning, "step", step)
+            monkeypatch.setattr(BigGANTrainer, "step", step)
         return step(self)
 
-    monkeypatch.setattr(Learning, "step", vanishing)
+    monkeypatch.setattr(BigGANTrainer, "step", vanishing)
     with pytest.raises(UnlogitError, match=r"folder:.*pictures"):
         train(config)
     with pytest.raises(UnlogitError, match="is not a folder"):
@@ -305,11 +305,11 @@ def test_the_warm_start_learns_the_layout(tiny: Tiny) -> None:
 
 
 def test_aids_are_told(tiny: Tiny, projected: DiscriminatorConfig) -> None:
-    assert tiny().aids == ()
+    assert tiny().deviations == ()
     generator = GeneratorConfig(size=32, channels=4, noise=16, attention=None, condition_first=True)
     aided = tiny(discriminator=projected, warm_start=8, layout_weight=1.0, generator=generator)
     told = ("projected discriminator", "warm start", "layout term", "representation in the first layer")
-    assert aided.aids == told
+    assert aided.deviations == told
 
 
 def test_the_label_only_floor_is_the_same_training_on_one_hots(tiny: Tiny) -> None:

@@ -13,16 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
-from unlogit.checkpoint import Checkpoints
 from unlogit.classifiers.small import SmallConfig, SmallResNet, save_small
 from unlogit.errors import UnlogitError
 from unlogit.files import LOCK, locked
 from unlogit.images import open_images
-from unlogit.inverters import open_inverter
-from unlogit.networks import DiscriminatorConfig
+from unlogit.methods import open_inverter
+from unlogit.methods.biggan import DiscriminatorConfig
+from unlogit.methods.biggan.trainer import BigGANTrainer
+from unlogit.runtime.checkpoint import Checkpoints
 from unlogit.training import TrainConfig
 from unlogit.training.loop import train
-from unlogit.training.methods.paper import Learning
 
 Tiny = Callable[..., TrainConfig]
 
@@ -169,9 +169,9 @@ def test_a_constant_logit_is_no_hindrance(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_weights_that_break_before_a_validation_are_rolled_back(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, times = Learning.step, iter([True])
+    step, times = BigGANTrainer.step, iter([True])
 
-    def breaking(self: Learning) -> dict[str, torch.Tensor]:
+    def breaking(self: BigGANTrainer) -> dict[str, torch.Tensor]:
         told = step(self)
         if self.images == 32 and next(times, False):
             with torch.no_grad():
@@ -179,7 +179,7 @@ def test_weights_that_break_before_a_validation_are_rolled_back(tiny: Tiny, monk
                 self.average.module.last_bias.fill_(torch.nan)
         return told
 
-    monkeypatch.setattr(Learning, "step", breaking)
+    monkeypatch.setattr(BigGANTrainer, "step", breaking)
     config = tiny(rollback=1, log_every=1_000_000, validate_every=16, checkpoint_every=16)
     train(config)
     assert [line["rollbacks"] for line in strict_lines(config.out / "metrics.jsonl") if "rollbacks" in line] == [1]

@@ -14,10 +14,11 @@ from unlogit.classifiers import open_classifier
 from unlogit.classifiers.small import SmallConfig, SmallResNet, save_small
 from unlogit.errors import UnlogitError
 from unlogit.images import open_images
-from unlogit.inverters import LearnedInverter, open_inverter
-from unlogit.networks import DiscriminatorConfig
+from unlogit.methods import LearnedInverter, open_inverter
+from unlogit.methods._train_config import SCORES
+from unlogit.methods.biggan import DiscriminatorConfig
+from unlogit.methods.decoder import DecoderConfig, DosovitskiyConfig
 from unlogit.training import TrainConfig, validation
-from unlogit.training.config import SCORES
 from unlogit.training.loop import train
 
 Tiny = Callable[..., TrainConfig]
@@ -80,7 +81,7 @@ def test_best_must_be_measured(tiny: Tiny) -> None:
     with pytest.raises(
         UnlogitError, match="best 'diversity' is not measured in this run: give --best one of agreement,"
     ):
-        train(tiny(best="diversity", method="dosovitskiy2016b"))
+        train(tiny(best="diversity", method=DosovitskiyConfig(size=32, decoder=DecoderConfig(4, 32))))
 
 
 def test_a_classifier_that_takes_part_cannot_evaluate(

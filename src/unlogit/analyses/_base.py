@@ -10,8 +10,8 @@ import matplotlib.figure
 
 from unlogit import registry
 from unlogit.analyses._evidence import Evidence
-from unlogit.intervals import Estimate
 from unlogit.settings import Checked
+from unlogit.statistics import Estimate
 
 Better = Literal["higher", "lower"] | None
 Cell = Estimate | str | int | float | None

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from unlogit.analyses._style import INK, colour, panels
-from unlogit.intervals import Estimate
 from unlogit.outside import figure_text
+from unlogit.statistics import Estimate
 
 Curves = Mapping[str, Mapping[str, Sequence[Estimate]]]
 """By the panel's title, by the line's name: a value for each point of the axis."""

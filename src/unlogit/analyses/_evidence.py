@@ -16,7 +16,7 @@ from tqdm import tqdm
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, Loader, View
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
 from unlogit.metrics.embedding import Embedding, Features, Pixels
 from unlogit.outside import data
 

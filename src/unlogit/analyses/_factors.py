@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from unlogit.classifiers._muon import Muon
+from unlogit.classifier_training.muon import Muon
 from unlogit.images._shapes import SHAPES
 from unlogit.images.scenes import FACTORS, SceneImages
-from unlogit.intervals import Difference, Estimate, statistic_test, weighted_bootstrap
+from unlogit.statistics import Difference, Estimate, statistic_test, weighted_bootstrap
 
 BATCH = 64
 HIDDEN = 128

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unlogit.analyses._base import Cell, Column, Finding, Number, Result, Table
 from unlogit.analyses._fidelity import Merit
-from unlogit.intervals import ALPHA, Difference, Estimate, correct_family, paired_tests
+from unlogit.statistics import ALPHA, Difference, Estimate, correct_family, paired_tests
 
 Tests = Mapping[tuple[str, str, str], Difference]
 """By the two inverters and the name of the measure: the first inverter less the second, not yet corrected."""

@@ -15,7 +15,7 @@ from unlogit.analyses._evidence import Evidence, Pictures
 from unlogit.analyses._fidelity import Merit
 from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._style import style
-from unlogit.intervals import bootstrap
+from unlogit.statistics import bootstrap
 
 STILL = 1e-6
 """A path shorter than this goes nowhere: its steps are called even and its way straight."""

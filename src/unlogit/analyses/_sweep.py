@@ -19,8 +19,8 @@ from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_p, format_signe
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Difference, bootstrap, correct_family, paired_tests
 from unlogit.metrics.appearance import brightness, colourfulness, contrast, sharpness
+from unlogit.statistics import Difference, bootstrap, correct_family, paired_tests
 
 Units = Literal["sd", "raw"]
 

@@ -19,9 +19,9 @@ from unlogit.analyses._style import colour, style
 from unlogit.attacks import fgsm, pgd
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Difference, Estimate, bootstrap, correct_family, paired_tests, wilson
 from unlogit.metrics.pixel import pixel_error
 from unlogit.settings import Bounds, Count, Several
+from unlogit.statistics import Difference, Estimate, bootstrap, correct_family, paired_tests, wilson
 
 TITLE = "Adversarial images"
 PLACE = 55

@@ -18,8 +18,8 @@ from unlogit.analyses._paired import FAMILY, format_p, format_signed, pair_tests
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, style
 from unlogit.analyses._sweep import check_amounts
-from unlogit.intervals import Difference, Estimate, bootstrap, correct_family, paired_tests
 from unlogit.settings import Count, Several, Weight
+from unlogit.statistics import Difference, Estimate, bootstrap, correct_family, paired_tests
 
 TITLE = "Brightness, contrast, sharpness"
 PLACE = 52

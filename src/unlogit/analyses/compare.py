@@ -15,9 +15,9 @@ from unlogit.analyses._fidelity import Merit, common_fidelity, common_merits, li
 from unlogit.analyses._paired import FAMILY, format_p, format_share, pair_tests, report_pairs
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, colour, panels, style
-from unlogit.intervals import ALPHA, Estimate, holm, weighted_bootstrap, wilson
 from unlogit.outside import figure_text, short_names
 from unlogit.settings import Count
+from unlogit.statistics import ALPHA, Estimate, holm, weighted_bootstrap, wilson
 
 TITLE = "Comparison"
 PLACE = 25

@@ -20,9 +20,9 @@ from unlogit.analyses._paired import report_pairs
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.images import Loader
 from unlogit.images.scenes import FACTORS, SceneImages
-from unlogit.intervals import Estimate
 from unlogit.outside import figure_text
 from unlogit.settings import Bounds, Count, Share
+from unlogit.statistics import Estimate
 
 TITLE = "Invariance spectrum"
 PLACE = 35

@@ -15,8 +15,8 @@ from unlogit.analyses._fidelity import Merit, Ruler
 from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
-from unlogit.intervals import Estimate, bootstrap, wilson
 from unlogit.settings import Count, Several, Weight
+from unlogit.statistics import Estimate, bootstrap, wilson
 
 TITLE = "Fixed points"
 PLACE = 75

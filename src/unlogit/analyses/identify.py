@@ -18,7 +18,6 @@ from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import Merit
 from unlogit.analyses._paired import report_pairs
 from unlogit.analyses._style import INK, colour, panels, style
-from unlogit.intervals import Difference, Estimate, enclosing, wilson
 from unlogit.metrics.identification import (
     Lineups,
     bits,
@@ -32,6 +31,7 @@ from unlogit.metrics.identification import (
 from unlogit.metrics.pixel import layout
 from unlogit.outside import figure_text
 from unlogit.settings import Several
+from unlogit.statistics import Difference, Estimate, enclosing, wilson
 
 TITLE = "Identification"
 PLACE = 30

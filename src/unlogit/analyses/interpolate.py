@@ -16,9 +16,9 @@ from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.analyses._paths import tell_paths
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
-from unlogit.intervals import Estimate, bootstrap
 from unlogit.manipulate import interpolate
 from unlogit.settings import Count, Several
+from unlogit.statistics import Estimate, bootstrap
 
 TITLE = "A path through the logits"
 PLACE = 48

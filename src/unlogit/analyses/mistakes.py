@@ -13,9 +13,9 @@ from unlogit.analyses._fidelity import SHORT, Margins, Merit, fidelity, listed, 
 from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_p, format_share, format_signed
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import colour, style
-from unlogit.intervals import Difference, Estimate, correct_family, wilson
 from unlogit.outside import short_names
 from unlogit.settings import Count
+from unlogit.statistics import Difference, Estimate, correct_family, wilson
 
 TITLE = "Mistakes"
 PLACE = 50

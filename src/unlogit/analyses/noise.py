@@ -16,11 +16,11 @@ from unlogit.analyses._fidelity import Merit
 from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import colour, panels, style
-from unlogit.intervals import Difference, Estimate, bootstrap, statistic_test, weighted_bootstrap
 from unlogit.metrics.embedding import Embedding, Pixels
 from unlogit.metrics.variance import TwoWay
 from unlogit.outside import figure_text
 from unlogit.settings import Count, Several
+from unlogit.statistics import Difference, Estimate, bootstrap, statistic_test, weighted_bootstrap
 
 TITLE = "Resampled noise"
 PLACE = 40

@@ -13,8 +13,8 @@ from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._paths import tell_paths
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
-from unlogit.inverters import LearnedInverter
 from unlogit.manipulate import interpolate, resample
+from unlogit.methods import LearnedInverter
 from unlogit.settings import Count, Several
 
 TITLE = "A path through the noise"

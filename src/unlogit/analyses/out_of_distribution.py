@@ -12,8 +12,8 @@ from unlogit.analyses._fidelity import PERCEPTUAL, SHORT, Ruler, common_merits, 
 from unlogit.analyses._paired import FAMILY, pair_tests, report_pairs
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, style
-from unlogit.intervals import correct_family
 from unlogit.settings import Count, Several
+from unlogit.statistics import correct_family
 
 TITLE = "Out of distribution"
 PLACE = 85

@@ -18,14 +18,14 @@ from unlogit.analyses._paired import FAMILY, format_p, pair_tests
 from unlogit.analyses._probe import FOLDS, probe_layout, probed_names
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Difference, Estimate, correct_family
-from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.methods.nearest import NearestNeighbour
 from unlogit.metrics import inception
 from unlogit.metrics.distribution import fid_interval, kid, precision_recall
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_top
 from unlogit.outside import figure_text
 from unlogit.settings import Several
+from unlogit.statistics import Difference, Estimate, correct_family
 
 TITLE = "Quality"
 PLACE = 20

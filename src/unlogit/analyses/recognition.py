@@ -15,11 +15,11 @@ from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Estimate
-from unlogit.inverters import LearnedInverter
+from unlogit.methods import LearnedInverter
 from unlogit.metrics.recognition import encode, networks, part_in_training, recognition, references
 from unlogit.outside import figure_text
 from unlogit.settings import Several
+from unlogit.statistics import Estimate
 
 TITLE = "Recognition"
 PLACE = 22

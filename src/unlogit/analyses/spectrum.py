@@ -15,7 +15,6 @@ from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Fin
 from unlogit.analyses._curves import draw_curve
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._style import INK, colour, panels, shorten, style
-from unlogit.intervals import Estimate
 from unlogit.metrics.recognition import references
 from unlogit.metrics.spectrum import (
     LOBE,
@@ -30,6 +29,7 @@ from unlogit.metrics.spectrum import (
 )
 from unlogit.outside import figure_text
 from unlogit.settings import Several
+from unlogit.statistics import Estimate
 
 TITLE = "Spectrum"
 PLACE = 23

@@ -13,9 +13,9 @@ from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Fin
 from unlogit.analyses._fidelity import Merit
 from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._style import colour, panels, style
-from unlogit.intervals import bootstrap
 from unlogit.outside import figure_text
 from unlogit.settings import Several
+from unlogit.statistics import bootstrap
 
 TITLE = "Spread of the logits"
 PLACE = 50

@@ -16,7 +16,7 @@ from unlogit.analyses._style import COLOURS, colour, panels, style
 from unlogit.errors import UnlogitError
 from unlogit.outside import figure_text
 from unlogit.settings import Bounds
-from unlogit.training.records import RunFolder
+from unlogit.training.run_folder import RunFolder
 
 TITLE = "Training"
 PLACE = 90

@@ -6,21 +6,16 @@ import torch
 
 from unlogit import registry, trust
 from unlogit.classifiers._base import Classifier, Preprocessing, differ
-from unlogit.classifiers._fit import fit
-from unlogit.classifiers._fit_config import FitConfig, FitLaunch
 from unlogit.classifiers._labels import read_labels
 from unlogit.classifiers._listing import find
 from unlogit.classifiers._probe import probe
 
 __all__ = [
     "Classifier",
-    "FitConfig",
-    "FitLaunch",
     "Preprocessing",
     "check_allowed",
     "differ",
     "find",
-    "fit",
     "load_classifier",
     "open_classifier",
     "probe",

@@ -16,7 +16,7 @@ from unlogit.attacks import fgsm, pgd
 from unlogit.errors import UnlogitError
 from unlogit.explorer.gallery import Gallery
 from unlogit.explorer.state import State
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
 from unlogit.metrics.reencoding import logit_error
 from unlogit.outside import distinct
 

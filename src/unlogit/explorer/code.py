@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from unlogit.explorer.answer import PGD_STEPS, moves_classes
 from unlogit.explorer.state import State
-from unlogit.inverters import Inverter
+from unlogit.methods import Inverter
 
 
 def script(state: State, opened: Mapping[str, tuple[str, Inverter]], images: str | None) -> str:
@@ -87,7 +87,7 @@ def _imports(body: str) -> Iterator[str]:
         "unlogit": ("manipulate", "photos"),
         "unlogit.attacks": ("fgsm", "pgd"),
         "unlogit.images": ("decode", "open_images"),
-        "unlogit.inverters": ("open_inverter",),
+        "unlogit.methods": ("open_inverter",),
         "unlogit.outside": ("distinct",),
     }.items():
         if used := [name for name in names if re.search(rf"(?<![.\w]){name}[.(]", body)]:

@@ -9,7 +9,7 @@ import tyro
 
 from unlogit.errors import UnlogitError
 from unlogit.images import open_images
-from unlogit.inverters import called, known, open_inverter
+from unlogit.methods import called, known, open_inverter
 from unlogit.registry import needed
 from unlogit.serving import ServerOptions, listen, serve
 from unlogit.settings import Port

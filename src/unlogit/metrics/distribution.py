@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Estimate, enclosing, wilson
+from unlogit.statistics import Estimate, enclosing, wilson
 
 
 def fid(features_a: Tensor, features_b: Tensor) -> float:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Difference, Estimate, enclosing, two_sided
+from unlogit.statistics import Difference, Estimate, enclosing, two_sided
 
 STEPS = 60
 """Of LBFGS, which fits a critic's few weights."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unlogit.intervals import Estimate, weighted_bootstrap
 from unlogit.metrics.pixel import FLOOR
+from unlogit.statistics import Estimate, weighted_bootstrap
 
 LOBE = 2
 """Bins around frequency 0 that the Hann window's main lobe covers: an image's mean is in them, not its detail."""

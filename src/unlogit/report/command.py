@@ -14,15 +14,15 @@ from unlogit import analyses
 from unlogit.analyses import Evidence, ruler
 from unlogit.arguments import parse
 from unlogit.classifiers import open_classifier, read_labels
-from unlogit.device import pick_device
 from unlogit.errors import UnlogitError
 from unlogit.files import expand_user
 from unlogit.images import View, open_images
-from unlogit.inverters import Inverter, called, open_inverter
-from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.methods import Inverter, called, open_inverter
+from unlogit.methods.nearest import NearestNeighbour
 from unlogit.report.overlap import warnings
 from unlogit.report.page import PAGE, check_report, write_report
 from unlogit.report.sections import Part
+from unlogit.runtime.device import pick_device
 from unlogit.settings import Checked, Seed, Several
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from unlogit.analyses import Evidence
 from unlogit.images import same_images
-from unlogit.inverters import Inverter, LearnedInverter
-from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.methods import Inverter, LearnedInverter
+from unlogit.methods.nearest import NearestNeighbour
 from unlogit.outside import plain
 
 

@@ -17,12 +17,12 @@ from markupsafe import Markup
 from unlogit.analyses import Evidence, Table
 from unlogit.analyses._style import colour
 from unlogit.files import check_replaceable, marked, replacing, report_disk_full, to_json
-from unlogit.intervals import Estimate
-from unlogit.inverters import Inverter, LearnedInverter
-from unlogit.inverters.nearest import NearestNeighbour
+from unlogit.methods import Inverter, LearnedInverter
+from unlogit.methods.nearest import NearestNeighbour
 from unlogit.report.overlap import describe
 from unlogit.report.results import Picture
 from unlogit.report.sections import Part, gather, told
+from unlogit.statistics import Estimate
 
 PAGE, METRICS = "report.html", "metrics.json"
 OURS = {

@@ -20,9 +20,9 @@ from unlogit import analyses
 from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Table
 from unlogit.files import holding, replacing, to_json
 from unlogit.identity import PACKAGE, code_digest, library_versions
-from unlogit.intervals import Estimate
 from unlogit.outside import data
 from unlogit.spreadsheet import to_csv
+from unlogit.statistics import Estimate
 
 FILE = "results.json"
 OURS = holding(

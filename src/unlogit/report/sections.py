@@ -14,8 +14,8 @@ from tqdm import tqdm
 from unlogit import analyses
 from unlogit.analyses import Evidence
 from unlogit.files import check_replaceable, unique_name
-from unlogit.intervals import Estimate
 from unlogit.report.results import OURS, Section, ask
+from unlogit.statistics import Estimate
 
 
 @dataclass(frozen=True)

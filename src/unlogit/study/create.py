@@ -87,7 +87,7 @@ def create(config: CreateConfig) -> tuple[Study, str]:
     """
     from unlogit.analyses import Evidence
     from unlogit.images import open_images
-    from unlogit.inverters import Inverter, called, open_inverter
+    from unlogit.methods import Inverter, called, open_inverter
 
     source = open_images(config.images)
     inverters: dict[str, Inverter] = {}

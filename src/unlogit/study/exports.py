@@ -15,8 +15,8 @@ import numpy as np
 from sqlmodel import select
 
 from unlogit.files import Ours, check_replaceable, marked, replacing, report_disk_full, to_json, unique_name
-from unlogit.intervals import Estimate
 from unlogit.spreadsheet import to_csv
+from unlogit.statistics import Estimate
 from unlogit.study.results import Observation, Preference, Results
 from unlogit.study.tables import ORIGINAL, Database, Picture, Study
 

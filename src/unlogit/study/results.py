@@ -10,7 +10,7 @@ import numpy as np
 from sqlmodel import col, select
 
 from unlogit.errors import UnlogitError
-from unlogit.intervals import Estimate, enclosing, wilson
+from unlogit.statistics import Estimate, enclosing, wilson
 from unlogit.study.design import Trial
 from unlogit.study.tables import Database, Participant, Study, Vote
 

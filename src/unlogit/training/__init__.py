@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from unlogit.training.config import TrainConfig
+from unlogit.methods import TrainConfig
 
 if TYPE_CHECKING:
     from unlogit.training.loop import train

@@ -15,12 +15,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from unlogit.classifiers import open_classifier
-from unlogit.device import autocast, described, matmul_peak, pick_device, seconds
 from unlogit.images import Loader, View, open_images
-from unlogit.networks import DiscriminatorConfig, GeneratorConfig, folded
+from unlogit.methods import TrainConfig
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan.generator import folded
+from unlogit.methods.biggan.trainer import BigGANTrainer
+from unlogit.runtime.device import autocast, described, matmul_peak, pick_device, seconds
 from unlogit.settings import Checked, Count, Whole, Width
-from unlogit.training.config import TrainConfig
-from unlogit.training.methods.paper import Learning
 from unlogit.trust import trusting
 
 
@@ -79,9 +80,9 @@ def _bench(config: BenchConfig) -> list[Speed]:
         peak = matmul_peak(torch.bfloat16 if cast._enabled else torch.float32)
     size, batch = config.generator.size, config.batch
     images = torch.rand(batch, 3, size, size, device=device)
-    learning = synthetic(config, device)
-    inverter = folded(learning.generator)
-    _, representation = learning.feed.pair(0)
+    trainer = synthetic(config, device)
+    inverter = folded(trainer.generator)
+    _, representation = trainer.data.pair(0)
     noise = torch.randn(batch, config.generator.noise, device=device)
 
     def reconstruct() -> None:
@@ -96,7 +97,7 @@ def _bench(config: BenchConfig) -> list[Speed]:
         return Speed(name, pictures / taken, flop and flop / pictures, flop and flop / taken / peak)
 
     found = [
-        speed("training step", learning.step, batch * config.d_steps),
+        speed("training step", trainer.step, batch * config.d_steps),
         speed("reconstruction", reconstruct, batch),
     ]
     if config.classifier is not None:
@@ -114,12 +115,12 @@ def _bench(config: BenchConfig) -> list[Speed]:
     return found
 
 
-def synthetic(config: BenchConfig, device: torch.device) -> Learning:
+def synthetic(config: BenchConfig, device: torch.device) -> BigGANTrainer:
     """The paper's method on one random batch that stays the same."""
     size, batch = config.generator.size, config.batch
     images = torch.rand(batch, 3, size, size, device=device)
     representation = torch.randn(batch, config.condition, device=device)
-    feed: Any = SimpleNamespace(
+    data: Any = SimpleNamespace(
         representation=SimpleNamespace(dim=config.condition),
         pair=lambda _position: (images, representation),
         noise=lambda _position, _which, *shape: torch.randn(batch, *shape, device=device),
@@ -129,14 +130,16 @@ def synthetic(config: BenchConfig, device: torch.device) -> Learning:
         held_out="",
         classifier="",
         out=Path("unused"),
-        generator=config.generator,
-        discriminator=config.discriminator,
+        method=BigGANConfig(
+            generator=config.generator,
+            discriminator=config.discriminator,
+            d_steps=config.d_steps,
+            micro_batch=config.micro_batch,
+        ),
         batch=batch,
-        d_steps=config.d_steps,
-        micro_batch=config.micro_batch,
         precision=config.precision,
     )
-    return Learning(training, feed, device)
+    return BigGANTrainer(training, data, device)
 
 
 def table(config: BenchConfig, found: list[Speed]) -> str:

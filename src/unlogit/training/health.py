@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from unlogit.errors import UnlogitError
-from unlogit.training.config import TrainConfig
+from unlogit.methods import TrainConfig
 
 LONG = 5
 """Lines of metrics in a row that make a discriminator's saturation."""
@@ -34,9 +34,8 @@ class Health:
 
     def __init__(self, config: TrainConfig) -> None:
         self.validation_pictures = config.validation_pictures
-        hinge = config.method == "paper" and config.adversarial == "hinge"
-        # The hinge goes from 0 to -2. The others begin at ln 2 or twice that, and end at 0.
-        self.saturated = -2 * (1 - SATURATED) if hinge else SATURATED * math.log(2)
+        start, least = config.method.loss_d_range
+        self.saturated = least + SATURATED * (start - least)
         self.in_a_row = 0
         self.told: set[str] = set()
 

@@ -18,19 +18,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unlogit import distributed
-from unlogit.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
 from unlogit.classifiers import Classifier
-from unlogit.device import Precision, described, fastest_precision, pick_device
 from unlogit.errors import UnlogitError
 from unlogit.files import locked, report_disk_full
 from unlogit.images import ImageSource, open_images, warn_of_overlap
-from unlogit.progress import Due, interruptible
-from unlogit.training import methods
-from unlogit.training.config import TrainConfig
-from unlogit.training.feed import Feed
+from unlogit.methods import TrainConfig, TrainingData, trainer_of
+from unlogit.runtime import distributed
+from unlogit.runtime.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
+from unlogit.runtime.device import Precision, described, fastest_precision, pick_device
+from unlogit.runtime.progress import Due, interruptible
 from unlogit.training.health import Health, NotFinite, check_finite
-from unlogit.training.records import RunFolder, plain
+from unlogit.training.run_folder import RunFolder, plain
 from unlogit.training.validation import Validator
 from unlogit.trust import trusting
 
@@ -100,16 +98,16 @@ class Training:
         self.fingerprints: dict[str, str] = {}
         self._identify(saved, {"images": source, "held_out": held_out})
         self.rollbacks = 0
-        self.feed = Feed(config, source, device, saved)
-        self.method = methods.get(config.method)(config, self.feed, device)
-        self._identify(saved, self.method.frozen_networks())
+        self.data = TrainingData(config, source, device, saved)
+        self.trainer = trainer_of(config.method)(config, self.data, device)
+        self._identify(saved, self.trainer.frozen_networks())
         if saved is None:
-            self.method.begin()
+            self.trainer.begin()
         else:
             self._restore(saved)
-        self.validator = Validator(config, self.feed.representation, held_out, self.method.frozen_networks().values())
+        self.validator = Validator(config, self.data.representation, held_out, self.trainer.frozen_networks().values())
         if self.lead:
-            self.folder.begin(self.config, self.method.images)
+            self.folder.begin(self.config, self.trainer.images)
         self.health = Health(config)
 
     def _check_state(self, saved: dict[str, Any]) -> None:
@@ -144,7 +142,7 @@ class Training:
                     figures = self._go_on(interrupted, bar)
                 except NotFinite as error:
                     self._roll_back(error, bar)
-        training, held_out = self.feed.loader.source.broken, self.validator.loader.source.broken
+        training, held_out = self.data.loader.source.broken, self.validator.loader.source.broken
         training.reasons = distributed.union(training.reasons)
         if self.lead:
             training.tell()
@@ -153,7 +151,7 @@ class Training:
         return figures
 
     def _go_on(self, interrupted: Callable[[], bool], bar: tqdm[None]) -> dict[str, float]:
-        config, state = self.config, self.method
+        config, state = self.config, self.trainer
         due = {name: Due(every, state.images) for name, every in self._intervals().items()}
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         steps, started, since = 0, time.monotonic(), state.images
@@ -167,7 +165,7 @@ class Training:
             bar.update(state.images - before)
             finished = state.images >= config.pictures
             stopping = distributed.anywhere(interrupted())
-            turned = any(before < edge <= state.images for edge in config.turns)
+            turned = any(before < edge <= state.images for edge in config.method.turns)
             if due["log"](state.images) or finished or turned:
                 means = distributed.mean(float(v) / steps for v in sums.values())
                 line = dict(zip(sums, means, strict=True))
@@ -201,9 +199,9 @@ class Training:
             check_unchanged(saved, name, part.spec, self.fingerprints[name])
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        self.method.load_state_dict(saved)
+        self.trainer.load_state_dict(saved)
         self.rollbacks = max(self.rollbacks, saved.get("rollbacks", 0))
-        self.method.at_rate(0.5**self.rollbacks)
+        self.trainer.at_rate(0.5**self.rollbacks)
 
     def _roll_back(self, error: NotFinite, bar: tqdm[None]) -> None:
         """To the last checkpoint and half the learning rates, where that is asked for."""
@@ -219,16 +217,16 @@ class Training:
         self.rollbacks += 1
         self._restore(saved)
         if self.lead:
-            self.folder.begin(self.config, self.method.images)
-            self.folder.log(self.method.images, {"rollbacks": float(self.rollbacks)})
-            told = f"{error}: back to {self.method.images:,}, learning rates times {0.5**self.rollbacks:g}"
+            self.folder.begin(self.config, self.trainer.images)
+            self.folder.log(self.trainer.images, {"rollbacks": float(self.rollbacks)})
+            told = f"{error}: back to {self.trainer.images:,}, learning rates times {0.5**self.rollbacks:g}"
             self._warn([f"{told} (rollback {self.rollbacks} of {self.config.rollback})"], bar)
-        bar.n = self.method.images
+        bar.n = self.trainer.images
         bar.refresh()
 
     def _warn(self, lines: Iterable[str], bar: tqdm[None]) -> None:
         for line in lines:
-            bar.write(f"warning at {self.method.images:,} pictures: {line}", file=sys.stderr)
+            bar.write(f"warning at {self.trainer.images:,} pictures: {line}", file=sys.stderr)
 
     def _intervals(self) -> dict[str, int]:
         config = self.config
@@ -236,8 +234,8 @@ class Training:
 
     def _validate(self, bar: tqdm[None]) -> dict[str, float]:
         """Figures, sample grid and saved inverter: made by all processes, told and written by the first."""
-        state = self.method
-        facts: dict[str, Any] = {"aids": self.config.aids, "source": state.SOURCE, "precision": self.precision}
+        state = self.trainer
+        facts: dict[str, Any] = {"aids": self.config.deviations, "source": state.source, "precision": self.precision}
         facts |= {"training_fingerprint": self.fingerprints["images"]}
         inverter = state.inverter(facts | ({"rollbacks": self.rollbacks} if self.rollbacks else {}))
         figures = self.validator(inverter, state.images, self.folder)
@@ -251,22 +249,22 @@ class Training:
         return figures
 
     def _check_weights(self) -> None:
-        if distributed.anywhere(not self.method.finite()):
-            raise NotFinite(f"weights not finite at {self.method.images:,} pictures")
+        if distributed.anywhere(not self.trainer.finite()):
+            raise NotFinite(f"weights not finite at {self.trainer.images:,} pictures")
 
     def _save(self) -> None:
         if self.lead:
-            constants = self.feed.representation
+            constants = self.data.representation
             extra: dict[str, Any] = {"shift": constants.shift.cpu(), "scale": constants.scale.cpu()}
-            extra |= {"rollbacks": self.rollbacks, "source": len(self.feed.loader.source)}
+            extra |= {"rollbacks": self.rollbacks, "source": len(self.data.loader.source)}
             extra |= {"precision": self.precision}
             extra |= {"config": plain(self.config), FINGERPRINTS: self.fingerprints}
-            self.checkpoints.save(self.method.images, self.method.state_dict() | extra)
+            self.checkpoints.save(self.trainer.images, self.trainer.state_dict() | extra)
 
     def _progress(self) -> tqdm[None]:
         return tqdm(
             total=self.config.pictures,
-            initial=self.method.images,
+            initial=self.trainer.images,
             desc="/".join(self.config.out.parts[-2:]),
             unit="img",
             unit_scale=True,

@@ -13,20 +13,19 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from unlogit import distributed
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing, written_here
 from unlogit.images import ImageSource, Loader, View
-from unlogit.inverters import LearnedInverter, open_inverter
+from unlogit.methods import SCORES, LearnedInverter, TrainConfig, open_inverter
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
 from unlogit.metrics.recognition import encode, networks, part_in_training, recognition
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
 from unlogit.metrics.spectrum import octave_excess, peak_excess, power_spectrum
 from unlogit.representation import Representation
-from unlogit.training.config import SCORES, TrainConfig
-from unlogit.training.records import RunFolder
+from unlogit.runtime import distributed
+from unlogit.training.run_folder import RunFolder
 
 CHUNK = 64
 SHOWN = 64

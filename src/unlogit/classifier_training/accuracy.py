@@ -1,0 +1,71 @@
+"""How often a classifier is right, clean and under attack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlogit.attacks import pgd
+from unlogit.classifiers._base import Classifier
+from unlogit.images import Loader
+from unlogit.runtime import distributed
+from unlogit.statistics import wilson
+
+PGD_STEPS = 20
+"""Steps of the attack that is reported."""
+
+
+def accuracy(
+    classifier: Classifier,
+    loader: Loader,
+    labels: Tensor | None,
+    epsilon: float,
+    pictures: int,
+    attacked_pictures: int,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Accuracy on held-out pictures, clean and under attack, with Wilson 95 % intervals.
+
+    Args:
+        classifier: in evaluation mode, the same in every process; all its logits compete.
+        loader: of labelled pictures, of which each process takes its part.
+        labels: which logit each of the pictures' labels is; None where they are the same.
+        epsilon: radius of the attack, which takes `PGD_STEPS` steps from a random start.
+        pictures: how many are looked at, spread over the source.
+        attacked_pictures: how many are attacked, spread likewise.
+        seed: of the random starts.
+
+    Returns:
+        "clean" and "pgd-20", each with accuracy, low, high and n.
+    """
+    device = classifier.mean.device
+    generator = torch.Generator(device).manual_seed(seed + distributed.rank())
+
+    def shown(limit: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in loader.once(limit):
+            wanted = batch.labels if labels is None else labels[batch.labels]
+            yield batch.images.to(device), wanted.to(device)
+
+    clean, robust = [0, 0], [0, 0]  # how many right, of how many
+    for images, wanted in shown(pictures):
+        _count(clean, classifier, images, wanted)
+    for images, wanted in shown(attacked_pictures):
+        attacked = pgd(classifier, images, wanted, epsilon, PGD_STEPS, generator=generator)
+        _count(robust, classifier, attacked, wanted)
+    return {"clean": _share(clean), f"pgd-{PGD_STEPS}": _share(robust)}
+
+
+@torch.no_grad()
+def _count(hits: list[int], classifier: Classifier, images: Tensor, wanted: Tensor) -> None:
+    hits[0] += int((classifier(images).argmax(1) == wanted).sum())
+    hits[1] += len(images)
+
+
+def _share(hits: list[int]) -> dict[str, float]:
+    """Over all processes."""
+    right, n = (round(distributed.world_size() * count) for count in distributed.mean(hits))
+    share = wilson(right, n)
+    return {"accuracy": share.value, "low": share.low, "high": share.high, "n": n}

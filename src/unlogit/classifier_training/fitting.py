@@ -1,0 +1,222 @@
+"""The loop that fits a classifier: counted in pictures, the same from any checkpoint on."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from unlogit.classifier_training.config import FitConfig
+from unlogit.classifier_training.muon import Muon
+from unlogit.classifier_training.objectives import OBJECTIVES
+from unlogit.classifiers._base import Classifier
+from unlogit.classifiers.small import SmallResNet
+from unlogit.errors import UnlogitError
+from unlogit.images import ImageSource, Loader, View
+from unlogit.runtime import distributed
+from unlogit.runtime.checkpoint import Checkpoints
+from unlogit.runtime.device import autocast
+from unlogit.runtime.progress import Due, Metrics, interruptible
+
+WARM = 5
+"""The learning rates go up for one part in so many of the training, and then down."""
+
+RAMP = 0.6
+"""Share of the training over which the radius of its attacks grows to epsilon."""
+
+EMA_RAMP = 0.1
+
+
+class Fitting:
+    """One process's share of a fitting.
+
+    Args:
+        classifier: to be trained; it is changed.
+        labels: which logit each of the pictures' labels is; None where they are the same.
+    """
+
+    def __init__(
+        self,
+        config: FitConfig,
+        classifier: Classifier,
+        source: ImageSource,
+        labels: Tensor | None,
+        device: torch.device,
+    ) -> None:
+        self.config, self.device, self.labels = config, device, labels
+        self.classifier = classifier.to(device)
+        self.lead = distributed.rank() == 0
+        self.images = 0
+        self.steps = -(-config.pictures // config.batch)
+        self.loader = Loader(
+            source,
+            View(config.size, config.crop, config.flip),
+            config.batch,
+            seed=config.seed,
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
+        )
+        self.optimisers = _optimisers(classifier.network, config)
+        self.average = (
+            AveragedModel(classifier.network, multi_avg_fn=self._lerp, use_buffers=True)
+            if config.ema_half_life
+            else None
+        )
+
+    @property
+    def step_number(self) -> int:
+        return self.images // self.config.batch
+
+    @property
+    def epsilon(self) -> float:
+        """From nothing to the full radius: under the full one from the start, hardly anything is learnt at all."""
+        return self.config.epsilon * min(1.0, self.step_number / (RAMP * self.steps))
+
+    def noise(self) -> Tensor:
+        """Standard normal, for this process's pictures of the global batch."""
+        mixed = np.random.SeedSequence([self.config.seed, self.images]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(mixed[0]))
+        noise = torch.randn(self.config.batch, 3, self.config.size, self.config.size, generator=generator)
+        return noise.chunk(distributed.world_size())[distributed.rank()].to(self.device)
+
+    def step(self) -> Tensor:
+        """One batch; returns the loss."""
+        config = self.config
+        warm = max(1, self.steps // WARM)
+        share = min((self.step_number + 1) / warm, (self.steps - self.step_number) / (self.steps - warm + 1))
+        batch = self.loader.batch(self.images)
+        labels = (batch.labels if self.labels is None else self.labels[batch.labels]).to(self.device)
+        with autocast(self.device, config.precision):
+            loss = OBJECTIVES[config.objective](
+                self.classifier, batch.images.to(self.device), labels, self.noise(), config.settings(self.epsilon)
+            )
+        self.classifier.network.zero_grad()
+        loss.backward()
+        distributed.average_gradients(self.classifier.network)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * share
+            optimiser.step()
+        self.images += config.batch
+        if self.average is not None:
+            self.average.update_parameters(self.classifier.network)
+        return loss.detach()
+
+    def run(self, checkpoints: Checkpoints, metrics: Metrics, record: dict[str, Any]) -> None:
+        """To the end, with lines of metrics and checkpoints on the way.
+
+        `record`, the configuration and what it depends on, goes into the checkpoints. Raises `UnlogitError` where the
+        loss is not finite, and KeyboardInterrupt, after saving, on SIGINT or SIGTERM.
+        """
+        config = self.config
+        if self.lead:
+            metrics.begin(self.images)
+        due_log, due_save = Due(config.log_every, self.images), Due(config.checkpoint_every, self.images)
+        total = torch.zeros((), device=self.device)
+        started, since = time.monotonic(), self.images
+        with interruptible() as interrupted, self._progress() as bar:
+            while self.step_number < self.steps:
+                total += self.step()
+                bar.update(config.batch)
+                finished = self.step_number >= self.steps
+                if due_log(self.images) or finished:
+                    steps = (self.images - since) // config.batch
+                    (loss,) = distributed.mean([float(total) / steps])
+                    self._check(loss, checkpoints)
+                    speed = (self.images - since) / (time.monotonic() - started)
+                    radius = {} if config.objective == "standard" else {"epsilon": self.epsilon}
+                    if self.lead:
+                        metrics.log(self.images, {"loss": loss, **radius, "images_per_second": speed})
+                        bar.set_postfix(loss=f"{loss:.3f}")
+                    total.zero_()
+                    started, since = time.monotonic(), self.images
+                stopping = distributed.anywhere(interrupted())
+                if due_save(self.images) or stopping or finished:
+                    self._check(float(total), checkpoints)
+                    if self.lead:
+                        checkpoints.save(self.images, self.state_dict() | record)
+                    if stopping and not finished:
+                        raise KeyboardInterrupt(
+                            f"stopped at {self.images:,} pictures; the same command goes on from there"
+                        )
+
+    def result(self) -> Classifier:
+        """What was fitted, in evaluation mode: averaged weights where there are any, all processes' statistics."""
+        network = self.classifier.network if self.average is None else self.average.module
+        distributed.average_buffers(network)
+        one = self.classifier
+        return Classifier(network, one.preprocessing, one.class_names, one.penultimate, self.config.spec).to(
+            self.device
+        )
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {"network": self.classifier.network}
+        parts |= {f"optimiser_{place}": optimiser for place, optimiser in enumerate(self.optimisers)}
+        return parts if self.average is None else parts | {"average": self.average}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"images": self.images} | {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.images = state["images"]
+
+    def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _count: Tensor | int) -> None:
+        """Exponential moving average by half-life in pictures, shorter at the beginning (Karras et al. 2024)."""
+        half_life = min(self.config.ema_half_life, EMA_RAMP * max(self.images, 1))
+        keep = 0.5 ** (self.config.batch / half_life)
+        for average, value in zip(averages, current, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - keep)
+            else:
+                average.copy_(value)
+
+    def _check(self, loss: float, checkpoints: Checkpoints) -> None:
+        if math.isfinite(loss):
+            return
+        paths = checkpoints.paths()
+        advice = f"the last good checkpoint is {paths[-1]}; " if paths else ""
+        raise UnlogitError(
+            f"the loss is {loss} after {self.images:,} pictures: {advice}lower the learning rate, in a new --out"
+        )
+
+    def _progress(self) -> tqdm[None]:
+        return tqdm(
+            total=self.steps * self.config.batch,
+            initial=self.images,
+            desc="/".join(self.config.out.parts[-2:]),
+            unit="img",
+            unit_scale=True,
+            disable=not self.lead,
+            mininterval=0.5 if sys.stderr.isatty() else 30.0,
+        )
+
+
+def _optimisers(network: nn.Module, config: FitConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the built-in network's convolutions in residual blocks, AdamW for all else.
+
+    The built-in one learns scenes from far fewer pictures so than by SGD or AdamW alone (docs/lab-notes.md).
+    """
+    filters = [p for p in network.stages.parameters() if p.ndim == 4] if isinstance(network, SmallResNet) else []
+    chosen = set(map(id, filters))
+    rest = [p for p in network.parameters() if id(p) not in chosen]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, config.learning_rate_rest)]
+    if filters:
+        optimisers.insert(0, Muon(filters, config.learning_rate))
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return optimisers

@@ -1,0 +1,132 @@
+"""Every way to invert a representation, one folder or file per method, and what they share.
+
+A trainable method is a folder with config.py (`CONFIG`), trainer.py (`TRAINER`) and inverter.py (`INVERTER`). A method
+that needs no training is a file with `open_source`, opened as METHOD:?option=value.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from unlogit import registry
+from unlogit.errors import UnlogitError, unknown
+from unlogit.files import expand_user
+from unlogit.methods._config import MethodConfig
+from unlogit.methods._cost import Cost, cost
+from unlogit.methods._data import TrainingData
+from unlogit.methods._inverter import Inverter, Sight
+from unlogit.methods._train_config import SCORES, TrainConfig
+from unlogit.methods._trained import FOLDER, SAVED, LearnedInverter, kind
+from unlogit.methods._trainer import Trainer
+from unlogit.methods.biggan.inverter import GeneratorInverter
+from unlogit.methods.decoder.inverter import DecoderInverter
+from unlogit.methods.flow.inverter import FlowInverter
+from unlogit.saved import CONFIG, read_json
+from unlogit.trust import trusting
+
+__all__ = [
+    "SAVED",
+    "SCORES",
+    "Cost",
+    "DecoderInverter",
+    "FlowInverter",
+    "GeneratorInverter",
+    "Inverter",
+    "LearnedInverter",
+    "MethodConfig",
+    "Sight",
+    "TrainConfig",
+    "Trainer",
+    "TrainingData",
+    "called",
+    "config_of",
+    "cost",
+    "known",
+    "open_inverter",
+    "trainable",
+    "trainer_of",
+    "untrained",
+]
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+KINDS = {"generator": "biggan"}
+"""Folder of a kind of saved inverter, where the two differ."""
+
+
+def trainable() -> list[str]:
+    """Return the names of the methods that `unlogit train` knows."""
+    return [name for name in registry.names(__name__) if (Path(__file__).parent / name / "trainer.py").exists()]
+
+
+def config_of(name: str) -> type[MethodConfig]:
+    """Return the configuration class of a trainable method; raise `UnlogitError` for an unknown one."""
+    if name not in (names := trainable()):
+        raise unknown("method", name, names)
+    config: type[MethodConfig] = importlib.import_module(f"{__name__}.{name}.config").CONFIG
+    return config
+
+
+def trainer_of(config: MethodConfig) -> type[Trainer[MethodConfig]]:
+    """Return the trainer of a method's configuration."""
+    trainer: type[Trainer[MethodConfig]] = importlib.import_module(f"{__name__}.{config.NAME}.trainer").TRAINER
+    return trainer
+
+
+def known() -> list[str]:
+    """Names of the trained inverters that come with the package."""
+    return sorted(p.parent.name for p in WEIGHTS.glob("*/config.json"))
+
+
+def untrained() -> list[str]:
+    """The methods that need no training, and are opened as METHOD:?option=value."""
+    return [name for name in registry.names(__name__) if name not in trainable()]
+
+
+def open_inverter(name: str, trust_code: bool = False) -> Inverter:
+    """Open an inverter: the name of one that comes with the package, a folder, or a method with its options.
+
+    A method that needs no training is written as `engstrom:?classifier=small:runs/c&tap=penultimate&steps=200`.
+    Raises `UnlogitError` where it is none of these, or something it names cannot be opened.
+
+    Args:
+        name: such as efficientnet_lite0, runs/a/inverter or nearest:?classifier=small:runs/c&images=scenes:.
+        trust_code: whether a file that is opened may name a classifier that runs code (`python:`). What `name` itself
+            names is the caller's own and needs no permission.
+    """
+    folder = WEIGHTS / name if name in known() else Path(expand_user(name))
+    if folder.is_dir():
+        what = f"inverter '{folder}'"
+        named = kind(read_json(folder / CONFIG, what, FOLDER))
+        if (method := KINDS.get(named, named)) not in trainable():
+            raise unknown(f"kind of {what}", named, [*KINDS, *(set(trainable()) - set(KINDS.values()))])
+        trained: LearnedInverter = importlib.import_module(f"{__name__}.{method}.inverter").INVERTER.load(
+            folder, trust_code
+        )
+        return trained
+    method, colon, rest = name.partition(":")
+    if colon and method in untrained():
+        with trusting(trust_code):
+            inverter: Inverter = _module(method).open_source(rest, name)
+            return inverter
+    raise UnlogitError(
+        f"inverter '{name}': neither a folder nor one of those that come with unlogit ({', '.join(known()) or 'none'}) "
+        f"nor a method with its options ({', '.join(f'{method}:?...' for method in untrained())})"
+    )
+
+
+def _module(name: str) -> ModuleType:
+    return registry.module(__name__, name, "kind of inverter")
+
+
+def called(given: str) -> tuple[str, str]:
+    """(name, inverter) of NAME=INVERTER or INVERTER, which a method names itself, and its run a folder "inverter"."""
+    name, equals, inverter = given.partition("=")
+    if equals and name and ":" not in name:
+        return name, inverter
+    method, colon, _ = given.partition(":")
+    if colon and method in untrained():
+        return method, given
+    path = Path(expand_user(given)).resolve()
+    return (path.parent.name if path.name == "inverter" else path.name), given

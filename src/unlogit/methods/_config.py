@@ -1,0 +1,46 @@
+"""What every method's configuration has, for the loop that trains it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import ClassVar
+
+from unlogit.errors import UnlogitError
+from unlogit.settings import Checked
+
+
+class MethodConfig(Checked):
+    """Base of the configuration of a trainable method, a frozen dataclass whose fields are its own options.
+
+    Attributes:
+        NAME: the method's folder in this package.
+        size: side of the reconstructions in pixels.
+    """
+
+    NAME: ClassVar[str]
+    size: int
+
+    def check(self, tap: str) -> None:
+        """Raise `UnlogitError` where the method cannot invert that tap with these options."""
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """Numbers of images seen after which a step does something else."""
+        return ()
+
+    @property
+    def loss_d_range(self) -> tuple[float, float]:
+        """The discriminator's loss where it separates nothing, and its minimum: by default those of a logistic loss."""
+        return math.log(2), 0.0
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """What deviates from the paper's single loss and discriminator, shown with every figure."""
+        return (f"method {self.NAME}",)
+
+
+def check_size(size: int, allowed: Iterable[int]) -> None:
+    """Raise `UnlogitError` for a resolution that has no channel plan."""
+    if size not in tuple(allowed):
+        raise UnlogitError(f"image size {size}: must be one of {', '.join(map(str, allowed))}")

@@ -1,0 +1,106 @@
+"""What one process's share of a run reads: pictures with their representation, and noise, by position alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlogit.classifiers import open_classifier
+from unlogit.images import Batch, ImageSource, Loader, View
+from unlogit.methods._train_config import TrainConfig
+from unlogit.representation import Representation, RepresentationCache
+from unlogit.representation.layers import Tap
+from unlogit.runtime import distributed
+from unlogit.runtime.checkpoint import check_unchanged
+
+CALIBRATION_PICTURES = 2_048
+NOISE_D, NOISE_G, TIME, SHIFT_REAL, SHIFT_FAKE_D, SHIFT_FAKE_G = range(6)
+"""Streams of chance at one position."""
+
+
+class TrainingData:
+    """The training pictures as a method sees them.
+
+    Args:
+        source: training pictures.
+        saved: the checkpoint of a run that goes on, with "shift" and "scale" of the representation; None estimates
+            them.
+
+    Raises:
+        UnlogitError: the checkpoint was made with another classifier.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        source: ImageSource,
+        device: torch.device,
+        saved: Mapping[str, Any] | None,
+    ) -> None:
+        self.config, self.device = config, device
+        classifier = open_classifier(config.classifier).fused([Tap.parse(config.tap).module]).to(device)
+        # Before its constants are used: another network may have another number of logits.
+        check_unchanged(saved, "classifier", config.classifier, classifier.fingerprint())
+        view = View(config.size, config.crop, config.flip)
+        rank, world = distributed.rank(), distributed.world_size()
+        self.loader = Loader(source, view, config.batch, seed=config.seed, rank=rank, world_size=world)
+        self._calibration = Loader(source, view, min(config.batch, 64), seed=config.seed)
+        if saved is None:
+            self.representation = Representation(classifier, config.tap).to(device)
+            self.representation.fit(self.first(CALIBRATION_PICTURES))
+        else:
+            found = Representation(classifier, config.tap, saved["shift"], saved["scale"])
+            self.representation = found.to(device)
+        # On the CPU the reader would take its time from the steps.
+        self._reader = ThreadPoolExecutor(1, "reader") if device.type == "cuda" else None
+        self._ahead: dict[int, Future[Batch]] = {}
+        self.cache = RepresentationCache(config.cache, self.representation, source, view)
+
+    def first(self, pictures: int) -> Iterator[Tensor]:
+        """About so many training pictures, the same for every process, to estimate constants on."""
+        size = self._calibration.batch_size
+        available = min(CALIBRATION_PICTURES, len(self.loader.source))
+        for position in range(0, available, size)[: max(1, pictures // size)]:
+            yield self._calibration.batch(position).images.to(self.device)
+
+    def pair(self, position: int) -> tuple[Tensor, Tensor]:
+        """Pictures and their standardised representation."""
+        batch = self._batch(position)
+        raw = self.cache(batch).to(self.device, non_blocking=True)
+        return batch.images.to(self.device, non_blocking=True), self.representation.standardise(raw)
+
+    def _batch(self, position: int) -> Batch:
+        """The batch there, read ahead while the device computes on the one before."""
+        if self._reader is None:
+            return self.loader.batch(position)
+        found = self._ahead.pop(position, None)
+        batch = self._read(position) if found is None else found.result()
+        following = position + self.config.batch
+        self._ahead = {following: self._reader.submit(self._read, following)}
+        return batch
+
+    def _read(self, position: int) -> Batch:
+        batch = self.loader.batch(position)
+        return replace(batch, images=batch.images.pin_memory()) if self.device.type == "cuda" else batch
+
+    def noise(self, position: int, which: int, *shape: int) -> Tensor:
+        """N(0, 1): this process's rows, each of `shape`, of what belongs to the global batch at `position`."""
+        return self._rows(torch.randn(self.config.batch, *shape, generator=self._generator(position, which)))
+
+    def uniform(self, position: int, which: int, *shape: int) -> Tensor:
+        """The same, uniform in [0, 1)."""
+        return self._rows(torch.rand(self.config.batch, *shape, generator=self._generator(position, which)))
+
+    def _generator(self, position: int, which: int) -> torch.Generator:
+        # Mixed, since torch's generator on the CPU reads no more than 32 bits of a seed.
+        mixed = np.random.SeedSequence([self.config.seed, position, which]).generate_state(1)
+        return torch.Generator().manual_seed(int(mixed[0]))
+
+    def _rows(self, whole: Tensor) -> Tensor:
+        return whole.chunk(distributed.world_size())[distributed.rank()].to(self.device)

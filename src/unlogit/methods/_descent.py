@@ -1,0 +1,116 @@
+"""What the methods that optimise pictures share: no weights, a descent for every picture from a starting one."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from unlogit.classifiers import open_classifier
+from unlogit.errors import BrokenImage, UnlogitError
+from unlogit.images import View, open_images
+from unlogit.methods._inverter import Inverter
+from unlogit.representation import Representation
+from unlogit.settings import Bounds, Checked, Count
+
+CHUNK = 64
+"""Pictures optimised at a time."""
+NOISE = "noise"
+NOISE_DEVIATION = 0.05
+"""Small: what the classifier does not see of where a descent starts is still there in the end."""
+
+
+@dataclass(frozen=True)
+class DescentOptions(Checked):
+    """What every optimisation method is asked for."""
+
+    classifier: str
+    """Whose representation is inverted, as source:name."""
+    tap: str = "logits"
+    size: Annotated[int, Bounds(8, 4_096)] = 64
+    """Side of the pictures in pixels."""
+    steps: Count = 500
+    """Gradient steps a picture."""
+    start: str = NOISE
+    """Where the descent begins: "noise", or pictures as source:name, one of which is drawn at random."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tap == "label":
+            raise UnlogitError("tap 'label' has no gradient to follow: use logits, softmax, penultimate or a module")
+
+
+class DescentInverter(Inverter):
+    """Descends in picture space on the distance between representations; pictures do not influence one another.
+
+    `noise`, as `sample_noise` returns it, is the starting pictures, n x 3 x S x S in [0, 1].
+    """
+
+    def __init__(self, options: DescentOptions, name: str, representation: Representation | None = None) -> None:
+        super().__init__()
+        self.name = name
+        self.options = options
+        self.size = options.size
+        self.aids = (f"{options.steps} gradient steps a picture",)
+        if representation is None:
+            representation = Representation(open_classifier(options.classifier), options.tap)
+        self.representation = representation
+        self._source = None if options.start == NOISE else open_images(options.start)
+
+    def sample_noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Starting pictures, n x 3 x S x S in [0, 1]: grey with Gaussian noise, or pictures of `start`."""
+        if self._source is None:
+            noise = torch.randn(n, 3, self.size, self.size, generator=generator)
+            return (0.5 + NOISE_DEVIATION * noise).clamp(0, 1)
+        which = torch.randint(len(self._source), (n,), generator=generator).tolist()
+        pictures = []
+        for picture in self._source.read(which):
+            if isinstance(picture, BrokenImage):
+                raise picture
+            pictures.append(picture)
+        return View(self.size).apply(pictures)
+
+    def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
+        self.check(raw)
+        starts = self.sample_noise(len(raw)) if noise is None else noise
+        made = [self._chunk(target, start) for target, start in zip(raw.split(CHUNK), starts.split(CHUNK), strict=True)]
+        return torch.cat(made) if made else starts
+
+    # Callers may well have switched gradients off, and pictures must not keep the graph.
+    @torch.enable_grad()
+    def _chunk(self, target: Tensor, start: Tensor) -> Tensor:
+        pixels = start.to(target.device).clone()
+        state: dict[str, Tensor] = {}
+        steps = tqdm(range(self.options.steps), desc=self.name, unit="step", leave=False, disable=None)
+        for step in steps:
+            pixels.requires_grad_()
+            loss = self.loss(pixels, target, step)
+            # A sum over pictures, so that each one's gradient is its own.
+            (gradient,) = torch.autograd.grad(loss.sum(), pixels)
+            with torch.no_grad():
+                pixels = self.update(pixels, gradient, start.to(pixels), step, state).clamp(0, 1)
+            if step % 50 == 0:
+                steps.set_postfix(loss=f"{float(loss.detach().mean()):.4f}")
+        return pixels.detach()
+
+    @abstractmethod
+    def loss(self, pixels: Tensor, target: Tensor, step: int) -> Tensor:
+        """What is minimised, N; of pixels N x 3 x S x S in [0, 1] and raw target representations N x K."""
+
+    @abstractmethod
+    def update(self, pixels: Tensor, gradient: Tensor, start: Tensor, step: int, state: dict[str, Tensor]) -> Tensor:
+        """The next pictures, before they are clipped to [0, 1]; `state` is kept from step to step."""
+
+    def relative_distance(self, pixels: Tensor, target: Tensor) -> Tensor:
+        """||Phi(x) - Phi0||^2 / ||Phi0||^2, N."""
+        distance = (self.representation.encode(pixels) - target).square().sum(1)
+        return distance / target.square().sum(1).clamp(min=1e-12)
+
+    def decay(self, step: int) -> float:
+        """From 1 to nearly 0 along half a cosine: steps of one length would never settle."""
+        return (1 + math.cos(math.pi * step / self.options.steps)) / 2

@@ -1,0 +1,105 @@
+"""Configuration of a training run: every argument with its unit. The command line of `unlogit train` is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from unlogit.errors import unknown
+from unlogit.methods.biggan.config import BigGANConfig
+from unlogit.settings import Checked, Count, Rate, Seed, Several, Share, Whole
+
+STARTED = "started from another inverter"
+
+SCORES: dict[str, Callable[[float], float]] = {
+    **dict.fromkeys(("agreement", "agreement5", "logit_cosine", "layout_cosine", "diversity", "recognition"), float),
+    **dict.fromkeys(("logit_error", "pixel_error", "peak_excess"), lambda value: -value),
+    "octave_excess": lambda value: -abs(value),
+    "variety": lambda value: -abs(value - 1),
+}
+"""By validation metric, a score that is higher for a better inverter."""
+
+
+@dataclass(frozen=True)
+class TrainConfig(Checked):
+    """Train an inverter for a frozen classifier. Run the same command again to resume.
+
+    The defaults match the paper, but for the batch, which a single device holds, and take days on one GPU.
+    """
+
+    images: str
+    """Training pictures as source:name, e.g. scenes: or 'parquet:train-*.parquet'."""
+    held_out: str
+    """Pictures for the validation figures and sample grids, never trained on."""
+    classifier: str
+    """The frozen classifier as source:name, e.g. packaged:efficientnet_lite0."""
+    out: Path
+    """The run's folder: config, metrics, samples, checkpoints and the inverter."""
+    tap: str = "logits"
+    """Which representation is inverted; "label" (one-hot of the predicted class) gives the label-only floor."""
+    method: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=BigGANConfig)
+    """Configuration of the method, a `MethodConfig`; its type decides which method trains."""
+    start: str | None = None
+    """A trained inverter, a name or a folder, whose network the run begins with instead of random weights: to go on
+    where only that is left of a run, or for a classifier that is not far from its own. Not in the paper."""
+    pictures: Count = 1_000_000
+    """Length of the run in training pictures seen, the warm start's included."""
+    batch: Count = 64
+    """Pictures a discriminator step, over all processes (paper's code base: 2048)."""
+    decay: Share = 0.0
+    """Share of the run, at its end, over which the learning rates fall linearly to zero."""
+    crop: Literal["centre", "random"] = "centre"
+    """"random": square crops of area 0.5-1.0; the classifier then runs on every picture, nothing can be cached."""
+    flip: bool = True
+    """Mirror half of the training pictures."""
+    ema_half_life: Rate = 500_000
+    """Half-life, in pictures, of the averaged generator that is evaluated and saved; at most a tenth of the pictures
+    seen so far."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """"auto" is bf16 autocast where the device computes in it."""
+    rollback: Whole = 0
+    """How many times a run whose losses or weights are no longer finite goes back to its last checkpoint by itself and
+    on with half the learning rates."""
+    seed: Seed = 0
+    log_every: Count = 2_000
+    """Pictures between two lines of metrics."""
+    checkpoint_every: Count = 10_000
+    """Pictures between two checkpoints."""
+    validate_every: Count = 20_000
+    """Pictures between two validations, sample grids and saved inverters."""
+    validation_pictures: Several = 512
+    best: str = "logit_error"
+    """Validation metric by which best/ is chosen: agreement, agreement5, diversity, layout_cosine, logit_cosine,
+    logit_error, octave_excess, peak_excess, pixel_error, recognition or variety. A change on resumption applies from
+    the next validation that is better than all earlier ones."""
+    recognition: tuple[str, ...] = ("auto",)
+    """Classifiers, as source:name, that take no part in training and measure at validation whether they recognise
+    reconstructions. "auto" is the packaged ImageNet classifiers that are installed and take no part, or none for
+    scenes; the option without a value turns it off."""
+    cache: Path = Path("runs/cache")
+    """Where classifier outputs are kept between runs."""
+    strict: bool = False
+    """Stop at the first broken picture, instead of skipping up to 1 %."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.best not in SCORES:
+            raise unknown("validation metric of --best", self.best, SCORES)
+        self.method.check(self.tap)
+
+    @property
+    def size(self) -> int:
+        """Side of the reconstructions in pixels."""
+        return self.method.size
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """What deviates from the paper's single loss and discriminator, shown with every figure."""
+        return (*([STARTED] if self.start else []), *self.method.deviations)

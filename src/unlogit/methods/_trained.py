@@ -1,0 +1,260 @@
+"""Inverters that were trained: saved to a folder or the Hugging Face Hub and opened again, whatever the network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from huggingface_hub import ModelHubMixin, snapshot_download
+from torch import Tensor, nn
+
+from unlogit.classifiers import check_allowed, open_classifier
+from unlogit.classifiers.fitted import lineage
+from unlogit.errors import UnlogitError
+from unlogit.files import check_replaceable, holding, replacing, to_json
+from unlogit.methods._inverter import Inverter
+from unlogit.methods._packing import packed, unpacked, unpacked_header
+from unlogit.representation import Representation
+from unlogit.representation.layers import LIMIT
+from unlogit.saved import (
+    CONFIG,
+    WEIGHTS,
+    check_keys,
+    check_tensors,
+    on_meta,
+    read_header,
+    read_json,
+    read_tensors,
+    write_tensors,
+)
+from unlogit.trust import named_by, trusting
+
+DISCRIMINATOR, CARD = "discriminator.safetensors", "README.md"
+FORMAT = 1
+SAVED = holding(CONFIG, ("format", "classifier", "tap", "facts"), lambda _: (WEIGHTS, DISCRIMINATOR, CARD))
+"""Recognises the folder of a saved inverter, which may be replaced."""
+FOLDER = "an inverter is a folder with config.json and model.safetensors, as 'unlogit train' writes into RUN/inverter"
+AGAIN = "copy or train it again"
+REQUIRED_FACTS: dict[str, Any] = {"aids": list[str]}
+FACTS: dict[str, Any] = {
+    "pictures_seen": int,
+    "pictures_before": int,
+    "hours": int | float,
+    "source": str,
+    "took_part": dict[str, str | None],
+    "training_fingerprint": str,
+    "earlier_training": list[str],
+    "validation": dict[str, int | float],
+}
+"""Facts that this program computes or formats with."""
+PAPER = "Teterwak et al., ICML 2021"
+
+
+class LearnedInverter(Inverter, ModelHubMixin):
+    """A trained network with the representation that it inverts.
+
+    A folder of one holds config.json, model.safetensors and README.md, the model card; also discriminator.safetensors
+    where there is a discriminator to go on training with.
+
+    Args:
+        facts: how it was made, kept in config.json for the model card: at least "aids"; "source" is the method's
+            paper, where it is not this project's; "took_part" the classifiers that training used, by spec the
+            fingerprint of their weights.
+
+    Attributes:
+        KIND: the module of this package, which is also what the network is called in the folder.
+        discriminator: weights of the discriminator that the network was trained against, by name; may be empty.
+    """
+
+    KIND: ClassVar[str]
+
+    def __init__(self, representation: Representation, network: nn.Module, size: int, facts: dict[str, Any], name: str):
+        super().__init__()
+        self.name = name
+        self.representation = representation
+        self.network = network.eval().requires_grad_(False)
+        self.facts = facts
+        self.size = size
+        self.aids = tuple(facts["aids"])
+        self.discriminator: dict[str, Tensor] = {}
+
+    def took_part(self) -> dict[str, str | None]:
+        """Return also the frozen networks that trained it, as far as its facts say."""
+        saved = self.facts.get("took_part", {})
+        return {start: None for spec in saved for start in lineage(spec)} | saved | super().took_part()
+
+    @abstractmethod
+    def shape(self) -> dict[str, Any]:
+        """Return what `network_of` makes the same network of, JSON values only."""
+
+    @classmethod
+    @abstractmethod
+    def network_of(cls, dim: int, shape: dict[str, Any], what: str) -> nn.Module:
+        """Make a network whose weights are still to be read; raise `UnlogitError` where the shape is not one.
+
+        Args:
+            dim: length of the representation.
+            shape: as `shape` returned it, from a file.
+            what: the file's part, for errors.
+        """
+
+    @classmethod
+    def restore(
+        cls, representation: Representation, network: Any, shape: dict[str, Any], facts: dict[str, Any], name: str
+    ) -> Self:
+        """Make an inverter of a network that `network_of` made."""
+        return cls(representation, network, facts=facts, name=name)  # type: ignore[call-arg]
+
+    def save(self, folder: Path | str, bits: int | None = None) -> None:
+        """Write config.json, model.safetensors and README.md (the model card) in one step that cannot be half done.
+
+        Args:
+            folder: where; a saved inverter that is there is replaced, anything else is an `UnlogitError`.
+            bits: of a weight, 2 to 8, each in a byte: a quarter of the size, and what fewer than eight leave unused is
+                gone once compressed, as by git. With eight pictures differ by about a third of a level in 255, with six
+                by one or two. None keeps float32.
+        """
+        if bits is not None and not 2 <= bits <= 8:
+            raise UnlogitError(f"bits {bits}: must be 2 to 8, or None for float32")
+        with replacing(Path(folder), SAVED, folder=True) as fresh:
+            self._save_pretrained(fresh, bits)
+
+    def save_pretrained(self, save_directory: Path | str, **options: Any) -> str | None:
+        """As `save`, with the options of huggingface_hub's `ModelHubMixin`."""
+        check_replaceable(Path(save_directory), SAVED, folder=True)
+        return super().save_pretrained(save_directory, **options)
+
+    def _save_pretrained(self, save_directory: Path, bits: int | None = None) -> None:
+        config = {
+            "format": FORMAT,
+            "kind": self.KIND,
+            "name": self.name,
+            "classifier": self.representation.classifier.spec,
+            "tap": self.representation.tap,
+            self.KIND: self.shape(),
+            "facts": self.facts,
+        }
+        tensors = {f"{self.KIND}.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {"shift": self.representation.shift, "scale": self.representation.scale}
+        (save_directory / CONFIG).write_text(to_json(config, indent=2) + "\n")
+        for file, saved in ((WEIGHTS, tensors), (DISCRIMINATOR, self.discriminator)):
+            if saved:
+                plain = {k: v.detach().cpu().float().contiguous() for k, v in saved.items()}
+                write_tensors(plain if bits is None else packed(plain, bits), save_directory / file)
+        (save_directory / CARD).write_text(card(config, self.size, self.network))
+
+    @classmethod
+    def load(cls, folder: Path | str, trust_code: bool = False) -> Self:
+        """Open a folder that `save` wrote; raises `UnlogitError` where it is not one or is damaged.
+
+        `{folder}` in config.json's classifier stands for the folder, so that one can be shared with its classifier.
+
+        Args:
+            folder: where.
+            trust_code: whether the classifier may be one that runs code, such as `python:`.
+        """
+        with trusting(trust_code), named_by(_called(folder := Path(folder))):
+            return cls._load(folder)
+
+    @classmethod
+    def _load(cls, folder: Path) -> Self:
+        what = _called(folder)
+        config = read_config(folder)
+        if kind(config) != cls.KIND:
+            raise UnlogitError(f"{what} is a {kind(config)}, not a {cls.KIND}: give the folder alone")
+        # All that costs little comes first: whether the weights are of the network that is described.
+        header = unpacked_header(read_header(folder / WEIGHTS, what, FOLDER), what)
+        dim = (header.get("shift", ("", ()))[1] or (0,))[0]
+        if not 1 <= dim <= LIMIT:
+            raise UnlogitError(f"{what}: its 'shift' has {dim} values, must be 1 to {LIMIT:,}: {AGAIN}")
+        shape, part = config[cls.KIND], f"'{cls.KIND}' in {CONFIG} of {what}"
+        network = on_meta(lambda: cls.network_of(dim, shape, part), part)
+        constants = {"shift": torch.empty(dim, device="meta"), "scale": torch.empty(dim, device="meta")}
+        expected = {f"{cls.KIND}.{name}": value for name, value in network.state_dict().items()} | constants
+        check_tensors(expected, header, what)
+        tensors = unpacked(read_tensors(folder / WEIGHTS, what, AGAIN))
+        shift, scale = tensors.pop("shift"), tensors.pop("scale")
+        if not (shift.isfinite().all() and scale.isfinite().all() and (scale > 0).all()):
+            raise UnlogitError(f"{what}: its 'shift' and 'scale' must be finite, and 'scale' positive: {AGAIN}")
+        classifier = open_classifier(config["classifier"].replace("{folder}", str(folder.resolve())))
+        representation = Representation(classifier, config["tap"], shift, scale)
+        network.load_state_dict({k.removeprefix(f"{cls.KIND}."): v for k, v in tensors.items()}, assign=True)
+        inverter = cls.restore(representation, network, shape, config["facts"], config["name"])
+        if (beside := folder / DISCRIMINATOR).exists():
+            unpacked_header(read_header(beside, what, FOLDER), what)
+            inverter.discriminator = unpacked(read_tensors(beside, what, AGAIN))
+        return inverter
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, trust_code: bool = False, **options: Any) -> Self:
+        known = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        if Path(model_id).is_dir():
+            return cls.load(model_id, trust_code)
+        if trust_code:
+            raise UnlogitError(
+                f"inverter '{model_id}': nothing from the Hub may run code; download it, read it, and open its folder"
+            )
+        folder = Path(snapshot_download(model_id, **{k: v for k, v in options.items() if k in known}))
+        with named_by(_called(folder), hub=folder.resolve()):
+            return cls.load(folder)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the config.json of a saved inverter; raise `UnlogitError` where there is none or any key is wrong."""
+    what = _called(folder)
+    config = read_json(folder / CONFIG, what, FOLDER)
+    if config.get("format") != FORMAT:
+        raise UnlogitError(f"{what}: format {config.get('format')!r:.40}, this version reads {FORMAT}: {FOLDER}")
+    if isinstance(classifier := config.get("classifier"), str):
+        check_allowed(classifier)
+    what = f"{CONFIG} of {what}"
+    required = {"format": int, "name": str, "classifier": str, "tap": str, kind(config): dict[str, Any]}
+    check_keys(config, required | {"facts": dict[str, Any]}, {"kind": str}, what)
+    # Others are shown as they are, whatever they hold.
+    facts = {key: value for key, value in config["facts"].items() if key in REQUIRED_FACTS | FACTS}
+    check_keys(facts, REQUIRED_FACTS, FACTS, f"'facts' in {what}")
+    return config
+
+
+def kind(config: dict[str, Any]) -> str:
+    """The module of this package that reads a saved inverter; the first ones, which do not say, were generators."""
+    return str(config.get("kind", "generator"))
+
+
+def _called(folder: Path) -> str:
+    return f"inverter '{folder}'"
+
+
+def card(config: dict[str, Any], size: int, network: nn.Module) -> str:
+    """The model card, from what config.json says."""
+    facts = dict(config["facts"])
+    aids = ", ".join(facts.pop("aids")) or "none: the paper's single loss alone"
+    figures = facts.pop("validation", {})
+    source = facts.pop("source", PAPER)
+    networks = [f"`{spec}`" for spec in facts.pop("took_part", ())]
+    parameters = sum(p.numel() for p in network.parameters())
+    lines = [
+        "---",
+        "library_name: unlogit",
+        "tags: [feature-inversion, interpretability]",
+        "---",
+        f"# {config['name']}",
+        "",
+        f"Reconstructs {size} px pictures from the {config['tap']} of `{config['classifier']}` "
+        f"({parameters:,} parameters).",
+        f"Method: {source}, as implemented by unlogit.",
+        f"Aids beside the paper's loss: {aids}.",
+        *([f"Classifiers that took part in training: {', '.join(networks)}."] if networks else []),
+        "",
+        *(f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items()),
+    ]
+    if figures:
+        lines += [
+            "",
+            "| validation figure | value |",
+            "| --- | --- |",
+            *(f"| {k} | {v:.4g} |" for k, v in figures.items()),
+        ]
+    return "\n".join(lines) + "\n"

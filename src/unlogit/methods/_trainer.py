@@ -1,0 +1,204 @@
+"""What every method of training is: networks, their optimisers, one step, and the inverter that comes of them."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.swa_utils import AveragedModel
+
+from unlogit.classifiers import Classifier
+from unlogit.errors import UnlogitError
+from unlogit.methods._config import MethodConfig
+from unlogit.methods._data import TrainingData
+from unlogit.methods._train_config import TrainConfig
+from unlogit.methods._trained import LearnedInverter
+from unlogit.runtime import distributed
+from unlogit.runtime.device import autocast
+
+EMA_RAMP = 0.1
+NORMED = ".parametrizations.weight"
+POWER_ITERATIONS = 15
+
+
+M = TypeVar("M", bound=MethodConfig)
+
+
+class Trainer(ABC, Generic[M]):
+    """Everything that changes while a run goes on, and how.
+
+    A subclass makes its networks and optimisers in `setup`, in an order that stays the same, since they draw from one
+    stream of chance.
+
+    Attributes:
+        images: training pictures seen.
+        network: the one that becomes the inverter.
+        average: its exponential moving average, which is evaluated and saved.
+    """
+
+    network: nn.Module
+
+    def __init__(self, config: TrainConfig, data: TrainingData, device: torch.device) -> None:
+        self.config, self.method, self.data, self.device = config, config.method, data, device
+        self.images = 0
+        torch.manual_seed(config.seed)
+        self.setup()
+        self.average = AveragedModel(self.network, multi_avg_fn=self._lerp)
+        self.rate = 1.0
+        self._rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in self._optimisers()]
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """The paper, for the model card."""
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Make `network`, and what else is trained."""
+
+    def begin(self) -> None:
+        """What is done once, where a run does not go on from a checkpoint."""
+        if self.config.start is not None:
+            self._start(self.config.start)
+
+    @abstractmethod
+    def parts(self) -> dict[str, Any]:
+        """What is kept in a checkpoint beside the average, by name: modules and optimisers."""
+
+    def frozen_networks(self) -> dict[str, Classifier]:
+        """Return the frozen networks that take part in training, by option: the inverted one, and what a loss reads."""
+        return {"classifier": self.data.representation.classifier}
+
+    @abstractmethod
+    def step(self) -> dict[str, Tensor]:
+        """Learn from the next `step_pictures` pictures, and count them; figures to be logged."""
+
+    @abstractmethod
+    def inverter(self, facts: dict[str, Any]) -> LearnedInverter:
+        """What the average makes: an inverter to be evaluated and saved."""
+
+    # Shared
+
+    @property
+    def step_pictures(self) -> int:
+        """Pictures that a step consumes."""
+        return self.config.batch
+
+    @property
+    def precision(self) -> torch.autocast:
+        return autocast(self.device, self.config.precision)
+
+    def update(self, module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+        """One step of an optimiser, with gradients averaged over processes."""
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.apply(module, optimiser)
+
+    def apply(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        """One step of an optimiser by gradients that are there, averaged over processes."""
+        distributed.average_gradients(module)
+        optimiser.step()
+        if module is self.network:
+            self.average.update_parameters(module)
+
+    def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float]) -> Adam:
+        """Adam in one pass over memory, which gives the same within rounding."""
+        return Adam(parameters, learning_rate, betas, fused=True)
+
+    def _start(self, name: str) -> None:
+        """Begin with the weights of a trained inverter's network; raises `UnlogitError` where they do not fit."""
+        from unlogit.methods import open_inverter  # Which imports this module.
+
+        begun = open_inverter(name)
+        if not isinstance(begun, LearnedInverter):
+            raise UnlogitError(f"start '{name}': needs no training, so that there is nothing to begin with")
+        # Saved networks have their spectral norms folded in.
+        original = f"{NORMED}.original"
+        normed = {k.replace(original, ".weight"): k for k in self.network.state_dict() if k.endswith(original)}
+        weights = {normed.get(k, k): v for k, v in begun.network.state_dict().items()}
+        try:
+            missing, left = self.network.load_state_dict(weights, strict=False)
+            wrong = [name for name in missing if NORMED not in name] + left
+        except RuntimeError as error:
+            wrong = [str(error).splitlines()[-1].strip()]
+        if wrong:
+            raise UnlogitError(
+                f"start '{name}' does not fit this configuration ({wrong[0]}): "
+                "give the method, size and network options that it was trained with"
+            )
+        for layer in self.network.modules():
+            if nn.utils.parametrize.is_parametrized(layer):
+                for _ in range(POWER_ITERATIONS):
+                    _ = layer.weight  # Each reading in training mode is one.
+        self.average.module.load_state_dict(self.network.state_dict())
+        self.start_discriminator(begun)
+
+    def start_discriminator(self, begun: LearnedInverter) -> None:
+        """Begin with the discriminator that is saved beside an inverter, where there is one and the method has one."""
+
+    def at_rate(self, rate: float) -> None:
+        """Go on with the configuration's learning rates times `rate`."""
+        self.rate = rate
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Set the learning rates of the next step: they fall linearly to zero over the last `decay` of the run."""
+        total, decay = self.config.pictures, self.config.decay
+        rate = self.rate * (min(1.0, (1 - self.images / total) / decay) if decay else 1.0)
+        for optimiser, learning_rates in zip(self._optimisers(), self._rates, strict=True):
+            for group, learning_rate in zip(optimiser.param_groups, learning_rates, strict=True):
+                group["lr"] = rate * learning_rate
+
+    def finite(self) -> bool:
+        """Whether all weights are numbers, those of the average and running statistics included."""
+        modules = [part for part in self._all().values() if isinstance(part, nn.Module)]
+        return all(bool(t.isfinite().all()) for module in modules for t in (*module.parameters(), *module.buffers()))
+
+    def _optimisers(self) -> list[torch.optim.Optimizer]:
+        return [part for part in self.parts().values() if isinstance(part, torch.optim.Optimizer)]
+
+    def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _count: Tensor | int) -> None:
+        """Exponential moving average by half-life in pictures, shorter at the beginning (Karras et al. 2024)."""
+        half_life = min(self.config.ema_half_life, EMA_RAMP * max(self.images, 1))
+        keep = 0.5 ** (self.step_pictures / half_life)
+        torch._foreach_lerp_(averages, current, 1 - keep)  # type: ignore[call-overload]
+
+    def _all(self) -> dict[str, Any]:
+        return self.parts() | {"average": self.average}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"images": self.images} | {name: part.state_dict() for name, part in self._all().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises `UnlogitError` where the networks have another shape."""
+        try:
+            for name, part in self._all().items():
+                if isinstance(part, torch.optim.Optimizer):
+                    # How it is computed is this code's choice, not the checkpoint's.
+                    for group, saved in zip(part.param_groups, state[name]["param_groups"], strict=False):
+                        saved["fused"], saved["foreach"] = group["fused"], group["foreach"]
+                part.load_state_dict(state[name])
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+            raise UnlogitError(
+                f"checkpoint does not fit this configuration ({str(error).splitlines()[-1].strip()}): "
+                "give the configuration that the run was started with, or another --out"
+            ) from error
+        self.images = state["images"]
+
+
+@contextlib.contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """No gradients for a module's parameters: the G step needs only those that pass through."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)

@@ -1,0 +1,173 @@
+"""Configuration of the paper's method: networks, learning rates, and what deviates from the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from unlogit.errors import UnlogitError
+from unlogit.methods._config import MethodConfig, check_size
+from unlogit.settings import Betas, Bounds, Channels, Checked, Count, Rate, Weight, Whole, Width
+
+# Widths of the feature maps from 4x4 up, in units of `channels`. 128: compare_gan; 64: BigGAN's plan at that size.
+WIDTHS = {32: (8, 8, 4, 2), 64: (16, 16, 8, 4, 2), 128: (16, 16, 8, 4, 2, 1)}
+
+
+@dataclass(frozen=True)
+class GeneratorConfig(Checked):
+    """Shape of the generator."""
+
+    size: Width = 64
+    """Side of the reconstruction in pixels: 32, 64 or 128."""
+    channels: Channels = 96
+    """Width unit; the paper's code base uses 96."""
+    noise: Width = 120
+    """Length of the noise vector; split evenly over the first layer and the blocks."""
+    embedding: Width | None = None
+    """Length of a linear embedding of the representation, shared by all layers; None feeds it to every layer whole."""
+    hidden: Width | None = 32
+    """Width of the two-layer MLPs of conditional batch-norm; None for BigGAN's linear, class-conditional form."""
+    condition_first: bool = False
+    """Feed the representation to the first, spatial layer too, where in the paper noise alone enters. A warm start
+    teaches the generator to ignore noise, and what modulates channels alone then gives all pictures one geometry."""
+    attention: Width | None = 32
+    """Resolution of the self-attention layer; None for none."""
+    spectral_norm: bool = True
+    """Spectral normalisation of convolutions and the first layer (not of the conditioning)."""
+
+    @classmethod
+    def prefix(cls) -> str:
+        return "generator."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size(self.size, WIDTHS)
+        parts = len(WIDTHS[self.size])
+        if self.noise % parts:
+            raise UnlogitError(
+                f"generator.noise {self.noise} at {self.size} px: must be a multiple of {parts}, one chunk per layer"
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(self.channels * w for w in WIDTHS[self.size])
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig(Checked):
+    """Which discriminator, and its shape."""
+
+    kind: Literal["paper", "projected"] = "paper"
+    """"paper" learns from pixels (BigGAN's); "projected" has heads on the feature maps of a frozen network."""
+    channels: Channels = 96
+    """"paper": width unit; the paper's code base uses 96."""
+    attention: Width | None = 32
+    """"paper": resolution of the self-attention layer; None for none."""
+    network: str = "packaged:efficientnet_lite0?size=96"
+    """"projected": the frozen network, a classifier as source:name; it resizes by itself."""
+    maps: tuple[str, ...] = ("pixels", "blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate")
+    """"projected": what is judged, from fine to coarse, a head each: the network's modules by name, "pixels", and
+    "penultimate" as a vector."""
+    widths: tuple[Width, ...] = (32, 64, 64, 128, 128)
+    """"projected": channels after the fixed random mixes, one a spatial map."""
+    pixel_channels: Annotated[int, Bounds(0, 4_096)] = 0
+    """"projected": width of a branch of trained convolutions on the pixels themselves, since a frozen network overlooks
+    lattices and speckle; 0 for none."""
+    pixel_weight: Weight = 1.0
+    """"projected": weight of that branch's loss, beside the mean loss of the other heads."""
+    head_spectral_norm: bool = True
+    """"projected": spectral normalisation of the heads. Without it a discriminator separates real from generated
+    images far better, and needs a larger layout weight beside it."""
+
+    @classmethod
+    def prefix(cls) -> str:
+        return "discriminator."
+
+
+@dataclass(frozen=True)
+class BigGANConfig(MethodConfig):
+    """BigGAN conditioned on the representation (Teterwak et al. 2021).
+
+    The defaults are the paper's, with the values of the code base that the paper modified (compare_gan) where the paper
+    does not state its own.
+    """
+
+    NAME: ClassVar[str] = "biggan"
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    d_steps: Count = 2
+    """Discriminator steps per generator step."""
+    learning_rate_g: Rate = 1e-4
+    """Learning rate of the generator."""
+    learning_rate_d: Rate = 5e-4
+    """Learning rate of the discriminator."""
+    betas: Betas = (0.0, 0.999)
+    """Betas of Adam, for both networks."""
+    shared_fakes: bool = False
+    """Let the generator step score the discriminator step's own fakes again instead of drawing new noise. Saves a pass
+    through the generator and the frozen network; needs d_steps = 1."""
+    translation: bool = False
+    """Shift every image that the discriminator sees, real or fake, by up to an eighth of its side (DiffAugment)."""
+    warm_start: Whole = 0
+    """Number of images on which the generator alone is first fitted to the coarse layout; not in the paper."""
+    discriminator_first: Whole = 0
+    """Number of images that the discriminator alone then trains on, so that a trained generator does not follow an
+    untrained discriminator."""
+    layout_weight: Weight = 0.0
+    """Weight of the layout loss beside the adversarial loss; not in the paper, which has one loss alone."""
+    spectral_weight: Weight = 0.0
+    """Weight of the squared difference between the log power spectra of reconstructions and originals, against lattices
+    and speckle; not in the paper."""
+    reencoding_weight: Weight = 0.0
+    """Weight of the squared error of the reconstruction's own standardised representation; not in the paper. This loss
+    trains on the inverted classifier, so that class and logit scores are not independent of it."""
+    adversarial: Literal["hinge", "relativistic"] = "hinge"
+    """The paper's loss, or R3GAN's, of pairs of a real and a fake image."""
+    r1: Weight = 0.0
+    """Gamma of R1 on the projected discriminator's pixel branch, computed every eighth step."""
+    gradient_penalty: Weight = 0.0
+    """Gamma of R1 and R2, the discriminator's squared gradient at real and at fake images; R3GAN needs them."""
+    micro_batch: Whole = 0
+    """Number of images that the discriminator holds at once, per process. The gradients are those of the whole batch;
+    less memory, more time. 0 is the whole batch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shared_fakes and self.d_steps != 1:
+            raise UnlogitError(f"shared fakes with d_steps {self.d_steps}: must be 1; set --d-steps 1")
+
+    def check(self, tap: str) -> None:
+        if self.reencoding_weight and tap == "label":
+            raise UnlogitError("re-encoding weight with tap 'label': a predicted class has no gradient; set it to 0")
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return self.generator.size
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        return self.warm_start, self.warm_start + self.discriminator_first
+
+    @property
+    def loss_d_range(self) -> tuple[float, float]:
+        return (0.0, -2.0) if self.adversarial == "hinge" else super().loss_d_range
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        used = {
+            "projected discriminator": self.discriminator.kind == "projected",
+            "warm start": self.warm_start > 0,
+            "layout term": self.layout_weight > 0,
+            "spectral term": self.spectral_weight > 0,
+            "pixel branch": self.discriminator.kind == "projected" and self.discriminator.pixel_channels > 0,
+            "translation": self.translation,
+            "representation in the first layer": self.generator.condition_first,
+            "re-encoding term": self.reencoding_weight > 0,
+            "relativistic loss": self.adversarial == "relativistic",
+            "gradient penalty": self.gradient_penalty > 0,
+        }
+        return tuple(name for name, is_used in used.items() if is_used)
+
+
+CONFIG = BigGANConfig

@@ -1,0 +1,59 @@
+"""The paper's inverter: a generator that was trained against a discriminator, conditioned on the representation.
+
+Teterwak, Zhang, Krishnan and Mozer, "Understanding Invariance via Feedforward Inversion of Discriminatively Trained
+Classifiers", ICML 2021: G(z, eps) of section 3. With the tap "label" the same network is the label-only floor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unlogit.methods._trained import LearnedInverter
+from unlogit.methods.biggan.config import GeneratorConfig
+from unlogit.methods.biggan.generator import Generator
+from unlogit.representation import Representation
+from unlogit.saved import from_json
+
+
+class GeneratorInverter(LearnedInverter):
+    """A trained generator with the representation that it inverts.
+
+    Args:
+        facts: how it was made, kept in config.json for the model card: at least "aids".
+    """
+
+    KIND: ClassVar[str] = "generator"
+
+    def __init__(
+        self, representation: Representation, generator: Generator, facts: dict[str, Any], name: str = "generator"
+    ) -> None:
+        super().__init__(representation, generator, generator.config.size, facts, name)
+
+    @property
+    def generator(self) -> Generator:
+        assert isinstance(self.network, Generator)
+        return self.network
+
+    def sample_noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """N(0, 1), n x `noise`."""
+        return torch.randn(n, self.generator.config.noise, generator=generator)
+
+    @torch.no_grad()
+    def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
+        self.check(raw, noise)
+        noise = self.sample_noise(len(raw)) if noise is None else noise
+        return self.generator(self.representation.standardise(raw), noise.to(raw.device))
+
+    def shape(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.generator.config)
+
+    @classmethod
+    def network_of(cls, dim: int, shape: dict[str, Any], what: str) -> Generator:
+        return Generator(dim, from_json(GeneratorConfig, shape, what))
+
+
+INVERTER = GeneratorInverter

@@ -1,0 +1,49 @@
+"""An up-convolutional decoder: the average, or the likeliest, picture of a representation, without noise.
+
+What both Dosovitskiy and Brox, "Inverting Visual Representations with Convolutional Networks", CVPR 2016, and
+"Generating Images with Perceptual Similarity Metrics based on Deep Networks", NeurIPS 2016, train; with which losses
+is told in `unlogit.methods`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unlogit.methods._trained import LearnedInverter
+from unlogit.methods.decoder.config import DecoderConfig
+from unlogit.methods.decoder.networks import Decoder
+from unlogit.representation import Representation
+from unlogit.saved import from_json
+
+
+class DecoderInverter(LearnedInverter):
+    """A trained decoder with the representation that it inverts."""
+
+    KIND: ClassVar[str] = "decoder"
+
+    def __init__(
+        self, representation: Representation, decoder: Decoder, facts: dict[str, Any], name: str = "decoder"
+    ) -> None:
+        super().__init__(representation, decoder, decoder.size, facts, name)
+
+    @torch.no_grad()
+    def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
+        self.check(raw, noise)
+        pictures: Tensor = self.network(self.representation.standardise(raw))
+        return pictures
+
+    def shape(self) -> dict[str, Any]:
+        assert isinstance(self.network, Decoder)
+        return {"size": self.size} | dataclasses.asdict(self.network.config)
+
+    @classmethod
+    def network_of(cls, dim: int, shape: dict[str, Any], what: str) -> Decoder:
+        rest = {k: v for k, v in shape.items() if k != "size"}
+        return Decoder(dim, shape.get("size", 0), from_json(DecoderConfig, rest, what))
+
+
+INVERTER = DecoderInverter

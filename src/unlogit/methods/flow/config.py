@@ -1,0 +1,52 @@
+"""Configuration of the flow: its network, and how it is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from unlogit.errors import UnlogitError
+from unlogit.methods._config import MethodConfig
+from unlogit.settings import Betas, Bounds, Channels, Checked, Rate, Width
+
+GROUPS = 8
+"""Groups of a normalisation."""
+
+
+@dataclass(frozen=True)
+class VelocityConfig(Checked):
+    """Shape of the network."""
+
+    channels: Channels = 32
+    """Width unit, a multiple of 8."""
+    condition: Width = 256
+    """Length of the vector that time and representation are joined to."""
+
+    @classmethod
+    def prefix(cls) -> str:
+        return "velocity."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.channels % GROUPS:
+            raise UnlogitError(f"velocity.channels {self.channels}: must be a multiple of {GROUPS}, such as 32")
+
+
+@dataclass(frozen=True)
+class FlowConfig(MethodConfig):
+    """A conditional flow from noise to images (flow matching, Lipman et al. 2023)."""
+
+    NAME: ClassVar[str] = "flow"
+
+    size: Width = 64
+    """Side of the reconstruction in pixels: 32, 64 or 128."""
+    velocity: VelocityConfig = field(default_factory=VelocityConfig)
+    learning_rate: Rate = 1e-3
+    """Learning rate."""
+    betas: Betas = (0.9, 0.99)
+    """Betas of Adam."""
+    steps: Annotated[int, Bounds(1, 100_000)] = 12
+    """Number of steps of Heun's method from noise to image in the saved inverter."""
+
+
+CONFIG = FlowConfig

@@ -1,0 +1,1 @@
+"""Where and how things run: device and precision, processes, checkpoints, progress."""

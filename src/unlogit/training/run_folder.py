@@ -1,0 +1,146 @@
+"""The folder of a run: configuration, metrics as JSON lines, sample grids."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from unlogit.errors import UnlogitError
+from unlogit.files import check_replaceable, recover, replacing, to_json, written_here
+from unlogit.methods import SAVED, TrainConfig
+from unlogit.methods.biggan import BigGANConfig, GeneratorConfig
+from unlogit.runtime.progress import Metrics
+from unlogit.saved import read_json
+
+CONFIG, METRICS, SAMPLES = "config.json", "metrics.jsonl", "samples"
+CHECKPOINTS, INVERTER, BEST = "checkpoints", "inverter", "best"
+
+# What may change between a run and its resumption without changing what it computes.
+METHODS = {"paper": "biggan", "dosovitskiy2016a": "decoder", "dosovitskiy2016b": "decoder"}
+"""What earlier versions called the methods."""
+MUTABLE = {
+    *("out", "pictures", "log_every", "checkpoint_every", "validate_every", "validation_pictures", "cache", "strict"),
+    *("rollback", "decay", "best", "recognition", "trust_code"),
+}
+
+
+class RunFolder:
+    """Reads and writes `folder`/config.json, metrics.jsonl and samples/."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.metrics = Metrics(folder / METRICS)
+        self.samples, self.checkpoints = folder / SAMPLES, folder / CHECKPOINTS
+        self.inverter, self.best = folder / INVERTER, folder / BEST
+
+    def check(self, config: TrainConfig) -> None:
+        """Raise `UnlogitError` unless the folder is new or holds a run of this configuration.
+
+        Of the names that a run writes, nothing may be there that another program or a person made.
+        """
+        path = self.folder / CONFIG
+        if path.exists():
+            self.compare(_read(path), config)
+        # A run writes its configuration before anything else.
+        ours = written_here if path.exists() else None
+        check_replaceable(self.metrics.path, ours)
+        for folder in (self.samples, self.checkpoints):
+            check_replaceable(folder, ours, folder=True)
+        for folder in (self.inverter, self.best):
+            check_replaceable(folder, SAVED if path.exists() else None, folder=True)
+
+    def compare(self, saved: dict[str, Any], config: TrainConfig) -> None:
+        """Raise `UnlogitError` where a configuration that was saved computes something else than `config`."""
+        given = plain(config)
+        # A setting that came after the run began had its default then.
+        before = _filled(upgraded(saved), plain(_defaults(config)))
+        changed = [k for k in given if k not in MUTABLE and _fixed(before.get(k)) != _fixed(given[k])]
+        if changed:
+            told = "; ".join(f"{k}: {before.get(k)} there, {given[k]} given" for k in changed)
+            raise UnlogitError(
+                f"'{self.folder}' holds a run of another configuration ({told}): "
+                "resume it with its own, or give another --out"
+            )
+
+    def begin(self, config: TrainConfig, images: int) -> None:
+        """Write the configuration down and forget what was logged after `images`, where the run resumes."""
+        recover(self.folder, CONFIG, METRICS, INVERTER, BEST)
+        recover(self.samples, "*.png")
+        recover(self.checkpoints, "*.pt")
+        with replacing(self.folder / CONFIG, written_here) as fresh:
+            fresh.write_text(to_json(plain(config), indent=2) + "\n")
+        self.samples.mkdir(exist_ok=True)
+        self.metrics.begin(images)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every complete line of metrics.jsonl."""
+        return self.metrics.lines()
+
+    def log(self, images: int, values: dict[str, float]) -> None:
+        """Append one line; "seconds" counts training time over all resumptions."""
+        self.metrics.log(images, values)
+
+    def seconds(self) -> float:
+        return self.metrics.seconds()
+
+    def validations(self) -> list[dict[str, float]]:
+        """All validations' figures, oldest first, without their prefix."""
+        found = [{k.removeprefix("val/"): v for k, v in line.items() if k.startswith("val/")} for line in self.lines()]
+        return [figures for figures in found if figures]
+
+
+def plain(config: TrainConfig) -> dict[str, Any]:
+    """Return a configuration as it is saved: JSON values only, the method's options under its name."""
+    values: dict[str, Any] = json.loads(to_json(dataclasses.asdict(config)))
+    return values | {"method": {config.method.NAME: values["method"]}}
+
+
+def upgraded(saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a run of an earlier version, whose methods' options were all at the top level."""
+    if not isinstance(name := saved.get("method", "paper"), str):
+        return saved
+    size = {"size": saved.get("generator", {}).get("size", GeneratorConfig.size)}
+    options: dict[str, Any] = {"decoder": saved.get("decoder", {}), **size, **saved.get(name, {})}
+    if name == "flow":
+        options = {"velocity": saved.get("velocity", {}), **size, **saved.get("flow", {})}
+    own = {field.name for field in dataclasses.fields(BigGANConfig)}
+    if name == "paper":
+        options = {key: value for key, value in saved.items() if key in own}
+    others = {*own, "decoder", "dosovitskiy2016a", "dosovitskiy2016b", "velocity", "flow", "method"}
+    common = {key: value for key, value in saved.items() if key not in others}
+    return common | {"method": {METHODS.get(name, name): options}}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a run's config.json; raises `UnlogitError` where it is damaged or not a run's."""
+    found = read_json(path, f"run '{path.parent}'", "resume from another copy of it, or give another --out")
+    required = {field.name for field in dataclasses.fields(TrainConfig) if _needed(field)}
+    if not required <= found.keys():
+        raise UnlogitError(f"'{path}' is not the configuration of a run: unlogit did not write it; give another --out")
+    return found
+
+
+def _defaults(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with every setting that has a default at it."""
+    given = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if _needed(f)}
+    return TrainConfig(**given, method=type(config.method)())
+
+
+def _needed(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _fixed(value: Any) -> Any:
+    """Return a saved setting without what may change on resumption."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _fixed(inner) for key, inner in value.items() if key != "micro_batch"}
+
+
+def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """`given` with what it lacks from `defaults`, level by level."""
+    missing = {k: v for k, v in defaults.items() if k not in given}
+    deeper = {k: _filled(v, defaults[k]) for k, v in given.items() if isinstance(v, dict) and k in defaults}
+    return given | missing | deeper
