@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from hypothesis import settings
 from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier, save_small
 from unlogit.images import ImageSource, Loader, View, open_images
 from unlogit.methods import GeneratorInverter, Inverter
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
 from unlogit.methods.biggan.config import GeneratorConfig
 from unlogit.methods.biggan.generator import Generator
 from unlogit.methods.nearest import NearestNeighbour
 from unlogit.representation import Representation
+from unlogit.training import TrainConfig
 
 SIZE = 32
 
@@ -90,3 +93,39 @@ def chromium() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=found[0], args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def tiny(tiny_classifier_spec: str, tmp_path: Path) -> Callable[..., TrainConfig]:
+    """A configuration of a run of a few steps; arguments replace its fields, or those of the paper's method."""
+    base = TrainConfig(
+        images="scenes:count=48",
+        held_out="scenes:test,count=20",
+        classifier=tiny_classifier_spec,
+        out=tmp_path / "run",
+        method=BigGANConfig(
+            generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
+            discriminator=DiscriminatorConfig(channels=4, attention=None),
+        ),
+        pictures=48,
+        batch=8,
+        log_every=8,
+        checkpoint_every=16,
+        validate_every=32,
+        validation_pictures=16,
+        cache=tmp_path / "cache",
+    )
+
+    def make(**changes: Any) -> TrainConfig:
+        own = {field.name for field in fields(BigGANConfig)}
+        method = replace(base.method, **{name: value for name, value in changes.items() if name in own})
+        return replace(base, **{"method": method} | {name: v for name, v in changes.items() if name not in own})
+
+    return make
+
+
+@pytest.fixture
+def projected(tiny_classifier_spec: str) -> DiscriminatorConfig:
+    return DiscriminatorConfig(
+        kind="projected", network=tiny_classifier_spec, maps=("stages.0", "stages.1", "penultimate"), widths=(8, 8)
+    )
