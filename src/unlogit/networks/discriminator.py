@@ -28,6 +28,9 @@ class DiscriminatorConfig(Checked):
     """"paper": width unit; the paper's code base uses 96."""
     attention: Width | None = 32
     """"paper": resolution of the self-attention layer; None for none."""
+    scale_projection: bool = False
+    """"paper": Divide the projection of the representation by the square root of its length K. With a thousand
+    standardised logits the projection is otherwise some hundred times the unconditional term, and swamps the hinge."""
     network: str = "packaged:efficientnet_lite0?size=96"
     """"projected": the frozen network, a classifier as source:name; it resizes by itself."""
     maps: tuple[str, ...] = ("pixels", "blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate")
@@ -98,6 +101,8 @@ class Discriminator(nn.Module):
             self.attention[str(at)] = Attention(widths[at + 1], spectral_norm=True)
         self.unconditional = linear(widths[-1], 1, spectral_norm=True)
         self.projection = linear(representation, widths[-1], spectral_norm=True, bias=False)
+        # A standardised representation has a norm near sqrt(K).
+        self.projection_scale = representation**-0.5 if config.scale_projection else 1.0
 
     def frozen(self, pixels: Tensor) -> list[Tensor]:
         """The part without trained parameters: here the pictures themselves."""
@@ -112,7 +117,8 @@ class Discriminator(nn.Module):
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
         psi = F.relu(x).sum((2, 3))
-        return [self.unconditional(psi).squeeze(1) + (self.projection(representation) * psi).sum(1)]
+        projected = (self.projection(representation) * psi).sum(1)
+        return [self.unconditional(psi).squeeze(1) + self.projection_scale * projected]
 
     def forward(self, pixels: Tensor, representation: Tensor) -> list[Tensor]:
         """Pixels N x 3 x S x S in [0, 1], standardised representation N x K; one tensor of scores, N."""

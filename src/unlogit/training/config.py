@@ -71,6 +71,10 @@ class TrainConfig(Checked):
     ema_half_life: Rate = 500_000
     """Half-life, in pictures, of the averaged generator that is evaluated and saved; at most a tenth of the pictures
     seen so far."""
+    ema_start: Whole = 0
+    """Images seen before averaging begins; until then the averaged generator is the current one. The paper's code base
+    begins after 40,000 generator steps; with a start the half-life is constant from there on. 0 averages from the first
+    step, by a half-life that grows with the images seen."""
     shared_fakes: bool = False
     """The G step judges the D step's own fakes again instead of drawing new noise: saves a pass through the generator
     and the frozen network. Needs d_steps = 1."""
@@ -164,6 +168,8 @@ class TrainConfig(Checked):
         used = {
             STARTED: self.start is not None,
             "projected discriminator": self.discriminator.kind == "projected",
+            "scaled projection": self.discriminator.kind == "paper" and self.discriminator.scale_projection,
+            "spatial map in the generator": self.generator.map is not None,
             "warm start": self.warm_start > 0,
             "layout term": self.layout_weight > 0,
             "spectral term": self.spectral_weight > 0,
