@@ -1,7 +1,7 @@
 """Whether two reconstructions of one representation, from different noises, are mirror images of one another.
 
 The paper finds that the logits do not say which way an object faces: noise mirrors reconstructions (Teterwak et al.
-2021, section 4.2). Mirroring reverses the sign of the part of an image that is odd about the axis and keeps the rest,
+2021, section 5.3). Mirroring reverses the sign of the part of an image that is odd about the axis and keeps the rest,
 so that the cosine between two odd parts is 1 for the same handedness, 0 for unrelated ones and -1 for mirror images.
 """
 
