@@ -195,7 +195,7 @@ def of_layer(base: TrainConfig, layer: str) -> TrainConfig:
     """Return the training for another layer; a spatial map enters the generator as a map."""
     tap = Tap.parse(layer)
     with torch.no_grad():
-        classifier = open_classifier(base.classifier)
+        classifier = _open(base.classifier)
         output = classifier.features(classifier.grey(2), [tap.module])[tap.module]
     if output.ndim != 4:
         return replace(base, tap=layer)
