@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
+import timm
 import torch
 import tyro
 from torch.utils.flop_counter import FlopCounterMode
@@ -38,19 +37,25 @@ class Assumptions:
     gpus: tuple[int, ...] = (1, 8, 64)
     batch: int = 64
     """For counting alone."""
+    classifier: str = "resnetv2_152x2_bit.goog_in21k_ft_in1k"
+    """The classifier, by timm's name, at its own size; with random crops it runs on every image."""
 
 
 PICTURES = 1_281_167
-SHAPES: dict[int, Any] = {64: SimpleNamespace(noise=120, attention=32), 128: SimpleNamespace(noise=120, attention=64)}
+SHAPES = {
+    64: (GeneratorConfig(64, embedding=128, attention=64), DiscriminatorConfig(attention=32)),
+    128: (GeneratorConfig(128, embedding=128, attention=64), DiscriminatorConfig(attention=64)),
+}
+"""compare_gan's attention: after the generator's fourth block and the discriminator's first."""
 
 
 def flop(size: int, batch: int) -> tuple[float, float]:
     """Of one picture in a discriminator step and in a generator step."""
-    shape = SHAPES[size]
+    of_generator, of_discriminator = SHAPES[size]
     with torch.device("meta"):
-        generator = Generator(1000, GeneratorConfig(size=size, noise=shape.noise, attention=shape.attention))
-        discriminator = Discriminator(1000, size, DiscriminatorConfig(attention=shape.attention))
-        images, noise = torch.rand(batch, 3, size, size), torch.randn(batch, shape.noise)
+        generator = Generator(1000, of_generator)
+        discriminator = Discriminator(1000, size, of_discriminator)
+        images, noise = torch.rand(batch, 3, size, size), torch.randn(batch, of_generator.noise)
         representation = torch.randn(batch, 1000)
 
     def judge() -> None:
@@ -67,7 +72,16 @@ def flop(size: int, batch: int) -> tuple[float, float]:
     return _counted(judge) / batch, _counted(fool) / batch
 
 
-def _counted(run: Callable[[], None]) -> int:
+@torch.no_grad()
+def classifier_flop(name: str) -> float:
+    """Count the operations of the classifier's forward pass on one image of its own size."""
+    with torch.device("meta"):
+        network = timm.create_model(name, pretrained=False).eval()
+        images = torch.rand(1, *timm.data.resolve_data_config(model=network)["input_size"])
+    return float(_counted(lambda: network(images)))
+
+
+def _counted(run: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
@@ -81,14 +95,18 @@ def main(given: Assumptions) -> None:
         f"{given.share:.0%} of {given.peak:g} TFLOP/s, {given.efficiency:.0%} efficiency beyond one GPU\n"
     )
     columns = [f"{n} GPU{'s' * (n > 1)}" for n in given.gpus]
-    print("| side | GFLOP a picture, D step / G step | EFLOP | " + " | ".join(columns) + " |")
-    print("|---|---|---|" + "---|" * len(columns))
+    of_classifier = classifier_flop(given.classifier)
+    heads = ["side", "GFLOP per image, D step / G step / classifier", "EFLOP, networks", "EFLOP, classifier", *columns]
+    print(f"| {' | '.join(heads)} |")
+    print("|" + "---|" * len(heads))
     for size in SHAPES:
         d, g = flop(size, given.batch)
-        total = pictures * (d + g / given.d_steps)
+        networks, classifier = pictures * (d + g / given.d_steps), pictures * of_classifier
+        total = networks + classifier
         hours = [total / rate / n / (given.efficiency if n > 1 else 1) / 3600 for n in given.gpus]
         told = [f"{h / 24:.1f} days" if h > 48 else f"{h:.1f} h" for h in hours]
-        print(f"| {size} | {d / 1e9:.0f} / {g / 1e9:.0f} | {total / 1e18:.1f} | " + " | ".join(told) + " |")
+        each = " / ".join(f"{x / 1e9:.0f}" for x in (d, g, of_classifier))
+        print(f"| {size} | {each} | {networks / 1e18:.1f} | {classifier / 1e18:.1f} | " + " | ".join(told) + " |")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig, discriminator, generator, layers
 from unlogit.methods.biggan.generator import folded
-from unlogit.methods.biggan.trainer import Learning
+from unlogit.methods.biggan.trainer import BigGANTrainer
 from unlogit.runtime.device import autocast, pick_device
 from unlogit.training import TrainConfig
 
@@ -87,7 +87,7 @@ class Ours:
             noise=lambda _position, _which, _length: noise,
         )
         with patch.dict(generator.WIDTHS, {work.size: plan[0]}), patch.dict(discriminator.WIDTHS, {work.size: plan[1]}):
-            self.method = Learning(config, feed, self.device)
+            self.method = BigGANTrainer(config, feed, self.device)
             self.folded = folded(self.method.generator)
         self.representation, self.noise = representation, noise
         self.step = self.method.step

@@ -1,17 +1,30 @@
-"""The paper's training as it stands: ImageNet at 64 px, one loss alone, the paper's networks at full width.
+"""The paper's training: ImageNet at 64 px, one loss alone, the paper's networks at full width.
 
-Run, one process a GPU (several machines: docs/training.md); the same command resumes:
+Run, one process per GPU (several machines: docs/training.md); the same command resumes:
 
     python recipes/imagenet_paper.py --images 'webdataset:imagenet-train-{000000..001023}.tar' \
         --held-out folder:val --processes 8
 
-Settings that the paper does not give are those of the code base that it modified (compare_gan), among them 250,000
-steps of the generator, each after two of the discriminator, and a batch of 2,048. Never run here: docs/training.md says
-what it would cost.
+The paper fixes the loss, the conditioning by two-layer MLPs, 120 values of noise and 64 px. It modified compare_gan,
+and its supplement, with the remaining settings, could not be had: they are compare_gan's for ImageNet at 128 px
+(`biggan_imagenet128.gin` and the defaults of its modules; it has no configuration for 64 px). Each stands beside its
+source in `config`. Deviations that remain:
+
+- The classifier. The paper's ResNet-152-V2 weights are not in timm. `resnetv2_152x2_bit` is twice as wide, has group
+  norm and standardised weights instead of batch norm, was pretrained on ImageNet-21k, and reads 448 px. Images of 64 px
+  are enlarged to that. Inception-V3 is the paper's own architecture: `--classifier timm:inception_v3.tf_in1k`. A robust
+  ResNet is `madry:FILE`, trained by PGD and not by the paper's local linearisation.
+- Logits are standardised by constants before they enter the networks (docs/training.md).
+- The discriminator reads pixels in [-1, 1], compare_gan's in [0, 1].
+- The discriminator's projection begins orthogonal, compare_gan's by Glorot.
+- The spectral norm leaves out the generator's conditioning.
+
+This recipe has never been run; docs/training.md says what it would cost.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,47 +32,76 @@ from pathlib import Path
 import tyro
 
 from unlogit.cli import guarded
-from unlogit.methods.biggan import BigGANConfig
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
 from unlogit.settings import Checked
 from unlogit.training import TrainConfig
 from unlogit.training.launch import launch
 
+STEPS = 250_000
+"""Generator steps (`options.training_steps`)."""
+EMA_DECAY, EMA_START_STEP = 0.9999, 40_000
+"""Averaging of the generator, per generator step (defaults of `ModularGAN`)."""
+
 
 @dataclass(frozen=True)
 class Recipe(Checked):
-    """Where the pictures are, and whose logits."""
+    """Images, classifier and machine."""
 
     images: str
-    """ImageNet's training pictures as source:name."""
+    """ImageNet's training images as source:name."""
     held_out: str
-    """Its validation pictures, likewise."""
+    """Its validation images, likewise."""
     classifier: str = "timm:resnetv2_152x2_bit.goog_in21k_ft_in1k"
-    """The nearest to the paper's ResNet-152-V2 whose weights timm has: twice as wide. A robust one is madry:FILE."""
+    """The frozen classifier as source:name; see above for how the default differs from the paper's."""
     out: Path = Path("runs/imagenet_paper")
     micro_batch: int = 0
-    """Pictures that the discriminator holds at once, where a process's share of the batch does not fit its device."""
+    """Images that the discriminator holds at once, where a process's share of the batch does not fit its device."""
     processes: int = 1
-    """One a GPU."""
+    """Number of processes: one per GPU."""
 
 
 def main(recipe: Recipe) -> None:
-    """Train, or go on training."""
+    """Train, or resume the training."""
     print(launch(config(recipe), recipe.processes))
 
 
 def config(recipe: Recipe) -> TrainConfig:
-    """The run as a configuration: what is not said here is a default, and the defaults are the paper's."""
-    batch, d_steps = 2_048, 2
-    steps = 250_000
+    """Return the run's configuration, with the source of each setting."""
+    batch, d_steps = 2_048, 2  # options.batch_size, options.disc_iters
     return TrainConfig(
         images=recipe.images,
         held_out=recipe.held_out,
         classifier=recipe.classifier,
         out=recipe.out,
-        pictures=steps * d_steps * batch,
+        tap="logits",  # The paper, section 3.
+        method=BigGANConfig(
+            generator=GeneratorConfig(
+                size=64,  # The paper, section 4.
+                channels=96,  # resnet_biggan.Generator
+                noise=120,  # The paper, section 3; options.z_dim.
+                embedding=128,  # embed_y, embed_y_dim
+                hidden=32,  # Two-layer MLPs: equation 3 of the paper; self_modulated_batch_norm.num_hidden.
+                condition_first=False,  # The paper, section 3.
+                attention=64,  # blocks_with_attention "B4", whose output has 64 px.
+                spectral_norm=True,  # G.spectral_norm
+            ),
+            discriminator=DiscriminatorConfig(
+                kind="paper",
+                channels=96,  # resnet_biggan.Discriminator
+                attention=32,  # blocks_with_attention "B1", whose output has 32 px.
+            ),
+            d_steps=d_steps,
+            learning_rate_g=1e-4,  # ModularGAN.g_lr
+            learning_rate_d=5e-4,  # ModularGAN.d_lr
+            betas=(0.0, 0.999),  # AdamOptimizer.beta1, beta2
+            micro_batch=recipe.micro_batch,
+        ),
+        pictures=STEPS * d_steps * batch,
         batch=batch,
-        method=BigGANConfig(d_steps=d_steps, micro_batch=recipe.micro_batch),
-        crop="random",
+        crop="random",  # Square crops of area 0.5 to 1: train_imagenet_transform "distorted".
+        flip=False,  # Nothing in compare_gan mirrors ImageNet.
+        ema_half_life=math.log(0.5) / math.log(EMA_DECAY) * d_steps * batch,
+        ema_start=EMA_START_STEP * d_steps * batch,
     )
 
 

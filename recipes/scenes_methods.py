@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from unlogit import metrics
-from unlogit.analyses import Evidence, Number, identify
+from unlogit.analyses import Evidence, Number, identify, ruler
 from unlogit.classifier_training import fit
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.cli import guarded
@@ -163,6 +163,7 @@ def measure(name: str, evidence: Evidence, training: Mapping[str, str | int], ju
         "layout cosine": bootstrap(torch.cat([layout_cosine(a, b, centre) for a, b in pairs]), SEED),
         "pixel error": bootstrap(torch.cat([pixel_error(a, b) for a, b in pairs]), SEED),
         "bits of the original": proven["bits_any_together"],
+        "bits by": ", ".join(["pixels", "layout", *([evidence.features.spec] if evidence.features else [])]),
         "diversity": None if draws is None else bootstrap(diversity(draws), SEED),
         "seconds a picture": float(f"{spent.seconds:.3g}"),
         "GFLOPs a picture": float(f"{spent.flops / 1e9:.3g}"),
@@ -213,7 +214,7 @@ def main(m: Methods) -> None:
         inverters[method] = open_inverter(spec(m, method, classifier, size))
     counts = {name: m.optimised if name in OPTIMISED else m.held_out for name in inverters}
     lengths = {name: config.pictures for name, config in trained.items()}
-    compare(m.out, inverters, HELD_OUT, counts, lengths, m.shown, m.judge)
+    compare(m.out, inverters, HELD_OUT, counts, lengths, m.shown, m.judge, ruler(inverters))
 
 
 def compare(
@@ -224,6 +225,7 @@ def compare(
     trained: Mapping[str, int],
     shown: int,
     judge: str | None,
+    features: Classifier | None,
 ) -> None:
     """Ask every inverter about so many held-out pictures, and write the table and the figure of the first `shown`.
 
@@ -235,6 +237,8 @@ def compare(
         trained: training pictures of those that were trained.
         shown: rows of the figure.
         judge: another classifier of these classes, as source:name.
+        features: network whose features, beside pixels and layout, the bits are measured by; none of the inverters is
+            trained with it. None, where none is installed, measures by pixels and layout alone.
     """
     rows: list[Row] = []
     pictures: dict[str, Tensor] = {}
@@ -243,7 +247,7 @@ def compare(
     observer = _observer()
     asked = None if judge is None else open_classifier(judge)
     for name, inverter in inverters.items():
-        evidence = Evidence(open_images(held_out), {name: inverter}, limit=counts[name], seed=SEED)
+        evidence = Evidence(open_images(held_out), {name: inverter}, limit=counts[name], features=features, seed=SEED)
         training = {"training pictures": trained[name]} if name in trained else {}
         row = measure(name, evidence, training, asked)
         # Those that all are asked about: an optimisation is not run again.

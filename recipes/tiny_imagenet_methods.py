@@ -21,16 +21,18 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import tiny_imagenet_lite0
 import tyro
 from scenes_methods import OPTIMISED, compare
 
+from unlogit.classifiers import open_classifier
 from unlogit.cli import guarded
 from unlogit.methods import Inverter, LearnedInverter, open_inverter
 from unlogit.methods.decoder import DOSOVITSKIY_2016A, DecoderConfig, DosovitskiyConfig
 from unlogit.methods.flow import FlowConfig
-from unlogit.settings import Checked
+from unlogit.settings import Checked, Count
 from unlogit.training import TrainConfig, train
 
 
@@ -41,6 +43,8 @@ class Natural(Checked):
     data: Path
     kind: Literal["robust", "standard"] = "robust"
     out: Path = Path("runs/natural_methods")
+    training: Count = 98_000
+    """Rows of train-*.parquet to train on; those after them are for validation."""
     pictures: int = 64_000
     """Training pictures for each learned rival."""
     held_out: int = 1_000
@@ -66,7 +70,7 @@ class Natural(Checked):
 def configs(n: Natural) -> dict[str, TrainConfig]:
     """The learned rivals, by the name shown."""
     classifier, folder = f"fitted:lite0_{n.kind}", n.out / n.kind / "learned"
-    recipe = tiny_imagenet_lite0.Recipe(data=n.data, classifier=classifier, pictures=n.pictures)
+    recipe = tiny_imagenet_lite0.Recipe(data=n.data, training=n.training, classifier=classifier, pictures=n.pictures)
     paper = replace(tiny_imagenet_lite0.config(recipe), cache=n.out / "cache")
     further = tiny_imagenet_lite0.config(replace(recipe, start=f"lite0_{n.kind}", reencoding=1.0))
     # A decoder of about the generator's cost.
@@ -110,14 +114,16 @@ def main(n: Natural) -> None:
         trained[name] = n.pictures + (before if config.start else 0)
     for method in OPTIMISED:
         inverters[method] = open_inverter(f"{method}:?classifier={classifier}&size={size}&steps={n.steps}")
-    cache = f"images=parquet:{n.data}/train-*.parquet&cache={n.out / 'cache'}"
+    training = quote(tiny_imagenet_lite0.training_images(n.data, n.training), safe=":/*")
+    cache = f"images={training}&cache={n.out / 'cache'}"
     inverters["nearest"] = open_inverter(f"nearest:?classifier={classifier}&size={size}&{cache}")
     fewer = dict.fromkeys(OPTIMISED, n.optimised) | {"flow": n.drawn}
     counts = {name: fewer.get(name, n.held_out) for name in inverters}
     out = n.out / n.kind
     out.mkdir(parents=True, exist_ok=True)
     other = "standard" if n.kind == "robust" else "robust"
-    compare(out, inverters, f"parquet:{n.data}/val.parquet", counts, trained, n.shown, f"fitted:lite0_{other}")
+    judge, features = f"fitted:lite0_{other}", open_classifier(tiny_imagenet_lite0.FEATURES)
+    compare(out, inverters, f"parquet:{n.data}/val.parquet", counts, trained, n.shown, judge, features)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pair on natural pictures: twins of EfficientNet-Lite0 that differ in nothing but what they were fitted to.
+"""The pair on natural images: twins of EfficientNet-Lite0 that differ in what they were fitted to.
 
 Run (two processes of one thread beat one of two on a 2-core machine; the same command resumes):
 
@@ -8,7 +8,8 @@ Run (two processes of one thread beat one of two on a 2-core machine; the same c
 Both start from ImageNet weights and are fine-tuned on Tiny ImageNet's 200 classes, which are 200 of the 1,000 that
 they keep as logits; one on pictures as they are, one on pictures that are attacked within 4/255 by one step from a
 random start. Pictures of 64 px are enlarged inside the network, so that attacks live in their own pixels. Each is then
-opened as fitted:OUT/OBJECTIVE.
+opened as fitted:OUT/OBJECTIVE. Give both the same number of processes, since batch norm takes its statistics within a
+process: the published robust twin ran as two (16 images each), the standard one as one (32).
 
 `DIR` holds Tiny ImageNet as parquet files in the Hugging Face layout, train-*.parquet and val.parquet, and
 classes.json, a list of {"label": 0, "imagenet1k": 1} that tells which ImageNet class each label is.

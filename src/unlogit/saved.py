@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, cast, get_origin, get_type_hints
+from typing import Any, TypedDict, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import torch
 from huggingface_hub.dataclasses import validate_typed_dict
@@ -82,7 +82,8 @@ def from_json(config: type[T], found: Mapping[str, Any], what: str) -> T:
     """Return a frozen dataclass made of a JSON object, lists as tuples; raise `UnlogitError` as `check_keys` does."""
     hints = get_type_hints(config)
     fields = dataclasses.fields(config)  # type: ignore[arg-type]
-    values = {k: tuple(v) if isinstance(v, list) and get_origin(hints.get(k)) is tuple else v for k, v in found.items()}
+    tuples = {k for k, hint in hints.items() if any(get_origin(part) is tuple for part in (hint, *get_args(hint)))}
+    values = {k: tuple(v) if isinstance(v, list) and k in tuples else v for k, v in found.items()}
     required = {f.name: hints[f.name] for f in fields if f.default is dataclasses.MISSING}
     check_keys(values, required, {f.name: hints[f.name] for f in fields if f.name not in required}, what)
     try:

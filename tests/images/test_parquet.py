@@ -119,7 +119,7 @@ def test_no_file(tmp_path):
     [
         ("?image=imge", "unknown column of .* 'imge': must be one of image, label. Did you mean 'image'"),
         ("?label=target", "must be one of image, label"),
-        ("?labels=label", "unknown option of .* 'labels': must be one of image, label"),
+        ("?labels=label", "unknown option of .* 'labels': must be one of first, image, label, skip"),
         ("?image=label", "column 'label' is int64; expected binary or a struct with bytes"),
         ("?label=image", "column 'image' is struct.*; labels must be whole numbers or words"),
     ],
@@ -192,3 +192,28 @@ def test_indices_beyond_the_first_row_group(tmp_path):
     values = list(np.random.default_rng(0).integers(0, 256, 40).tolist())
     source = open_images(write(tmp_path / "a.parquet", values, [0] * 40, rows=7))
     assert reds(source) == values
+
+
+def test_a_slice_of_rows(tmp_path):
+    write(tmp_path / "a.parquet", [0, 10, 20, 30], [0, 1, 1, 0], rows=2)
+    write(tmp_path / "b.parquet", [40, 50], [1, 0])
+    everything = open_images(f"parquet:{tmp_path}/*.parquet")
+    first, rest = (open_images(f"parquet:{tmp_path}/*.parquet?{option}=3") for option in ("first", "skip"))
+    assert reds(first) + reds(rest) == reds(everything)
+    assert torch.cat([first.labels, rest.labels]).equal(everything.labels)
+    middle = open_images(f"parquet:{tmp_path}/*.parquet?skip=1&first=4")
+    assert reds(middle) == [10, 20, 30, 40]
+    assert reds(open_images(f"parquet:{tmp_path}/*.parquet?first=100")) == reds(everything)
+    assert len({source.fingerprint() for source in (everything, first, rest, middle)}) == 4
+
+
+@pytest.mark.parametrize("option", ["first=0", "skip=-1", "first=two", "skip=1.5"])
+def test_a_slice_takes_whole_numbers_of_rows(tmp_path, option):
+    spec = write(tmp_path / "a.parquet", [1, 2])
+    with pytest.raises(UnlogitError, match="must be a whole number of rows, 1 or more"):
+        open_images(f"{spec}?{option}")
+
+
+def test_a_slice_of_no_rows_says_how_many_there_are(tmp_path):
+    with pytest.raises(UnlogitError, match="hold 2 rows, none of them in the slice; lower skip"):
+        open_images(f"{write(tmp_path / 'a.parquet', [1, 2])}?skip=2")

@@ -84,7 +84,10 @@ def parquet(root: Path) -> Example:
         f"parquet:{root}/good.parquet",
         ("0", "1"),
         {
-            "option": (f"parquet:{root}/good.parquet?imge=x", "must be one of image, label. Did you mean 'image'"),
+            "option": (
+                f"parquet:{root}/good.parquet?imge=x",
+                "must be one of first, image, label, skip. Did you mean 'image'",
+            ),
             "missing": (f"parquet:{root}/absent.parquet", "no file matches"),
             "empty": (f"parquet:{root}/empty.parquet", "hold no rows"),
         },

@@ -278,3 +278,38 @@ def test_the_first_layer_sees_the_representation_where_asked(condition_first: bo
 def test_attention_over_too_few_channels_is_refused() -> None:
     with pytest.raises(UnlogitError, match="attention over 4 channels: needs 8"):
         Attention(4, spectral_norm=False)
+
+
+@pytest.mark.parametrize(("length", "share"), [(4, 1 / 2), (100, 1 / 10)])
+def test_a_scaled_projection_is_divided_by_the_root_of_the_representation_s_length(length: int, share: float) -> None:
+    def network(scaled: bool) -> Discriminator:
+        torch.manual_seed(0)
+        config = DiscriminatorConfig(channels=8, attention=None, scale_projection=scaled)
+        return Discriminator(length, 32, config).eval()
+
+    x, z = torch.rand(3, 3, 32, 32), torch.randn(3, length)
+    whole, scaled = network(False), network(True)
+    (without,) = whole(x, torch.zeros_like(z))
+    torch.testing.assert_close(scaled(x, z)[0] - without, share * (whole(x, z)[0] - without), rtol=1e-4, atol=1e-5)
+
+
+def test_a_spatial_map_enters_where_it_has_its_resolution_and_keeps_where_things_are() -> None:
+    torch.manual_seed(0)
+    generator = Generator(3 * 6 * 6, replace(SMALL, map=(3, 6, 6), embedding=5)).eval()
+    seen: list[torch.Tensor] = []
+    generator.entering_map.register_forward_hook(lambda _m, _args, output: seen.append(output))
+    maps, noise = torch.randn(2, 3, 6, 6), torch.randn(2, 16)
+    images = generator(maps.flatten(1), noise)
+    # The first block of at least 6 x 6 is the second, which begins with 8 x 8.
+    assert seen[0].shape == (2, 64, 8, 8) and images.shape == (2, 3, 32, 32)
+    # The mean over positions, which conditions, is that of the mirrored map: only the place where it enters differs.
+    assert (generator(maps.flip(3).flatten(1), noise) - images).abs().max() > 1e-3
+
+
+def test_a_map_of_another_shape_is_refused() -> None:
+    with pytest.raises(
+        UnlogitError, match=r"generator.map \(3, 6, 6\): holds 108 values, the representation 100; give"
+    ):
+        Generator(100, replace(SMALL, map=(3, 6, 6)))
+    with pytest.raises(UnlogitError, match="sides must be at most 16"):
+        replace(SMALL, map=(3, 32, 32))

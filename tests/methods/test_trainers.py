@@ -341,3 +341,31 @@ def test_a_start_that_does_not_fit_is_refused(tiny: Tiny, tmp_path: Path) -> Non
         train(tiny(generator=other, start=str(first.out / "inverter"), out=tmp_path / "second"))
     with pytest.raises(UnlogitError, match="needs no training"):
         train(tiny(start=f"nearest:?classifier={first.classifier}&images=scenes:count=8", out=tmp_path / "second"))
+
+
+def test_averaging_begins_where_it_is_asked_to_with_a_constant_half_life(tiny: Tiny) -> None:
+    method = Training(tiny(ema_start=1_000, ema_half_life=16, batch=8, d_steps=1), torch.device("cpu")).method
+    average, current = torch.tensor([1.0]), torch.tensor([3.0])
+    method.images = 999
+    method._lerp([average], [current], 0)
+    assert float(average) == 3.0
+    average.fill_(1.0)
+    method.images = 1_000
+    method._lerp([average], [current], 0)
+    # A step of 8 images is half of the half-life.
+    assert float(average) == pytest.approx(3 - 2 * 0.5**0.5)
+
+
+def test_a_spatial_map_is_inverted_and_saved(tiny: Tiny) -> None:
+    config = tiny(pictures=16)
+    side = 4
+    shaped = replace(
+        config,
+        tap="stages.2?reduce=flatten",
+        method=replace(config.method, generator=replace(config.generator, map=(16, side, side))),
+    )
+    train(shaped)
+    inverter = open_inverter(str(shaped.out / "inverter"))
+    assert isinstance(inverter, GeneratorInverter)
+    assert inverter.generator.config.map == (16, side, side)
+    assert "spatial map in the generator" in inverter.aids

@@ -37,5 +37,6 @@ def test_every_method_has_a_row_and_the_figure_is_drawn(tmp_path: Path, tiny_cla
         assert 0 <= float(row["same class for the judge"]) <= 1
         assert float(row["pixel error low"]) <= float(row["pixel error"]) <= float(row["pixel error high"])
         assert float(row["seconds a picture"]) > 0
+    assert len({row["bits by"] for row in rows.values()}) == 1
     assert rows["nearest"]["diversity"] == "" and float(rows["paper"]["diversity"]) > 0
     assert (tmp_path / "methods.png").read_bytes().startswith(b"\x89PNG")

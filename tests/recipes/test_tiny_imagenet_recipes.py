@@ -35,9 +35,17 @@ def test_rivals_have_the_same_classifier_pictures_and_folders_of_their_own(tmp_p
     found = tiny_imagenet_methods.configs(natural)
     assert set(natural.learned) == set(found)
     assert {(c.classifier, c.images, c.pictures, c.size) for c in found.values()} == {
-        (f"fitted:lite0_{kind}", f"parquet:{tmp_path}/train-*.parquet", 1_600, 64)
+        (f"fitted:lite0_{kind}", f"parquet:{tmp_path}/train-*.parquet?first=98000", 1_600, 64)
     }
     assert len({config.out for config in found.values()}) == len(found)
     # What goes on from the published inverter goes on from this classifier's.
     card = ROOT / "src" / "unlogit" / "weights" / str(found["paper + re-encoding"].start) / "config.json"
     assert json.loads(card.read_text())["classifier"] == f"fitted:lite0_{kind}"
+
+
+def test_validation_is_on_a_part_of_train_and_reported_numbers_on_neither(tmp_path: Path) -> None:
+    import tiny_imagenet_lite0
+
+    config = tiny_imagenet_lite0.config(tiny_imagenet_lite0.Recipe(tmp_path, training=900))
+    assert config.images == f"parquet:{tmp_path}/train-*.parquet?first=900"
+    assert config.held_out == f"parquet:{tmp_path}/train-*.parquet?skip=900"

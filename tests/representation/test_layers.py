@@ -148,6 +148,8 @@ def test_places_are_those_that_can_be_tapped(classifier: Classifier) -> None:
     assert list(found) == [
         "logits",
         "softmax",
+        "log-softmax",
+        "softmax-top5",
         "label",
         "penultimate",
         "conv",

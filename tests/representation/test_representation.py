@@ -21,7 +21,16 @@ from unlogit.representation import Representation, RepresentationCache
 from unlogit.representation.cache import COMPARED
 from unlogit.training import TrainConfig, train
 
-TAPS = {"logits": 10, "label": 10, "softmax": 10, "penultimate": 24, "stages.0": 8, "stages.1.0.conv1": 16}
+TAPS = {
+    "logits": 10,
+    "label": 10,
+    "softmax": 10,
+    "log-softmax": 10,
+    "softmax-top5": 10,
+    "penultimate": 24,
+    "stages.0": 8,
+    "stages.1.0.conv1": 16,
+}
 
 
 def classifier(seed: int = 0) -> Classifier:
@@ -52,6 +61,11 @@ def test_the_taps_are_what_they_say() -> None:
     assert torch.equal(of["logits"], logits)
     assert torch.equal(of["label"], F.one_hot(logits.argmax(1), 10).float())
     assert torch.allclose(of["softmax"], logits.softmax(1))
+    assert torch.allclose(of["log-softmax"], logits.softmax(1).log(), atol=1e-5)
+    kept = of["softmax-top5"] > 0
+    assert torch.equal(kept.sum(1), torch.full((len(x),), 5))
+    assert torch.allclose(of["softmax-top5"][kept], logits.softmax(1)[kept])
+    assert bool((logits.softmax(1)[~kept] <= of["softmax-top5"].where(kept, 1).amin(1).repeat_interleave(5)).all())
     assert torch.allclose(c.network.head(of["penultimate"]), logits, atol=1e-6)
     assert torch.allclose(of["stages.0"], c.features(x, ["stages.0"])["stages.0"].mean((2, 3)))
 
@@ -260,7 +274,7 @@ def test_random_crops_or_no_folder_are_computed_live(tmp_path: Path, crop: str, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("tap", ["softmax", "stages.1?reduce=flatten"])
+@pytest.mark.parametrize("tap", ["softmax", "softmax-top5", "stages.1?reduce=flatten"])
 def test_a_training_takes_any_tap_and_saves_its_constants(tap: str, tiny_classifier_spec: str, tmp_path: Path) -> None:
     config = TrainConfig(
         images="scenes:count=32",

@@ -74,14 +74,9 @@ class Outcome:
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     """Yield the bits as a figure, tables for both kinds of line-up, what a label is worth, and inverters compared."""
-    n = len(evidence)
-    if n < 4:
+    if len(evidence) < 4:
         return
-    lineups = {"any": Lineups.drawn(torch.zeros(n, dtype=torch.int64), min(config.among, n // 2), evidence.seed)}
-    classes, whose = _classes(config, evidence)
-    fellows = Lineups.drawn(classes, config.among_class, evidence.seed)
-    if len(fellows.places) >= 2:
-        lineups["class"] = fellows
+    lineups, whose = _lineups(config, evidence)
     spaces = {name: _spaces(evidence, name) for name in evidence.inverters}
     outcomes = {
         name: {kind: _ask(each, spaces[name], evidence.seed) for kind, each in lineups.items()}
@@ -105,6 +100,28 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
                 yield Number(f"bits_{kind}_{measure}", name, proven, "bits", "higher")
         yield _finding(name, each, whose)
     yield from _compare(outcomes, whose)
+
+
+def proven_bits(config: Config, evidence: Evidence, name: str) -> dict[str, Tensor]:
+    """Return what each image's line-up proves by all measures together for one inverter, in bits, groups x N.
+
+    By kind of line-up: "any", and "class" where classes fill two. They are the same for all inverters of the same
+    images, where these have labels, so that values of different inverters can be paired.
+    """
+    lineups, _ = _lineups(config, evidence)
+    spaces = _spaces(evidence, name)
+    return {kind: _ask(each, spaces, evidence.seed).proven for kind, each in lineups.items()}
+
+
+def _lineups(config: Config, evidence: Evidence) -> tuple[dict[str, Lineups], str]:
+    """Return the line-ups by kind, and what their class is called."""
+    n = len(evidence)
+    lineups = {"any": Lineups.drawn(torch.zeros(n, dtype=torch.int64), min(config.among, n // 2), evidence.seed)}
+    classes, whose = _classes(config, evidence)
+    fellows = Lineups.drawn(classes, config.among_class, evidence.seed)
+    if len(fellows.places) >= 2:
+        lineups["class"] = fellows
+    return lineups, whose
 
 
 def _classes(config: Config, evidence: Evidence) -> tuple[Tensor, str]:

@@ -1,7 +1,8 @@
 """`parquet:GLOB`: local files in the Hugging Face image layout, such as `parquet:shards/*.parquet`.
 
 The pictures are a struct column of (bytes, path) or a binary column, the labels a column of whole numbers or words. The
-columns are found by their usual names, or named as in `parquet:GLOB?image=img&label=fine_label`. Encoded pictures stay
+columns are found by their usual names, or named as in `parquet:GLOB?image=img&label=fine_label`. `first=N` reads the
+first N rows and `skip=N` the rows after them, so that a part of a training set can be held out. Encoded pictures stay
 in Arrow's memory, so the files together must fit into it; they are decoded when they are asked for.
 """
 
@@ -32,12 +33,27 @@ MAX_EXPANSION = 1_000
 
 
 class ParquetImages(ImageSource):
-    """Pictures in parquet files, in the order of the files' names."""
+    """Pictures in parquet files, in the order of the files' names.
 
-    def __init__(self, files: Sequence[Path], spec: str, image: str | None = None, label: str | None = None) -> None:
+    Args:
+        files: the files.
+        spec: the string that opened them.
+        image, label: names of the columns; None finds them by their usual names.
+        rows: the rows that are read, a slice of all files' rows with step 1.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        spec: str,
+        image: str | None = None,
+        label: str | None = None,
+        rows: slice = slice(None),
+    ) -> None:
         self.spec = spec
         self._files = list(files)
-        self._columns = (image, label)
+        # What is read of the files, for the fingerprint; all rows add nothing, so that caches of before stay valid.
+        self._columns = (image, label) if rows == slice(None) else (image, label, rows.start, rows.stop)
         chunks: list[pa.Array] = []
         labels: list[object] = []
         names: tuple[str, ...] = ()
@@ -51,23 +67,31 @@ class ParquetImages(ImageSource):
                     f"{file}: its class names differ from those of {self._files[0]}; open them separately"
                 )
             names = names or found
+        if not labels:
+            raise UnlogitError(f"{plain(spec)}: its {len(self._files)} files hold no rows")
+        start, stop, _ = rows.indices(len(labels))
+        if start >= stop:
+            raise UnlogitError(
+                f"{plain(spec)}: its files hold {len(labels):,} rows, none of them in the slice; lower skip"
+            )
+        labels, self._skipped = labels[start:stop], start
         self._chunks = chunks
         self._starts = np.cumsum([0, *map(len, chunks)])
-        if not len(self):
-            raise UnlogitError(f"{plain(spec)}: its {len(self._files)} files hold no rows")
+        self._count = len(labels)
         self._labels, self.class_names = classes(labels, plain(spec), names)
         self.inventory = Inventory("rows", len(self))
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self._count
 
     @property
     def labels(self) -> Tensor:
         return self._labels
 
     def decode(self, index: int) -> Tensor:
-        chunk = int(np.searchsorted(self._starts, index, side="right")) - 1
-        data = self._chunks[chunk][index - int(self._starts[chunk])].as_buffer()
+        row = self._skipped + index
+        chunk = int(np.searchsorted(self._starts, row, side="right")) - 1
+        data = self._chunks[chunk][row - int(self._starts[chunk])].as_buffer()
         if data is None:
             raise BrokenImage(f"{self.spec} row {index}: holds no bytes")
         return decode(memoryview(data), f"{self.spec} row {index}")
@@ -86,11 +110,24 @@ class ParquetImages(ImageSource):
 
 
 def open_source(rest: str, spec: str) -> ParquetImages:
-    pattern, options = registry.options(rest, spec, ("image", "label"))
+    pattern, options = registry.options(rest, spec, ("image", "label", "first", "skip"))
+    first, skip = (_count(options, key, spec) for key in ("first", "skip"))
     files = matching(pattern)
     if not files:
         raise UnlogitError(f"{plain(spec)}: no file matches '{plain(pattern)}'; write it as parquet:FOLDER/*.parquet")
-    return ParquetImages(files, spec, options.get("image"), options.get("label"))
+    # `skip` comes first: skip=100&first=50 are rows 100 to 149.
+    stop = None if first is None else (skip or 0) + first
+    return ParquetImages(files, spec, options.get("image"), options.get("label"), slice(skip, stop))
+
+
+def _count(options: dict[str, str], key: str, spec: str) -> int | None:
+    """Return a whole number of rows, 1 or more; None where the option is not given."""
+    if key not in options:
+        return None
+    value = options[key]
+    if not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise UnlogitError(f"{plain(spec)}: {key} '{plain(value)}' must be a whole number of rows, 1 or more")
+    return int(value)
 
 
 def _read(file: Path, image: str | None, label: str | None) -> tuple[pa.Schema, pa.Table]:

@@ -59,6 +59,10 @@ class TrainConfig(Checked):
     ema_half_life: Rate = 500_000
     """Half-life, in pictures, of the averaged generator that is evaluated and saved; at most a tenth of the pictures
     seen so far."""
+    ema_start: Whole = 0
+    """Number of images seen before averaging begins; until then the averaged generator is the current one. The paper's
+    code base begins after 40,000 generator steps; with a start the half-life is constant from there on. 0 averages from
+    the first step, by a half-life that grows with the images seen."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """"auto" is bf16 autocast where the device computes in it."""
     rollback: Whole = 0

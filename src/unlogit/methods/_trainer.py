@@ -163,9 +163,14 @@ class Trainer(ABC, Generic[M]):
         return [part for part in self.parts().values() if isinstance(part, torch.optim.Optimizer)]
 
     def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _count: Tensor | int) -> None:
-        """Exponential moving average by half-life in pictures, shorter at the beginning (Karras et al. 2024)."""
-        half_life = min(self.config.ema_half_life, EMA_RAMP * max(self.images, 1))
-        keep = 0.5 ** (self.step_pictures / half_life)
+        """Average the weights exponentially, by a half-life in images that is shorter at first (Karras et al. 2024).
+
+        With `ema_start`, the average is the current weights until then, and the half-life is constant.
+        """
+        half_life = self.config.ema_half_life
+        if not self.config.ema_start:
+            half_life = min(half_life, EMA_RAMP * max(self.images, 1))
+        keep = 0.5 ** (self.step_pictures / half_life) if self.images >= self.config.ema_start else 0.0
         torch._foreach_lerp_(averages, current, 1 - keep)  # type: ignore[call-overload]
 
     def _all(self) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from unlogit.errors import UnlogitError, unknown
 LIMIT = 65_536
 """Longest representation: the first layer of a generator grows with it, and so does a cache of representations."""
 
-OF_LOGITS = ("logits", "label", "softmax")
+OF_LOGITS = ("logits", "label", "softmax", "log-softmax", "softmax-top5")
+TOP = 5
+"""Probabilities that "softmax-top5" keeps, as many prediction interfaces return."""
 
 Reduction = Literal["mean", "max", "first", "flatten"]
 
@@ -57,6 +59,11 @@ class Tap:
             return F.one_hot(value.argmax(1), value.shape[1]).float()
         if self.text == "softmax":
             return value.softmax(1)
+        if self.text == "log-softmax":
+            return value.log_softmax(1)
+        if self.text == "softmax-top5":
+            probabilities, classes = value.softmax(1).topk(min(TOP, value.shape[1]), 1)
+            return torch.zeros_like(value).scatter_(1, classes, probabilities)
         if value.ndim == 2 or self.reduction == "flatten":
             return value.flatten(1)
         if self.reduction == "first":
@@ -118,6 +125,8 @@ def places(classifier: Classifier) -> list[Place]:
     """Every tap of a classifier, the named ones first, then modules as they are defined."""
     outputs = classifier.features(classifier.grey(2), ["penultimate"])
     named = [_place("logits", "logits", outputs["logits"]), _place("softmax", "their softmax", outputs["logits"])]
+    named += [_place("log-softmax", "its logarithm", outputs["logits"])]
+    named += [_place("softmax-top5", f"its {TOP} largest values, the others 0", outputs["logits"])]
     named += [_place("label", "one-hot of the predicted class", outputs["logits"])]
     named += [_place("penultimate", f"input of {classifier.penultimate}", outputs["penultimate"])]
     found: dict[str, Place] = {}

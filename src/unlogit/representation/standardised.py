@@ -25,7 +25,8 @@ class Representation(nn.Module):
     delete the scale and shift that the paper studies.
 
     Args:
-        tap: "logits"; "label", the one-hot of the predicted class; "softmax"; "penultimate"; or the name of a module.
+        tap: "logits"; "label", the one-hot of the predicted class; "softmax"; "log-softmax"; "softmax-top5", whose
+            other values are 0; "penultimate"; or the name of a module.
             A spatial map (or tokens) is averaged over positions; "NAME?reduce=max" takes the largest value of each
             channel instead, "NAME?reduce=flatten" every value (at most 65,536), and "NAME?reduce=first" the first
             token, which in Vision Transformers is the one for the class.

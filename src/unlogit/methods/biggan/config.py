@@ -30,6 +30,10 @@ class GeneratorConfig(Checked):
     condition_first: bool = False
     """Feed the representation to the first, spatial layer too, where in the paper noise alone enters. A warm start
     teaches the generator to ignore noise, and what modulates channels alone then gives all pictures one geometry."""
+    map: tuple[Width, Width, Width] | None = None
+    """Shape C x H x W of the spatial map that a representation of a layer with "?reduce=flatten" holds. The map then
+    enters the generator as a map, before the first block of at least its resolution, and its mean over positions
+    conditions the batch norms; not in the paper. None treats the representation as a vector."""
     attention: Width | None = 32
     """Resolution of the self-attention layer; None for none."""
     spectral_norm: bool = True
@@ -47,6 +51,11 @@ class GeneratorConfig(Checked):
             raise UnlogitError(
                 f"generator.noise {self.noise} at {self.size} px: must be a multiple of {parts}, one chunk per layer"
             )
+        if self.map is not None and max(self.map[1:]) > self.size // 2:
+            raise UnlogitError(
+                f"generator.map {self.map}: sides must be at most {self.size // 2}, half of generator.size; "
+                "choose a later layer"
+            )
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -63,6 +72,9 @@ class DiscriminatorConfig(Checked):
     """"paper": width unit; the paper's code base uses 96."""
     attention: Width | None = 32
     """"paper": resolution of the self-attention layer; None for none."""
+    scale_projection: bool = False
+    """"paper": Divide the projection of the representation by the square root of its length K. With a thousand
+    standardised logits the projection is otherwise some hundred times the unconditional term, and swamps the hinge."""
     network: str = "packaged:efficientnet_lite0?size=96"
     """"projected": the frozen network, a classifier as source:name; it resizes by itself."""
     maps: tuple[str, ...] = ("pixels", "blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate")
@@ -166,6 +178,8 @@ class BigGANConfig(MethodConfig):
             "re-encoding term": self.reencoding_weight > 0,
             "relativistic loss": self.adversarial == "relativistic",
             "gradient penalty": self.gradient_penalty > 0,
+            "scaled projection": self.discriminator.kind == "paper" and self.discriminator.scale_projection,
+            "spatial map in the generator": self.generator.map is not None,
         }
         return tuple(name for name, is_used in used.items() if is_used)
 

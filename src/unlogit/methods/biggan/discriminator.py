@@ -65,6 +65,8 @@ class Discriminator(nn.Module):
             self.attention[str(at)] = Attention(widths[at + 1], spectral_norm=True)
         self.unconditional = linear(widths[-1], 1, spectral_norm=True)
         self.projection = linear(representation, widths[-1], spectral_norm=True, bias=False)
+        # A standardised representation has a norm near sqrt(K).
+        self.projection_scale = representation**-0.5 if config.scale_projection else 1.0
 
     def frozen(self, pixels: Tensor) -> list[Tensor]:
         """The part without trained parameters: here the pictures themselves."""
@@ -79,7 +81,8 @@ class Discriminator(nn.Module):
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
         psi = F.relu(x).sum((2, 3))
-        return [self.unconditional(psi).squeeze(1) + (self.projection(representation) * psi).sum(1)]
+        projected = (self.projection(representation) * psi).sum(1)
+        return [self.unconditional(psi).squeeze(1) + self.projection_scale * projected]
 
     def forward(self, pixels: Tensor, representation: Tensor) -> list[Tensor]:
         """Pixels N x 3 x S x S in [0, 1], standardised representation N x K; one tensor of scores, N."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import replace
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unlogit.errors import UnlogitError
 from unlogit.methods._config import check_size
 from unlogit.methods.biggan.config import GeneratorConfig
 from unlogit.methods.biggan.layers import (
@@ -56,9 +58,20 @@ class Generator(nn.Module):
         self.recompute = False  # Blocks in the backward pass, to hold less.
         widths = config.widths
         self.chunk = config.noise // len(widths)
-        embedded = config.embedding or representation
+        conditioning = representation
+        if config.map is not None:
+            if prod(config.map) != representation:
+                raise UnlogitError(
+                    f"generator.map {config.map}: holds {prod(config.map):,} values, the representation "
+                    f"{representation:,}; give the layer's C x H x W, and the layer with '?reduce=flatten'"
+                )
+            conditioning = config.map[0]
+            # Among the blocks' inputs of 4, 8, ... px: the first that loses no position.
+            self.entry = next(i for i in range(len(widths) - 1) if 4 << i >= max(config.map[1:]))
+            self.entering_map = conv(config.map[0], widths[self.entry], 1, spectral_norm=config.spectral_norm)
+        embedded = config.embedding or conditioning
         self.embed = (
-            linear(representation, embedded, spectral_norm=False, bias=False) if config.embedding else nn.Identity()
+            linear(conditioning, embedded, spectral_norm=False, bias=False) if config.embedding else nn.Identity()
         )
         entering = self.chunk + (embedded if config.condition_first else 0)
         self.first = linear(entering, 16 * widths[0], spectral_norm=config.spectral_norm)
@@ -79,11 +92,15 @@ class Generator(nn.Module):
     def forward(self, representation: Tensor, noise: Tensor) -> Tensor:
         """Pixels, N x 3 x S x S in [0, 1]; of standardised representations, N x K, and N(0, 1) noise, N x `noise`."""
         chunks = noise.split(self.chunk, dim=1)
-        embedded = self.embed(representation)
+        spatial = None if self.config.map is None else representation.unflatten(1, self.config.map)
+        embedded = self.embed(representation if spatial is None else spatial.mean((2, 3)))
         entering = torch.cat([embedded, chunks[0]], dim=1) if self.config.condition_first else chunks[0]
         x = self.first(entering).view(len(noise), -1, 4, 4).contiguous(memory_format=torch.channels_last)
         for i, (block, chunk) in enumerate(zip(self.blocks, chunks[1:], strict=True)):
             condition = torch.cat([embedded, chunk], dim=1)
+            if spatial is not None and i == self.entry:
+                resized = F.interpolate(spatial, x.shape[-2:], mode="bilinear", align_corners=False)
+                x = x + self.entering_map(resized)
             x = recomputed(block, x, condition) if self.recompute and x.requires_grad else block(x, condition)
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)

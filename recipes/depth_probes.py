@@ -1,0 +1,192 @@
+"""Where it is lost: what a linear probe reads at each depth of both twins, and from what an API would return.
+
+Run (one core; the same command resumes, layer by layer):
+
+    python recipes/depth_probes.py --data DIR
+
+Ridge regression from each representation of a twin (`fitted:lite0_robust`, `fitted:lite0_standard`) to the image's
+colours, fitted on training images and measured on validation images; no generator is involved. A spatial map is read
+whole. Writes probes.csv into runs/depth_probes: R2 and cosine of the layout, and the bits about the image that what is
+read proves. Bits are InfoNCE bounds by two measures, the mirror-averaged 4 x 4 layout and the 8 x 8 colours as they
+are; tables of inverters have other measures, so that bits are compared within this table alone. `DIR` holds Tiny
+ImageNet as for `tiny_imagenet_lite0.py`. Expected: the table in RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from recipe_results import keep, write_table
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from unlogit.classifiers import Classifier, open_classifier
+from unlogit.cli import guarded
+from unlogit.images import Loader, View, open_images
+from unlogit.metrics.identification import Lineups, bits, difference_over_lineups, over_lineups
+from unlogit.metrics.pixel import layout
+from unlogit.metrics.probe import fit_ridge
+from unlogit.representation.layers import Tap
+from unlogit.settings import Checked, Several
+from unlogit.statistics import Estimate, bootstrap, paired_tests
+
+LAYERS = (
+    "blocks.2?reduce=flatten",
+    "blocks.4?reduce=flatten",
+    "penultimate",
+    "logits",
+    "log-softmax",
+    "softmax",
+    "softmax-top5",
+    "label",
+)
+"""From early to late, then from all logits to what an API would return."""
+CHUNK = 64
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Probes(Checked):
+    """Images, classifiers and layers."""
+
+    data: Path
+    out: Path = Path("runs/depth_probes")
+    training: Several = 4_000
+    """Training images that probes are fitted on, drawn at random."""
+    held_out: Several = 2_048
+    """Validation images that they are measured on, drawn at random."""
+    among: Several = 256
+    """Originals in a line-up of any class: at most log2 of it bits."""
+    among_class: Several = 8
+    """Originals in a line-up of one true class."""
+    size: int = 64
+    """Side of the images in pixels."""
+    kinds: tuple[str, ...] = ("robust", "standard")
+    layers: tuple[str, ...] = LAYERS
+
+
+def main(probes: Probes) -> None:
+    """Fit and measure every probe, and write the table."""
+    torch.manual_seed(SEED)
+    view = View(probes.size)
+    images, labels = read(f"parquet:{probes.data}/val.parquet", view, probes.held_out)
+    training, _ = read(f"parquet:{probes.data}/train-*.parquet", view, probes.training)
+    settings = replace(probes, out=Path(), kinds=(), layers=())
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    steps = [(kind, layer) for kind in probes.kinds for layer in probes.layers]
+    for kind, layer in (bar := tqdm(steps, unit="probe", disable=None)):
+        bar.set_description(f"{kind} {layer}")
+        file = probes.out / kind / f"{layer.replace('?', '-').replace('=', '-')}.json"
+        classifier = open_classifier(f"fitted:lite0_{kind}")
+        found[kind, layer] = keep(
+            file,
+            (settings, classifier.fingerprint(), layer),
+            lambda c=classifier, x=layer: probe(probes, c, x, training, images, labels),  # type: ignore[misc]
+        )
+    write_table(probes.out / "probes.csv", [row(probes, kind, layer, found[kind, layer]) for kind, layer in found])
+    if set(probes.kinds) == {"robust", "standard"}:
+        write_table(probes.out / "differences.csv", differences(probes.layers, found))
+
+
+def read(spec: str, view: View, count: int) -> tuple[Tensor, Tensor]:
+    """Return images, N x 3 x S x S, and labels, N, spread at random over the source, the same in every run."""
+    batches = list(Loader(open_images(spec), view, CHUNK, seed=SEED).once(count))
+    return torch.cat([batch.images for batch in batches]), torch.cat([batch.labels for batch in batches])
+
+
+@torch.no_grad()
+def encode(classifier: Classifier, layer: str, images: Tensor) -> Tensor:
+    """Return the raw representations of images at a layer, N x K."""
+    tap = Tap.parse(layer)
+    parts = [tap(classifier.features(chunk, [tap.module])[tap.module]) for chunk in images.split(CHUNK)]
+    return torch.cat(parts)
+
+
+def targets(images: Tensor) -> Tensor:
+    """Return the mirror-averaged 4 x 4 colours and then the 8 x 8 colours as they are, N x (48 + 192)."""
+    return torch.cat([layout(images), F.adaptive_avg_pool2d(images, 8).flatten(1)], 1)
+
+
+def probe(
+    probes: Probes, classifier: Classifier, layer: str, training: Tensor, images: Tensor, labels: Tensor
+) -> dict[str, Any]:
+    """Fit the probe of one layer; return, by measure, one value per image, and bits by line-up."""
+    truth = targets(images)
+    inputs = encode(classifier, layer, training)
+    readings = fit_ridge(inputs, targets(training))(encode(classifier, layer, images))
+    read, baseline = readings.read, readings.baseline
+    cut = layout(images).shape[1]
+    residual, total = (read - truth).square(), (truth - baseline).square()
+    spaces = [_directions(read[:, part].float(), truth[:, part]) for part in (slice(cut), slice(cut, None))]
+    kinds = {"any": torch.zeros_like(labels), "class": labels}
+    among = {"any": min(probes.among, len(images) // 2), "class": probes.among_class}
+    proven = {}
+    for name, classes in kinds.items():
+        lineups = Lineups.drawn(classes, among[name], SEED)
+        scores = torch.stack([lineups.similarity(a, b) for a, b in spaces])
+        proven[name] = bits(scores, SEED).tolist() if len(lineups.places) >= 2 else None
+    centre = truth[:, :cut].mean(0)
+    cosine = F.cosine_similarity(truth[:, :cut] - centre, read[:, :cut].float() - centre)
+    return {
+        "values": inputs.shape[1],
+        "among": among["any"],
+        "layout cosine": cosine.tolist(),
+        "layout R2": 1 - float(residual[:, :cut].sum() / total[:, :cut].sum()),
+        "8 x 8 R2": 1 - float(residual[:, cut:].sum() / total[:, cut:].sum()),
+        "bits": proven,
+    }
+
+
+def _directions(read: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Both less the originals' mean, at length one, so that distances order as cosines do."""
+    centre = truth.mean(0)
+    return F.normalize(read - centre, dim=1), F.normalize(truth - centre, dim=1)
+
+
+def row(probes: Probes, kind: str, layer: str, found: dict[str, Any]) -> dict[str, object]:
+    """One line of the table."""
+    return {
+        "twin": kind,
+        "representation": layer,
+        "values": found["values"],
+        "n": len(found["layout cosine"]),
+        "layout R2": found["layout R2"],
+        "8 x 8 R2": found["8 x 8 R2"],
+        "layout cosine": bootstrap(torch.tensor(found["layout cosine"]), SEED),
+        f"bits of {math.log2(found['among']):.3g}": _bits(found, "any"),
+        f"bits beyond the class of {math.log2(probes.among_class):.3g}": _bits(found, "class"),
+    }
+
+
+def _bits(found: dict[str, Any], kind: str) -> Estimate | str:
+    values = found["bits"][kind]
+    return "" if values is None else over_lineups(torch.tensor(values).double(), -math.inf, math.inf)
+
+
+def differences(layers: Sequence[str], found: dict[tuple[str, str], dict[str, Any]]) -> list[dict[str, object]]:
+    """Return robust less standard at each layer, over the same images and line-ups; p-values are not corrected."""
+    rows: list[dict[str, object]] = []
+    for layer in layers:
+        a, b = found["robust", layer], found["standard", layer]
+        cosine = torch.tensor(a["layout cosine"]).double() - torch.tensor(b["layout cosine"]).double()
+        cells: dict[str, object] = {
+            "representation": layer,
+            "layout cosine": paired_tests({layer: cosine}, SEED)[layer].estimate,
+        }
+        for kind, called in (("any", "bits"), ("class", "bits beyond the class")):
+            pair = [torch.tensor(each["bits"][kind] or []).double() for each in (a, b)]
+            cells[called] = difference_over_lineups(*pair).estimate if pair[0].numel() else ""
+        rows.append(cells)
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: main(tyro.cli(Probes, description=__doc__))))

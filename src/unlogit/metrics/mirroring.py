@@ -1,0 +1,46 @@
+"""Whether two reconstructions of one representation, from different noises, are mirror images of one another.
+
+The paper finds that the logits do not say which way an object faces: noise mirrors reconstructions (Teterwak et al.
+2021, section 5.3). Mirroring reverses the sign of the part of an image that is odd about the axis and keeps the rest,
+so that the cosine between two odd parts is 1 for the same handedness, 0 for unrelated ones and -1 for mirror images.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unlogit.images import check_pixels
+
+Axis = Literal["horizontal", "vertical"]
+"""What a flip exchanges: left and right, or top and bottom."""
+SIDE = 8
+"""Areas a side whose colours are compared: in single pixels, textures that noise moves outweigh what is mirrored."""
+
+
+def mirroring(a: Tensor, b: Tensor, axis: Axis) -> Tensor:
+    """Cosine between the odd parts of two sets of images, N x 3 x H x W in [0, 1] each; N values in [-1, 1]."""
+    return F.cosine_similarity(_odd(a, axis), _odd(b, axis))
+
+
+def flipped(a: Tensor, b: Tensor, axis: Axis) -> Tensor:
+    """1 where `b` is nearer to the flipped `a` than to `a` as it is and to the other flip of `a`, else 0; N."""
+    coarse_a, coarse_b = _coarse(a), _coarse(b)
+    dims: dict[Axis, int] = {"horizontal": 3, "vertical": 2}
+    distances = {name: (coarse_a.flip(dim) - coarse_b).square().sum((1, 2, 3)) for name, dim in dims.items()}
+    plain = (coarse_a - coarse_b).square().sum((1, 2, 3))
+    own = distances.pop(axis)
+    (other,) = distances.values()
+    return (own < torch.minimum(plain, other)).float()
+
+
+def _coarse(images: Tensor) -> Tensor:
+    return F.adaptive_avg_pool2d(check_pixels(images), SIDE)
+
+
+def _odd(images: Tensor, axis: Axis) -> Tensor:
+    coarse = _coarse(images)
+    return (coarse - coarse.flip(3 if axis == "horizontal" else 2)).flatten(1)

@@ -1,0 +1,65 @@
+"""Probes by depth at the smallest size: what a probe reads where the answer is known, and results that are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from unlogit.errors import UnlogitError
+from unlogit.images import Loader, View, open_images
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
+    import depth_probes
+
+    return depth_probes
+
+
+def scenes(count: int) -> tuple[Tensor, Tensor]:
+    batches = list(Loader(open_images(f"scenes:count={count}"), View(32), 64, seed=0).once())
+    return torch.cat([b.images for b in batches]), torch.cat([b.labels for b in batches])
+
+
+def test_a_representation_that_holds_the_layout_has_more_bits_than_noise(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = scenes(320)
+    probes = recipe.Probes(tmp_path, among=32)
+
+    def encode(_classifier: object, layer: str, given: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(len(given), 8, generator=generator)
+        return recipe.targets(given) if layer == "layout" else noise
+
+    monkeypatch.setattr(recipe, "encode", encode)
+    found = {x: recipe.probe(probes, None, x, images[:160], images[160:], labels[160:]) for x in ("layout", "noise")}
+    rows = {layer: recipe.row(probes, "robust", layer, each) for layer, each in found.items()}
+    assert rows["layout"]["layout R2"] > 0.99 and rows["layout"]["layout cosine"].value > 0.99
+    assert rows["noise"]["layout R2"] < 0.1 and abs(rows["noise"]["layout cosine"].value) < 0.2
+    assert rows["layout"]["bits of 5"].value > 4.5 and rows["noise"]["bits of 5"].value < 0.5
+    differences = recipe.differences(("x",), {("robust", "x"): found["layout"], ("standard", "x"): found["noise"]})
+    assert differences[0]["bits"].low > 3.5
+
+
+def test_results_are_kept_for_equal_settings_alone(recipe: ModuleType, tmp_path: Path) -> None:
+    from recipe_results import keep
+
+    file, calls = tmp_path / "a" / "x.json", []
+
+    def compute() -> dict[str, int]:
+        calls.append(1)
+        return {"value": len(calls)}
+
+    assert keep(file, ("s", 1), compute) == keep(file, ("s", 1), compute) == {"value": 1}
+    assert keep(file, ("s", 2), compute) == {"value": 2}
+    file.write_text("{}")
+    with pytest.raises(UnlogitError, match="unlogit did not write it"):
+        keep(file, ("s", 2), compute)
