@@ -16,7 +16,6 @@ from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier, s
 from unlogit.images import ImageSource, Loader, View, open_images
 from unlogit.methods import GeneratorInverter, Inverter
 from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
-from unlogit.methods.biggan.config import GeneratorConfig
 from unlogit.methods.biggan.generator import Generator
 from unlogit.methods.nearest import NearestNeighbour
 from unlogit.representation import Representation
