@@ -165,7 +165,7 @@ CHANGES: dict[str, tuple[dict[str, object], str]] = {
     "another format": ({"format": 2}, "format 2, this version reads 1"),
     "a kind that is none": ({"kind": 3}, "unknown kind of inverter"),
     "an unknown kind": ({"kind": "generators"}, "unknown kind of inverter .* 'generators'"),
-    "a kind without folders": ({"kind": "nearest"}, "is not trained"),
+    "a kind without folders": ({"kind": "nearest"}, "unknown kind of inverter"),
     "another kind": ({"kind": "decoder"}, "unknown key of config.json .* 'generator'"),
     "aids that are none": ({"facts__aids": "none"}, "'aids' expected a list, got str"),
     "an aid that is none": ({"facts__aids": [1]}, "aids"),

@@ -53,12 +53,12 @@ def flow(representation: Representation) -> FlowInverter:
 
 
 LEARNED: dict[str, Callable[[Representation], LearnedInverter]] = {
-    "generator": generator,
+    "biggan": generator,
     "decoder": decoder,
     "flow": flow,
 }
 NAMES = registry.names("unlogit.methods")
-NOISY = {"generator", "flow", "engstrom", "mahendran"}
+NOISY = {"biggan", "flow", "engstrom", "mahendran"}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit import representation
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier
 from unlogit.errors import UnlogitError
@@ -257,9 +256,9 @@ def test_a_row_that_half_precision_cannot_hold_is_computed_each_time(tmp_path: P
 def test_the_key_follows_the_code_and_the_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     view, source = View(32), open_images(SOURCE)
     RepresentationCache(tmp_path, counting(), source, view)
-    monkeypatch.setattr(representation, "library_versions", lambda: "torch 99")
+    monkeypatch.setattr("unlogit.representation.cache.library_versions", lambda: "torch 99")
     RepresentationCache(tmp_path, counting(), source, view)
-    monkeypatch.setattr(representation, "code_digest", lambda *_: "other code")
+    monkeypatch.setattr("unlogit.representation.cache.code_digest", lambda *_: "other code")
     RepresentationCache(tmp_path, counting(), source, view)
     assert len(list(tmp_path.iterdir())) == 3
 
