@@ -46,6 +46,8 @@ class Recipe(Checked):
     """Whose logits are inverted, as source:name; one of the twins is fitted:FOLDER/fgsm."""
     features: str = "fitted:lite0_robust"
     """The network on whose features the discriminator's heads sit; of the same architecture."""
+    second_features: str | None = None
+    """A second network with heads of its own, for the later part of a long run; None for none."""
     tap: str = "logits"
     """"label" trains the label-only floor."""
     start: str | None = None
@@ -97,6 +99,7 @@ def config(recipe: Recipe) -> TrainConfig:
             discriminator=DiscriminatorConfig(
                 kind="projected",
                 network=recipe.features,
+                second_network=recipe.second_features,
                 maps=("blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate"),
                 widths=(64, 64, 128, 128),
                 head_spectral_norm=False,

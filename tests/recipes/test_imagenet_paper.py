@@ -43,7 +43,7 @@ COMPARE_GAN: dict[str, Any] = {
     "method.r1": 0.0,
     "decay": 0.0,
     "method.translation": False,
-    "method.shared_fakes": False,  # A sub-step with new noise for the generator: experimental_joint_gen_for_disc is off.
+    "method.shared_fakes": False,  # New noise for the generator: experimental_joint_gen_for_disc is off.
     "crop": "random",  # train_imagenet_transform.crop_method = "distorted"
     "flip": False,
     "method.generator.channels": 96,  # Generator.ch

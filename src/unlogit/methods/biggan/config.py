@@ -77,6 +77,9 @@ class DiscriminatorConfig(Checked):
     standardised logits the projection is otherwise some hundred times the unconditional term, and swamps the hinge."""
     network: str = "packaged:efficientnet_lite0?size=96"
     """"projected": the frozen network, a classifier as source:name; it resizes by itself."""
+    second_network: str | None = None
+    """"projected": another frozen network with heads of its own, on the same maps; None for none. Reconstructions that
+    satisfy one network alone are often not recognised by others."""
     maps: tuple[str, ...] = ("pixels", "blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate")
     """"projected": what is judged, from fine to coarse, a head each: the network's modules by name, "pixels", and
     "penultimate" as a vector."""

@@ -7,6 +7,8 @@ the G step, which makes two different discriminators.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -124,7 +126,12 @@ class ProjectedDiscriminator(nn.Module):
         self.heads = nn.ModuleList(
             Head(channels, side, representation, spectral_norm=config.head_spectral_norm) for channels, side in shapes
         )
-        self.weights = [1 / len(self.heads)] * len(self.heads)
+        self.second: ProjectedDiscriminator | None = None
+        if config.second_network is not None:
+            alone = replace(config, network=config.second_network, second_network=None, pixel_channels=0)
+            self.second = ProjectedDiscriminator(representation, size, alone, seed)
+        count = len(self.heads) * (1 if self.second is None else 2)
+        self.weights = [1 / count] * count
         self.pixels: PixelBranch | None = None
         if config.pixel_channels:
             self.pixels = PixelBranch(config.pixel_channels, size, representation)
@@ -132,8 +139,13 @@ class ProjectedDiscriminator(nn.Module):
 
     @property
     def network(self) -> Classifier:
-        """The frozen network."""
+        """The first frozen network."""
         return self._network[0]
+
+    @property
+    def networks(self) -> list[Classifier]:
+        """The frozen networks."""
+        return [*self._network, *([] if self.second is None else self.second.networks)]
 
     def _tap(self, pixels: Tensor) -> list[Tensor]:
         found = self.network.features(pixels, [m for m in self.maps if m != "pixels"])
@@ -147,9 +159,12 @@ class ProjectedDiscriminator(nn.Module):
             deviation, mean = torch.std_mean(features, [d for d in range(features.ndim) if d != 1])
             getattr(self, f"shift{i}").copy_(mean)
             getattr(self, f"scale{i}").copy_(deviation.clamp(min=1e-2 * float(deviation.mean())))
+        if self.second is not None:
+            self.second.calibrate(pixels)
 
     def frozen(self, pixels: Tensor) -> list[Tensor]:
-        """The part without trained parameters: the mixed feature maps, one for each head, then vectors, then pixels."""
+        """The part without trained parameters: the mixed feature maps, one for each head, then vectors, then the second
+        network's, then pixels."""
         # Standardising a map and mixing its channels is one convolution.
         mixed: list[Tensor] = []
         vectors: list[Tensor] = []
@@ -164,11 +179,13 @@ class ProjectedDiscriminator(nn.Module):
             coarser = F.conv2d(mixed[i + 1], self.downs[i], padding=1)
             up = F.interpolate(coarser, mixed[i].shape[-2:], mode="bilinear", align_corners=False)
             mixed[i] = (mixed[i] + up) * 0.5**0.5
-        return mixed + vectors + ([pixels] if self.pixels is not None else [])
+        others = [] if self.second is None else self.second.frozen(pixels)
+        return mixed + vectors + others + ([pixels] if self.pixels is not None else [])
 
     def judge(self, seen: list[Tensor], representation: Tensor) -> list[Tensor]:
         """Scores of what `frozen` returned: one tensor, N x places, a head."""
-        heads = [*self.heads, *([self.pixels] if self.pixels is not None else [])]
+        heads = [*self.heads, *([] if self.second is None else self.second.heads)]
+        heads += [self.pixels] if self.pixels is not None else []
         return [head(features, representation) for head, features in zip(heads, seen, strict=True)]
 
     def forward(self, pixels: Tensor, representation: Tensor) -> list[Tensor]:

@@ -68,8 +68,9 @@ class BigGANTrainer(Trainer[BigGANConfig]):
 
     def frozen_networks(self) -> dict[str, Classifier]:
         one = self.discriminator
-        judging = {"discriminator.network": one.network} if isinstance(one, ProjectedDiscriminator) else {}
-        return super().frozen_networks() | judging
+        names = ("discriminator.network", "discriminator.second_network")
+        scoring = dict(zip(names, one.networks, strict=False)) if isinstance(one, ProjectedDiscriminator) else {}
+        return super().frozen_networks() | scoring
 
     def begin(self) -> None:
         if isinstance(self.discriminator, ProjectedDiscriminator):
