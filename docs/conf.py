@@ -56,6 +56,12 @@ def link_pages(app: Sphinx, name: str, source: list[str]) -> None:
     source[0] = text
 
 
+def escape_stars(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Escape stars outside of backticks: in our docstrings they are patterns such as train-*.parquet, never emphasis."""
+    lines[:] = [re.sub(r"(`[^`]*`)|\*", lambda match: match[1] or r"\*", line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
     """Register what the pages need."""
+    app.connect("autodoc-process-docstring", escape_stars)
     app.connect("source-read", link_pages)
