@@ -10,7 +10,6 @@ from unlogit import __version__
 
 project = "unlogit"
 author = "The unlogit authors"
-copyright = author
 release = version = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -57,7 +56,7 @@ def link_pages(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def escape_stars(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Escape stars outside of backticks: in our docstrings they are patterns such as train-*.parquet, never emphasis."""
+    """Escape stars outside of backticks: in docstrings they are patterns such as train-*.parquet, never emphasis."""
     lines[:] = [re.sub(r"(`[^`]*`)|\*", lambda match: match[1] or r"\*", line) for line in lines]
 
 
