@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
+from torch import nn
 
 from unlogit import registry
 from unlogit.errors import UnlogitError, unknown
@@ -39,8 +42,8 @@ class TrainConfig(Checked):
     """Training pictures as source:name, e.g. scenes: or 'parquet:train-*.parquet'."""
     held_out: str
     """Pictures for the validation figures and sample grids, never trained on."""
-    classifier: str
-    """The frozen classifier as source:name, e.g. packaged:efficientnet_lite0."""
+    classifier: Annotated[str | nn.Module, tyro.conf.arg(constructor=str)]
+    """The frozen classifier as source:name, e.g. packaged:efficientnet_lite0; in Python also a torch module."""
     out: Path
     """The run's folder: config, metrics, samples, checkpoints and the inverter."""
     tap: str = "logits"

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from unlogit import launch as shared
+from unlogit.classifiers._module import check_processes
 from unlogit.settings import Checked, Count
 from unlogit.training.config import TrainConfig
 from unlogit.training.loop import train
@@ -25,4 +26,6 @@ class Launch(Checked):
 
 def launch(config: TrainConfig, processes: int = 1) -> dict[str, float]:
     """`train(config)` shared out over processes of this machine, as `unlogit.launch` does it."""
+    if not isinstance(config.classifier, str):
+        check_processes(processes)
     return shared.launch(train, config, processes)

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from unlogit import distributed
 from unlogit.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
-from unlogit.classifiers import Classifier
+from unlogit.classifiers import Classifier, binding, open_classifier
+from unlogit.classifiers._module import check_processes
 from unlogit.device import Precision, described, fastest_precision, pick_device
 from unlogit.errors import UnlogitError
 from unlogit.files import locked, report_disk_full
@@ -65,10 +66,15 @@ def train(config: TrainConfig) -> dict[str, float]:
     device = pick_device()
     distributed.start(device)
     try:
+        classifier = None
+        if not isinstance(config.classifier, str):
+            check_processes(distributed.world_size())
+            classifier = open_classifier(config.classifier)
+            config = replace(config, classifier=classifier.spec)
         RunFolder(config.out).check(config)
         lock = nullcontext() if distributed.rank() else locked(config.out)
         trust = trusting(config.trust_code)
-        with report_disk_full(config.out), distributed.exchanging(), lock, trust:
+        with report_disk_full(config.out), distributed.exchanging(), lock, trust, binding(classifier):
             return Training(config, device).run()
     finally:
         distributed.stop()
