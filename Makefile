@@ -4,7 +4,7 @@ WORKERS ?= 2
 INSTALLED = .venv/.installed
 BIN = .venv/bin
 
-.PHONY: install demo test test-tools lint format
+.PHONY: install demo test test-tools lint format docs
 
 install: $(INSTALLED)
 
@@ -36,3 +36,7 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+
+# The tutorials are executed; a warning is an error. Open docs/_build/html/index.html.
+docs: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -j $(WORKERS) -b html docs docs/_build/html

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import linecache
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from functools import cache
 from importlib import metadata
@@ -28,7 +28,9 @@ BY_VERSION = ("torch", "torchvision", "timm", "transformers", "open_clip", "unlo
 SETTINGS = (str, int, float, bool, type(None))
 
 
-def module_identity(root: nn.Module, without: nn.Module | None = None, unnamed: bool = False) -> str:
+def module_identity(
+    root: nn.Module, without: nn.Module | None = None, unnamed: bool = False, portable: bool = False
+) -> str:
     """Return a digest of everything in a module that decides its output, by name, exact type and value.
 
     Parameters, buffers (non-persistent ones too) and tensors in plain attributes; settings such as strides and flags;
@@ -38,25 +40,28 @@ def module_identity(root: nn.Module, without: nn.Module | None = None, unnamed: 
         root: the module.
         without: a submodule to leave out, with all that is in it.
         unnamed: leave out the module's attribute "name".
+        portable: leave out source files and the modules that classes are defined in, so that a class has the same
+            identity in a script and where it is imported from that script.
     """
+    qualified = _unqualified if portable else _qualified
     skipped = set() if without is None else set(without.modules())
     modules = [(name, module) for name, module in root.named_modules() if module not in skipped]
     digest = hashlib.sha256()
     for name, module in modules:
-        digest.update(f"{name}\n{_qualified(type(module))}\n{module.extra_repr()}\n".encode())
+        digest.update(f"{name}\n{qualified(type(module))}\n{module.extra_repr()}\n".encode())
         for key, value in sorted(vars(module).items()):
             if not key.startswith("_") and key != "training" and not (unnamed and module is root and key == "name"):
-                _update(digest, key, value)
+                _update(digest, key, value, qualified)
         code = getattr(module, "code", None)  # Of TorchScript, and of a module traced by torch.fx.
         digest.update(code.encode() if isinstance(code, str) else b"")
         for key, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
-            _update(digest, key, tensor)
-    for text in sorted(set(_sources([module for _, module in modules]))):
+            _update(digest, key, tensor, qualified)
+    for text in [] if portable else sorted(set(_sources([module for _, module in modules]))):
         digest.update(text.encode())
     return digest.hexdigest()
 
 
-def _update(digest: Any, key: str, value: object) -> None:
+def _update(digest: Any, key: str, value: object, qualified: Callable[[Any], str]) -> None:
     if isinstance(value, Tensor):
         # Flattened, since a channels-last tensor may be contiguous without a last stride of one.
         flat = value.detach().cpu().contiguous().flatten()
@@ -65,7 +70,7 @@ def _update(digest: Any, key: str, value: object) -> None:
     elif isinstance(value, SETTINGS) or is_dataclass(value) or _is_plain(value):
         digest.update(f"{key}={value!r}\n".encode())
     elif inspect.isroutine(value) or isinstance(value, type):
-        digest.update(f"{key}={_qualified(value)}\n".encode())
+        digest.update(f"{key}={qualified(value)}\n".encode())
 
 
 def _is_plain(value: object) -> bool:
@@ -74,6 +79,10 @@ def _is_plain(value: object) -> bool:
 
 def _qualified(value: Any) -> str:
     return f"{getattr(value, '__module__', None)}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+
+
+def _unqualified(value: Any) -> str:
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
 def _sources(modules: list[nn.Module]) -> Iterator[str]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
+from torch import nn
 
 from unlogit import registry, trust
 from unlogit.classifiers._base import Classifier, Preprocessing, differ
 from unlogit.classifiers._labels import read_labels
 from unlogit.classifiers._listing import find
+from unlogit.classifiers._module import PREFIX, binding, from_module, open_bound
 from unlogit.classifiers._probe import probe
+from unlogit.errors import UnlogitError
 
 __all__ = [
     "Classifier",
     "Preprocessing",
+    "binding",
     "check_allowed",
     "differ",
     "find",
@@ -33,23 +39,64 @@ FROM_HUB = SAFE - {"open_clip"}
 we know of."""
 
 
-def open_classifier(spec: str, trust_code: bool = False) -> Classifier:
-    """Open a frozen classifier by `source:name` and probe it; raises `UnlogitError` for an unknown one, or one that
-    breaks the contract (see `probe`).
+def open_classifier(
+    classifier: str | nn.Module,
+    trust_code: bool = False,
+    *,
+    size: int | None = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Classifier:
+    """Open a frozen classifier and probe it.
 
-    Its `spec` opens it again from any working directory: files are named there by their absolute paths.
+    The `spec` of a classifier opened by a string opens it again from any working directory: files are named there by
+    their absolute paths. That of a module names its class and a digest of its content; only the module opens it again.
 
     Args:
-        spec: such as timm:resnet18 or fitted:runs/c.
-        trust_code: whether a file that is opened may name a classifier that runs code (`python:`). What `spec` itself
-            names is the caller's own and needs no permission.
+        classifier: `source:name?options`, such as timm:resnet18 or fitted:runs/c; or a torch module from normalised
+            N x 3 x H x W to logits N x K, which is copied; or a `Classifier`, which is probed and returned as it is.
+        trust_code: whether a file that is opened may name a classifier that runs code (`python:`). What `classifier`
+            itself names is the caller's own and needs no permission.
+        size: side in pixels that images are resized to; None leaves them as they are, or as the source has it.
+        mean: normalisation per channel, for pixels in [0, 1]; None leaves pixels as they are, or as the source has it.
+        std: the same; both may be one number for all channels. A module's attributes `input_size`, `mean`, `std` and `class_names` stand in for the arguments.
+        class_names: of a module, one name per logit; None numbers the classes, or takes ImageNet's names for 1,000.
+
+    Raises:
+        UnlogitError: the source is unknown, an option is wrong, or the classifier breaks the contract (see `probe`).
     """
+    given = {"size": size, "mean": mean, "std": std, "class_names": class_names}
+    given = {name: value for name, value in given.items() if value is not None}
     with trust.trusting(trust_code), torch.random.fork_rng(devices=[]):
-        return probe(load_classifier(spec))
+        if isinstance(classifier, str):
+            return probe(load_classifier(_with_options(classifier, given)))
+        if isinstance(classifier, Classifier):
+            if given:
+                raise UnlogitError(f"{', '.join(given)} with '{classifier.spec}', which is already open: omit them")
+            return probe(classifier)
+        if not isinstance(classifier, nn.Module):
+            raise UnlogitError(
+                f"classifier: got {classifier!r:.80} ({type(classifier).__name__}), must be a source:name string or a "
+                "torch module; pass an instance, not its class or path"
+            )
+        return probe(from_module(classifier, size, mean, std, class_names))
+
+
+def _with_options(spec: str, given: Mapping[str, object]) -> str:
+    """Return the spec with size, mean and std among its options."""
+    if "class_names" in given:
+        raise UnlogitError(f"class_names with '{spec}': a string takes a file of names, as ?classes=names.txt")
+    for name, value in given.items():
+        text = str(value) if isinstance(value, str | int | float) else ",".join(map(str, value))  # type: ignore[call-overload]
+        spec += f"{'&' if '?' in spec else '?'}{name}={text}"
+    return spec
 
 
 def load_classifier(spec: str) -> Classifier:
     """Open a frozen classifier without probing it, for a source that builds on another's network."""
+    if spec.startswith(PREFIX):
+        return open_bound(spec)
     module, rest = registry.split(spec, "classifier", __name__)
     # Networks are made with random weights before they get their own: do not advance the caller's random state.
     with torch.random.fork_rng(devices=[]):
@@ -63,5 +110,7 @@ def load_classifier(spec: str) -> Classifier:
 
 def check_allowed(spec: str) -> None:
     """Raise `UnlogitError` where a file names a classifier that it may not name; see `unlogit.trust`."""
+    if spec.startswith(PREFIX):  # Only an object that the caller passes opens it.
+        return
     registry.split(spec, "classifier", __name__)  # An unknown source is said to be one.
     trust.check_source(spec.partition(":")[0], spec, SAFE, FROM_HUB)

@@ -67,6 +67,7 @@ def triple(given: object, what: str) -> tuple[float, float, float]:
     """Three numbers, one a channel, from text with commas, a sequence or a tensor; one number stands for all three."""
     try:
         parts = given.split(",") if isinstance(given, str) else given.flatten() if isinstance(given, Tensor) else given
+        parts = [parts] if isinstance(parts, int | float) else parts
         values = tuple(float(v) for v in cast("Sequence[float]", parts))
     except (TypeError, ValueError):
         values = ()

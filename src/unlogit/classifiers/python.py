@@ -18,8 +18,9 @@ import torch
 from torch import nn
 
 from unlogit.classifiers._assembling import adjusted, assemble
-from unlogit.classifiers._base import Classifier, Preprocessing
-from unlogit.classifiers._options import canonical, existing_file, parse_options, read_class_names, triple
+from unlogit.classifiers._base import Classifier
+from unlogit.classifiers._module import own_preprocessing
+from unlogit.classifiers._options import canonical, existing_file, parse_options, read_class_names
 from unlogit.errors import UnlogitError, first_line, unknown
 
 
@@ -31,15 +32,11 @@ def open_source(rest: str, spec: str) -> Classifier:
         raise UnlogitError(f"classifier '{spec}': write python:package.module:factory or python:file.py:factory")
     file = existing_file(where, f"'{where}' of '{spec}'") if where.endswith(".py") else None
     network = _make(_module(file or where, spec), factory, spec)
-    own_size = getattr(network, "input_size", None)
-    if not (own_size is None or isinstance(own_size, int)):
-        raise UnlogitError(f"input_size of '{spec}' is {own_size!r}: must be the side of its pictures in pixels")
-    mean, std = (
-        triple(getattr(network, key, neutral), f"{key} of '{spec}'") for key, neutral in (("mean", "0"), ("std", "1"))
+    preprocessing, own_names = own_preprocessing(network, spec)
+    class_names = read_class_names(options) or own_names
+    return assemble(
+        network, adjusted(preprocessing, options), canonical(spec, f"{file or where}:{factory}", options), class_names
     )
-    preprocessing = adjusted(Preprocessing(own_size, mean, std), options)
-    class_names = read_class_names(options) or getattr(network, "class_names", None)
-    return assemble(network, preprocessing, canonical(spec, f"{file or where}:{factory}", options), class_names)
 
 
 def _module(where: str | Path, spec: str) -> ModuleType:

@@ -6,11 +6,14 @@ that needs no training is a file with `open_source`, opened as METHOD:?option=va
 
 from __future__ import annotations
 
-import importlib
+import re
 from pathlib import Path
 from types import ModuleType
 
+from torch import nn
+
 from unlogit import registry
+from unlogit.classifiers import binding, open_classifier
 from unlogit.errors import UnlogitError, unknown
 from unlogit.files import expand_user
 from unlogit.methods._config import MethodConfig
@@ -18,13 +21,13 @@ from unlogit.methods._cost import Cost, cost
 from unlogit.methods._data import TrainingData
 from unlogit.methods._inverter import Inverter, Sight
 from unlogit.methods._train_config import SCORES, TrainConfig
-from unlogit.methods._trained import FOLDER, SAVED, LearnedInverter, kind
+from unlogit.methods._trained import FOLDER, SAVED, LearnedInverter, download, kind
 from unlogit.methods._trainer import Trainer
 from unlogit.methods.biggan.inverter import GeneratorInverter
 from unlogit.methods.decoder.inverter import DecoderInverter
 from unlogit.methods.flow.inverter import FlowInverter
 from unlogit.saved import CONFIG, read_json
-from unlogit.trust import trusting
+from unlogit.trust import named_by, trusting
 
 __all__ = [
     "SAVED",
@@ -50,6 +53,8 @@ __all__ = [
     "untrained",
 ]
 
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+"""A name on the Hugging Face Hub, OWNER/NAME."""
 WEIGHTS = Path(__file__).parents[1] / "weights"
 KINDS = {"generator": "biggan"}
 """Folder of a kind of saved inverter, where the two differ."""
@@ -84,18 +89,36 @@ def untrained() -> list[str]:
     return [name for name in registry.names(__name__) if name not in trainable()]
 
 
-def open_inverter(name: str, trust_code: bool = False) -> Inverter:
-    """Open an inverter: the name of one that comes with the package, a folder, or a method with its options.
+def open_inverter(name: str | Path, trust_code: bool = False, *, classifier: str | nn.Module | None = None) -> Inverter:
+    """Open an inverter: one that comes with the package, a folder, one of the Hugging Face Hub, or a method.
 
     A method that needs no training is written as `engstrom:?classifier=small:runs/c&tap=penultimate&steps=200`.
     Raises `UnlogitError` where it is none of these, or something it names cannot be opened.
 
     Args:
-        name: such as efficientnet_lite0, runs/a/inverter or nearest:?classifier=small:runs/c&images=scenes:.
+        name: such as efficientnet_lite0, runs/a/inverter, owner/name on the Hub, or
+            nearest:?classifier=small:runs/c&images=scenes:. A local folder comes before the Hub, which is not asked
+            for what begins with a local folder's name.
         trust_code: whether a file that is opened may name a classifier that runs code (`python:`). What `name` itself
-            names is the caller's own and needs no permission.
+            names is the caller's own and needs no permission; nothing from the Hub may.
+        classifier: the module that the inverter was trained for, where it was passed to training as an object; or
+            `open_classifier(module, ...)` with the preprocessing that it was trained with.
     """
+    if classifier is not None:
+        if isinstance(classifier, str):
+            raise UnlogitError(
+                f"classifier '{classifier}': a saved inverter names its own, must be a torch module; leave it out"
+            )
+        with binding(open_classifier(classifier)):
+            return open_inverter(name, trust_code)
+    name = str(name)
     folder = WEIGHTS / name if name in known() else Path(expand_user(name))
+    if not folder.is_dir() and HUB_ID.fullmatch(name) and not Path(name).parent.exists():
+        if trust_code:
+            raise UnlogitError(f"inverter '{name}': nothing from the Hub may run code; download it and open its folder")
+        folder = download(name)
+        with named_by(f"inverter '{name}'", hub=folder.resolve()):
+            return open_inverter(folder)
     if folder.is_dir():
         what = f"inverter '{folder}'"
         named = kind(read_json(folder / CONFIG, what, FOLDER))
@@ -112,7 +135,8 @@ def open_inverter(name: str, trust_code: bool = False) -> Inverter:
             return inverter
     raise UnlogitError(
         f"inverter '{name}': neither a folder nor one of those that come with unlogit ({', '.join(known()) or 'none'}) "
-        f"nor a method with its options ({', '.join(f'{method}:?...' for method in untrained())})"
+        f"nor OWNER/NAME on the Hugging Face Hub nor a method with its options "
+        f"({', '.join(f'{method}:?...' for method in untrained())})"
     )
 
 

@@ -46,7 +46,7 @@ class TrainingData:
         self.config, self.device = config, device
         classifier = open_classifier(config.classifier).fused([Tap.parse(config.tap).module]).to(device)
         # Before its constants are used: another network may have another number of logits.
-        check_unchanged(saved, "classifier", config.classifier, classifier.fingerprint())
+        check_unchanged(saved, "classifier", classifier.spec, classifier.fingerprint())
         view = View(config.size, config.crop, config.flip)
         rank, world = distributed.rank(), distributed.world_size()
         self.loader = Loader(source, view, config.batch, seed=config.seed, rank=rank, world_size=world)

@@ -75,11 +75,10 @@ class DescentInverter(Inverter):
             pictures.append(picture)
         return View(self.size).apply(pictures)
 
-    def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
-        self.check(raw)
-        starts = self.sample_noise(len(raw)) if noise is None else noise
-        made = [self._chunk(target, start) for target, start in zip(raw.split(CHUNK), starts.split(CHUNK), strict=True)]
-        return torch.cat(made) if made else starts
+    def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
+        assert noise is not None  # Of `sample_noise`.
+        made = [self._chunk(target, start) for target, start in zip(raw.split(CHUNK), noise.split(CHUNK), strict=True)]
+        return torch.cat(made) if made else noise
 
     # Callers may well have switched gradients off, and pictures must not keep the graph.
     @torch.enable_grad()

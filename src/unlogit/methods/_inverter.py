@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from typing import Literal, Self, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +24,14 @@ class Inverter(nn.Module):
     """From representations to pictures. Always in evaluation mode, also inside a module that is trained.
 
     Attributes:
+        DIFFERENTIABLE: whether `invert` can return gradients.
         name: shown in figures and tables.
         representation: the classifier's tap that is inverted.
         size: side of the reconstructions in pixels.
         aids: what beside the paper's single loss was used to make it, told in every figure.
     """
 
+    DIFFERENTIABLE: ClassVar[bool] = False
     name: str
     representation: Representation
     size: int
@@ -39,12 +41,49 @@ class Inverter(nn.Module):
         """Stay in evaluation mode: batch statistics are part of what a finished inverter is."""
         return super().train(False)
 
-    @abstractmethod
-    def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Pictures N x 3 x S x S in [0, 1] of raw (not standardised) representations N x K.
+    def invert(
+        self, raw: Tensor, noise: Tensor | None = None, *, seed: int | None = None, gradients: bool = False
+    ) -> Tensor:
+        """Return reconstructions N x 3 x S x S in [0, 1] of representations.
 
-        `noise` is what `sample_noise` returns; None draws it from torch's global generator.
+        Args:
+            raw: N x K, not standardised, such as logits as the classifier returns them.
+            noise: as `sample_noise` returns it; None draws it.
+            seed: random seed of noise that is the same for all rows; None draws from torch's global generator.
+            gradients: whether the result has gradients with respect to `raw` and `noise`, for methods whose inversion
+                is a network.
+
+        Raises:
+            UnlogitError: the shape is wrong, a value is not finite, both `noise` and `seed` are given, or the method
+                has no gradients.
         """
+        if noise is not None and seed is not None:
+            raise UnlogitError("noise and seed exclude each other: give one of them")
+        if gradients and not self.DIFFERENTIABLE:
+            raise UnlogitError(f"inverter '{self.name}' has no gradients: use one that was trained, or gradients=False")
+        self.check(raw, noise)
+        if seed is not None and (own := self.sample_noise(1, torch.Generator().manual_seed(seed))) is not None:
+            noise = own.expand(len(raw), *own.shape[1:])
+        elif noise is None:
+            noise = self.sample_noise(len(raw))
+        with torch.set_grad_enabled(gradients):
+            return self._invert(raw, None if noise is None else noise.to(raw.device))
+
+    @abstractmethod
+    def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
+        """Return what `invert` does, of checked arguments; `noise` is None where the method has none."""
+
+    def __repr__(self) -> str:
+        classifier = self.representation.classifier
+        return (
+            f"{type(self).__name__} '{self.name}'\n"
+            f"  layer {self.representation.tap} ({self.representation.dim:,} values) of {classifier.spec}\n"
+            f"  {self.side()} px to {self.size} px; {', '.join(self.history()) or 'no training'}"
+        )
+
+    def history(self) -> list[str]:
+        """Return how it was made, in a few words each, for `repr`."""
+        return list(self.aids)
 
     def check(self, raw: Tensor, noise: Tensor | None = None) -> None:
         """Raise `UnlogitError` unless `raw` is N x K and finite, and `noise` (if given) what `sample_noise` returns."""
@@ -120,9 +159,5 @@ class Inverter(nn.Module):
             UnlogitError: images or noise are not of these kinds, or both `noise` and `seed` are given.
             BrokenImage: a file is missing or cannot be decoded.
         """
-        if noise is not None and seed is not None:
-            raise UnlogitError("noise and seed exclude each other: give one of them")
         raw = torch.cat([self.representation.raw(batch) for batch in self.views(images, view)])
-        if seed is not None and (own := self.sample_noise(1, torch.Generator().manual_seed(seed))) is not None:
-            noise = own.expand(len(raw), *own.shape[1:]).to(raw.device)
-        return self.invert(raw, noise)
+        return self.invert(raw, noise, seed=seed)

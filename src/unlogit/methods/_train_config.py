@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+from torch import nn
 
 from unlogit.errors import unknown
 from unlogit.methods.biggan.config import BigGANConfig
@@ -35,8 +36,8 @@ class TrainConfig(Checked):
     """Training pictures as source:name, e.g. scenes: or 'parquet:train-*.parquet'."""
     held_out: str
     """Pictures for the validation figures and sample grids, never trained on."""
-    classifier: str
-    """The frozen classifier as source:name, e.g. packaged:efficientnet_lite0."""
+    classifier: Annotated[str | nn.Module, tyro.conf.arg(constructor=str)]
+    """The frozen classifier as source:name, e.g. packaged:efficientnet_lite0; in Python also a torch module."""
     out: Path
     """The run's folder: config, metrics, samples, checkpoints and the inverter."""
     tap: str = "logits"

@@ -8,11 +8,12 @@ from typing import Any, ClassVar, Self
 
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor, nn
 
 from unlogit.classifiers import check_allowed, open_classifier
 from unlogit.classifiers.fitted import lineage
-from unlogit.errors import UnlogitError
+from unlogit.errors import UnlogitError, first_line
 from unlogit.files import check_replaceable, holding, replacing, to_json
 from unlogit.methods._inverter import Inverter
 from unlogit.methods._packing import packed, unpacked, unpacked_header
@@ -49,6 +50,8 @@ FACTS: dict[str, Any] = {
     "validation": dict[str, int | float],
 }
 """Facts that this program computes or formats with."""
+PLAIN_FILES = ("*.json", "*.safetensors", "*.md", "*.txt")
+"""What is downloaded from the Hub: a classifier may lie beside the inverter, code may not."""
 PAPER = "Teterwak et al., ICML 2021"
 
 
@@ -69,6 +72,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
     """
 
     KIND: ClassVar[str]
+    DIFFERENTIABLE: ClassVar[bool] = True
 
     def __init__(self, representation: Representation, network: nn.Module, size: int, facts: dict[str, Any], name: str):
         super().__init__()
@@ -84,6 +88,11 @@ class LearnedInverter(Inverter, ModelHubMixin):
         """Return also the frozen networks that trained it, as far as its facts say."""
         saved = self.facts.get("took_part", {})
         return {start: None for spec in saved for start in lineage(spec)} | saved | super().took_part()
+
+    def history(self) -> list[str]:
+        """Return also how many images it was trained on, where its facts say."""
+        seen = self.facts.get("pictures_before", 0) + self.facts.get("pictures_seen", 0)
+        return [*([f"trained on {seen:,} images"] if seen else []), *super().history()]
 
     @abstractmethod
     def shape(self) -> dict[str, Any]:
@@ -196,9 +205,23 @@ class LearnedInverter(Inverter, ModelHubMixin):
             raise UnlogitError(
                 f"inverter '{model_id}': nothing from the Hub may run code; download it, read it, and open its folder"
             )
-        folder = Path(snapshot_download(model_id, **{k: v for k, v in options.items() if k in known}))
+        folder = download(model_id, **{k: v for k, v in options.items() if k in known})
         with named_by(_called(folder), hub=folder.resolve()):
             return cls.load(folder)
+
+
+def download(name: str, **options: Any) -> Path:
+    """Return the folder of an inverter of the Hugging Face Hub, of which files that hold code are left out.
+
+    Raises `UnlogitError` where there is none of that name, or the Hub cannot be reached.
+    """
+    try:
+        return Path(snapshot_download(name, allow_patterns=PLAIN_FILES, **options))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UnlogitError(
+            f"inverter '{name}': no such folder, and not available from the Hugging Face Hub "
+            f"({type(error).__name__}: {first_line(error)}): check the name and the connection"
+        ) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -235,6 +258,8 @@ def card(config: dict[str, Any], size: int, network: nn.Module) -> str:
     source = facts.pop("source", PAPER)
     networks = [f"`{spec}`" for spec in facts.pop("took_part", ())]
     parameters = sum(p.numel() for p in network.parameters())
+    bound = config["classifier"].startswith("module:")
+    binding = "Its classifier is a torch module that is not in this folder: `open_inverter(FOLDER, classifier=module)`."
     lines = [
         "---",
         "library_name: unlogit",
@@ -244,6 +269,7 @@ def card(config: dict[str, Any], size: int, network: nn.Module) -> str:
         "",
         f"Reconstructs {size} px pictures from the {config['tap']} of `{config['classifier']}` "
         f"({parameters:,} parameters).",
+        *([binding] if bound else []),
         f"Method: {source}, as implemented by unlogit.",
         f"Aids beside the paper's loss: {aids}.",
         *([f"Classifiers that took part in training: {', '.join(networks)}."] if networks else []),

@@ -105,7 +105,7 @@ class NearestNeighbour(Inverter):
             best = torch.minimum(best, distance)
         return self.indices[place].cpu()
 
-    def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
+    def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
         pictures = []
         for picture in self.source.read(self.nearest(raw).tolist()):
             if isinstance(picture, BrokenImage):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from unlogit.classifiers._module import check_processes
 from unlogit.methods import TrainConfig, config_of
 from unlogit.runtime import launch as shared
 from unlogit.settings import Checked, Count
@@ -40,6 +41,8 @@ def command(method: str) -> type[Launch]:
 
 def launch(config: TrainConfig, processes: int = 1) -> dict[str, float]:
     """Run `train(config)` on several processes of this machine, as `unlogit.runtime.launch` does it."""
+    if not isinstance(config.classifier, str):
+        check_processes(processes)
     # Of the class itself, which another process can import.
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     return shared.launch(train, TrainConfig(**values), processes)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unlogit.classifiers import Classifier
+from unlogit.classifiers import Classifier, binding, open_classifier
+from unlogit.classifiers._module import check_processes
 from unlogit.errors import UnlogitError
 from unlogit.files import locked, report_disk_full
 from unlogit.images import ImageSource, open_images, warn_of_overlap
@@ -63,10 +64,15 @@ def train(config: TrainConfig) -> dict[str, float]:
     device = pick_device()
     distributed.start(device)
     try:
+        classifier = None
+        if not isinstance(config.classifier, str):
+            check_processes(distributed.world_size())
+            classifier = open_classifier(config.classifier)
+            config = replace(config, classifier=classifier.spec)
         RunFolder(config.out).check(config)
         lock = nullcontext() if distributed.rank() else locked(config.out)
         trust = trusting(config.trust_code)
-        with report_disk_full(config.out), distributed.exchanging(), lock, trust:
+        with report_disk_full(config.out), distributed.exchanging(), lock, trust, binding(classifier):
             return Training(config, device).run()
     finally:
         distributed.stop()

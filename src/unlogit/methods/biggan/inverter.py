@@ -42,11 +42,8 @@ class GeneratorInverter(LearnedInverter):
         """N(0, 1), n x `noise`."""
         return torch.randn(n, self.generator.config.noise, generator=generator)
 
-    @torch.no_grad()
-    def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
-        self.check(raw, noise)
-        noise = self.sample_noise(len(raw)) if noise is None else noise
-        return self.generator(self.representation.standardise(raw), noise.to(raw.device))
+    def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
+        return self.generator(self.representation.standardise(raw), noise)
 
     def shape(self) -> dict[str, Any]:
         return dataclasses.asdict(self.generator.config)

@@ -164,7 +164,8 @@ class ProjectedDiscriminator(nn.Module):
 
     def frozen(self, pixels: Tensor) -> list[Tensor]:
         """The part without trained parameters: the mixed feature maps, one for each head, then vectors, then the second
-        network's, then pixels."""
+        network's, then pixels.
+        """
         # Standardising a map and mixing its channels is one convolution.
         mixed: list[Tensor] = []
         vectors: list[Tensor] = []

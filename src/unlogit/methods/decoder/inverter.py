@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from unlogit.methods._trained import LearnedInverter
@@ -30,9 +29,7 @@ class DecoderInverter(LearnedInverter):
     ) -> None:
         super().__init__(representation, decoder, decoder.size, facts, name)
 
-    @torch.no_grad()
-    def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
-        self.check(raw, noise)
+    def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
         pictures: Tensor = self.network(self.representation.standardise(raw))
         return pictures
 

@@ -50,11 +50,9 @@ class FlowInverter(LearnedInverter):
         """N(0, 1), n x 3 x S x S: where the flow begins."""
         return torch.randn(n, 3, self.size, self.size, generator=generator)
 
-    @torch.no_grad()
-    def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
-        self.check(raw, noise)
-        noise = self.sample_noise(len(raw)) if noise is None else noise
-        x, condition = noise.to(raw.device), self.representation.standardise(raw)
+    def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
+        assert noise is not None  # Of `sample_noise`.
+        x, condition = noise, self.representation.standardise(raw)
         times = torch.linspace(0, 1, self.steps + 1).tolist()
         for now, then in itertools.pairwise(times):
             here = self._velocity(x, now, condition)
