@@ -60,7 +60,8 @@ def open_classifier(
             itself names is the caller's own and needs no permission.
         size: side in pixels that images are resized to; None leaves them as they are, or as the source has it.
         mean: normalisation per channel, for pixels in [0, 1]; None leaves pixels as they are, or as the source has it.
-        std: the same; both may be one number for all channels. A module's attributes `input_size`, `mean`, `std` and `class_names` stand in for the arguments.
+        std: the same; both may be one number for all channels. A module's attributes `input_size`,
+            `mean`, `std` and `class_names` stand in for the arguments.
         class_names: of a module, one name per logit; None numbers the classes, or takes ImageNet's names for 1,000.
 
     Raises:

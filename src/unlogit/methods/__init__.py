@@ -6,6 +6,7 @@ that needs no training is a file with `open_source`, opened as METHOD:?option=va
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 from types import ModuleType

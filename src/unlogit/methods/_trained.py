@@ -216,7 +216,7 @@ def download(name: str, **options: Any) -> Path:
     Raises `UnlogitError` where there is none of that name, or the Hub cannot be reached.
     """
     try:
-        return Path(snapshot_download(name, allow_patterns=PLAIN_FILES, **options))
+        return Path(snapshot_download(name, allow_patterns=list(PLAIN_FILES), **options))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UnlogitError(
             f"inverter '{name}': no such folder, and not available from the Hugging Face Hub "
