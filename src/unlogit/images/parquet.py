@@ -89,12 +89,16 @@ class ParquetImages(ImageSource):
         return self._labels
 
     def decode(self, index: int) -> Tensor:
+        return decode(self.encoded(index), f"{self.spec} row {index}")
+
+    def encoded(self, index: int) -> memoryview:
+        """Return the bytes of an image as the file holds them; raises `BrokenImage` where there are none."""
         row = self._skipped + index
         chunk = int(np.searchsorted(self._starts, row, side="right")) - 1
         data = self._chunks[chunk][row - int(self._starts[chunk])].as_buffer()
         if data is None:
             raise BrokenImage(f"{self.spec} row {index}: holds no bytes")
-        return decode(memoryview(data), f"{self.spec} row {index}")
+        return memoryview(data)
 
     def fingerprint(self) -> str:
         return self._digest
