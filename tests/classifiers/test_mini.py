@@ -41,7 +41,7 @@ def test_the_seed_decides_the_weights() -> None:
     assert open_classifier("mini:resnet").weights_fingerprint() == weights[0]
 
 
-@pytest.mark.parametrize("option", ["classes=1", "classes=ten", "seed=-1", "seed=99999999999"])
+@pytest.mark.parametrize("option", ["logits=1", "logits=ten", "seed=-1", "seed=99999999999"])
 def test_a_wrong_number_says_what_is_allowed(option: str) -> None:
     with pytest.raises(UnlogitError, match=f"option '{option}' of .* must be a whole number from"):
         open_classifier(f"mini:resnet?{option}")

@@ -2,7 +2,7 @@
 
 `mini:resnet` is a pre-activation ResNet, `mini:plain` the same network without its shortcuts, `mini:inception` has
 parallel 1x1, 3x3, 5x5 and pooling branches, `mini:vit` is a Vision Transformer and `mini:mixer` an MLP-Mixer.
-`?classes=10` is the number of logits and `?seed=0` the random seed of the weights; join options by `&`.
+`?logits=10` is the number of logits and `?seed=0` the random seed of the weights; join options by `&`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEPTH = 2
 """Blocks per stage."""
 TOKENS, LAYERS, PATCH = 128, 6, 4
 """Embedding width, number of blocks and side of a patch of the ViT and the Mixer."""
-LIMITS = {"classes": (2, 10**6), "seed": (0, 2**32 - 1)}
+LIMITS = {"logits": (2, 10**6), "seed": (0, 2**32 - 1)}
 
 
 class PlainBlock(Block):
@@ -115,7 +115,7 @@ def open_source(rest: str, spec: str) -> Classifier:
         low, high = LIMITS[key]
         if not (value.isascii() and value.isdecimal() and len(value) <= 10 and low <= int(value) <= high):
             raise UnlogitError(f"option '{key}={value}' of '{spec}': must be a whole number from {low} to {high:,}")
-    classes = int(options.get("classes", 10))
+    classes = int(options.get("logits", 10))
     torch.manual_seed(int(options.get("seed", 0)))
     preprocessing = Preprocessing(SIZE, MEAN, STD)
     opened = canonical(spec, name, options)
