@@ -133,6 +133,7 @@ SPECS: dict[str, Callable[[Path], str]] = {
     "checkpoint": _checkpoint,
     "fitted": _fitted,
     "madry": _madry,
+    "mini": lambda _: "mini:vit?logits=7",
     "open_clip": _open_clip,
     "packaged": lambda _: "packaged:efficientnet_lite0?size=64",
     "python": _python,

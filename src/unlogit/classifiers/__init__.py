@@ -30,7 +30,7 @@ __all__ = [
 
 
 SAFE = frozenset(
-    ("checkpoint", "fitted", "madry", "open_clip", "packaged", "small", "timm", "torchvision", "transformers")
+    ("checkpoint", "fitted", "madry", "mini", "open_clip", "packaged", "small", "timm", "torchvision", "transformers")
 )
 """Sources that run no code which files bring; saved files may name these. A new source is none of them until it is
 listed here, and its test in `tests/classifiers/test_trusted_sources.py` shows why it may be."""
