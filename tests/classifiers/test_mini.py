@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from unlogit.classifiers import FitConfig, fit, open_classifier
+from unlogit.classifier_training import FitConfig, fit
+from unlogit.classifiers import open_classifier
 from unlogit.classifiers.mini import NETWORKS, PlainBlock, names
 from unlogit.classifiers.small import Block
 from unlogit.errors import UnlogitError
