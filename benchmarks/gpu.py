@@ -39,6 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from unlogit.classifiers import open_classifier
 from unlogit.cli import guarded
 from unlogit.images import Loader, View, open_images
+from unlogit.methods.biggan.trainer import BigGANTrainer
 from unlogit.metrics.pixel import layout, layout_cosine
 from unlogit.metrics.reencoding import agreement, logit_cosine
 from unlogit.representation import Representation
@@ -154,7 +155,7 @@ def configure(options: Options, classifier: str) -> TrainConfig:
         config,
         method=replace(
             config.method,
-            generator=replace(config.generator, channels=options.channels),
+            generator=replace(config.method.generator, channels=options.channels),
             learning_rate_g=options.rate * config.learning_rate_g,
             learning_rate_d=options.rate * config.learning_rate_d,
         ),
@@ -171,7 +172,7 @@ def train(options: Options, classifier: str, until: float) -> None:
     data: Any = DeviceData(config, options.images, device)
     held_out = open_images(f"parquet:{options.held_out}")
     originals = torch.cat([b.images for b in Loader(held_out, View(config.size), 64, seed=0).once(options.validated)])
-    method = Learning(config, data, device)
+    method = BigGANTrainer(config, data, device)
     method.begin()
     print(
         f"{classifier}: {len(data.images):,} images on the device after {time.monotonic() - started:.0f} s", flush=True
@@ -205,7 +206,7 @@ def train(options: Options, classifier: str, until: float) -> None:
             return
 
 
-def validate(method: Learning, originals: Tensor, out: Path) -> dict[str, float]:
+def validate(method: BigGANTrainer, originals: Tensor, out: Path) -> dict[str, float]:
     """Save the inverter and a grid of its reconstructions; returns metrics on held-out images."""
     inverter = method.inverter(
         {"aids": list(method.config.aids), "source": method.SOURCE, "pictures_seen": method.images}

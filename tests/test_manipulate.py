@@ -8,7 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from unlogit.manipulate import Amount, interpolate, perturb, resample, scale, shift
+from unlogit.errors import UnlogitError
+from unlogit.manipulate import (
+    Amount,
+    class_direction,
+    interpolate,
+    move,
+    perturb,
+    random_direction,
+    resample,
+    scale,
+    shift,
+)
 
 
 @pytest.fixture
@@ -54,3 +65,30 @@ def test_the_arc_stays_normal_where_the_line_does_not() -> None:
     assert abs(float(interpolate(a, 0.5, b).std()) - 0.5**0.5) < 0.02
     pictures = resample(a.view(-1, 2, 4, 5), 0.25, b.view(-1, 2, 4, 5))
     torch.testing.assert_close(pictures.flatten(), resample(a, 0.25, b).flatten())
+
+
+def test_moving_along_b_minus_c_is_vector_arithmetic(raw: Tensor) -> None:
+    b, c = raw.flip(0), raw.flip(1)
+    assert torch.equal(move(raw, 0, b - c), raw)
+    torch.testing.assert_close(move(raw, 1, b - c), raw + b - c)
+    torch.testing.assert_close(move(c, 1, b - c), b)
+
+
+def test_a_class_direction_changes_its_logits_alone(raw: Tensor) -> None:
+    difference = move(raw, 2, class_direction(raw, {3: 1.5, 7: -1.0})) - raw
+    expected = torch.zeros_like(raw)
+    expected[:, 3], expected[:, 7] = 3.0, -2.0
+    torch.testing.assert_close(difference, expected)
+    for index in (-1, 10):
+        with pytest.raises(UnlogitError, match=f"class index {index}: must be 0 to 9"):
+            class_direction(raw, {index: 1.0})
+
+
+def test_a_random_direction_keeps_each_length_and_nothing_else(raw: Tensor) -> None:
+    control = random_direction(raw, 0)
+    torch.testing.assert_close(control.norm(dim=1), raw.norm(dim=1))
+    assert torch.equal(control, random_direction(raw, 0)) and not torch.equal(control, random_direction(raw, 1))
+    many = torch.randn(2_000, 50, generator=torch.Generator().manual_seed(1))
+    cosines = torch.cosine_similarity(random_direction(many, 0), many)
+    assert abs(float(cosines.mean())) < 0.02 and float(cosines.std()) == pytest.approx(50**-0.5, rel=0.1)
+    assert torch.equal(random_direction(torch.zeros(1, 4), 0), torch.zeros(1, 4))

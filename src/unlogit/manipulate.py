@@ -12,6 +12,7 @@ Teterwak et al., "Understanding Invariance via Feedforward Inversion of Discrimi
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -44,6 +45,34 @@ def interpolate(raw: Tensor, amount: Amount, other: Tensor) -> Tensor:
     """The straight line between two pictures' representations (Figure 9): `raw` at 0 and `other` at 1."""
     _check_shapes(raw, other, "other representation")
     return torch.lerp(raw, other, _column(amount, raw))
+
+
+def move(raw: Tensor, amount: Amount, direction: Tensor) -> Tensor:
+    """Move along a direction, N x K; 0 leaves them. With the difference b - c of two images, it is a + b - c at 1.
+
+    Vector arithmetic as in Mikolov et al. 2013 (words) and Radford et al. 2016 (images).
+    """
+    _check_shapes(raw, direction, "direction")
+    return raw + _column(amount, raw) * direction
+
+
+def class_direction(raw: Tensor, amounts: Mapping[int, float]) -> Tensor:
+    """Return the direction, N x K, that adds an amount to the logits of single classes, by their index."""
+    if wrong := [index for index in amounts if not 0 <= index < raw.shape[1]]:
+        raise UnlogitError(f"class index {wrong[0]}: must be 0 to {raw.shape[1] - 1}")
+    direction = torch.zeros_like(raw)
+    for index, amount in amounts.items():
+        direction[:, index] = amount
+    return direction
+
+
+def random_direction(direction: Tensor, seed: int) -> Tensor:
+    """Return random directions of the same lengths, uniform over the sphere, N x K: the control for a direction.
+
+    What a direction does that a random one of its length does not is due to where it points.
+    """
+    noise = torch.randn(direction.shape, generator=torch.Generator().manual_seed(seed)).to(direction)
+    return noise * (direction.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True))
 
 
 def resample(noise: Tensor, amount: Amount, fresh: Tensor) -> Tensor:

@@ -83,6 +83,35 @@ def test_every_control_changes_every_picture(explorer: Explorer, changes: dict[s
         assert not torch.equal(a.reconstruction, b.reconstruction)
 
 
+def test_arithmetic_and_its_control(explorer: Explorer) -> None:
+    inverter = first(explorer, CAT).inverter
+    raw = {each: inverter.representation.raw(explorer.gallery.views(each).by_size[32])[0] for each in
+           ("photo/cat", "set/1", "set/2")}  # fmt: skip
+    moved = replace(CAT, plus="set/1", minus="set/2", amount=0.5)
+    expected = raw["photo/cat"] + 0.5 * (raw["set/1"] - raw["set/2"])
+    torch.testing.assert_close(first(explorer, moved).asked, expected.softmax(0))
+    control = first(explorer, replace(moved, control="random"))
+    assert not torch.allclose(control.asked, expected.softmax(0))
+    assert torch.equal(control.asked, first(explorer, replace(moved, control="random")).asked)
+    # Without a direction there is nothing to replace, and one image of the two is none.
+    for state in (replace(CAT, control="random"), replace(CAT, plus="set/1")):
+        assert torch.equal(first(explorer, state).reconstruction, first(explorer, CAT).reconstruction)
+
+
+def test_the_page_says_which_size_the_classifier_sees(explorer: Explorer) -> None:
+    answers = explorer.answer(CAT)
+    assert shown.sizes(answers) == "The classifiers see the image at 32 px."
+    assert shown.sizes(answers[:1]) == "The classifier sees the image at 32 px."
+    smaller = replace(answers[1], seen=answers[1].seen[:, :16, :16])
+    assert shown.sizes([answers[0], smaller]).endswith("at 32 px (first), 16 px (second).")
+
+
+def test_no_inverter_s_numbers_stand_alone_in_a_row(explorer: Explorer) -> None:
+    answers = explorer.answer(CAT)
+    assert "--columns: 3" in shown.evidence(answers, False)
+    assert "--columns: 2" in shown.evidence([*answers, answers[0]], False)
+
+
 @pytest.mark.parametrize("attack", ["fgsm", "pgd"])
 def test_attacks_stay_within_their_strength_and_raise_the_loss(explorer: Explorer, attack: Any) -> None:
     plain = first(explorer, CAT)
@@ -97,7 +126,7 @@ def test_attacks_stay_within_their_strength_and_raise_the_loss(explorer: Explore
 def test_what_does_not_apply_is_told(explorer: Explorer) -> None:
     name = explorer.class_names()[0]
     answers = explorer.answer(replace(CAT, classes=((name, 2.0), ("unicorn", 1.0))))
-    assert answers[0].notes == ("does not know 'unicorn'",)
+    assert answers[0].notes == ("has no class 'unicorn'",)
     assert answers[2].notes == ("inverts penultimate: single classes cannot be moved in it",)
 
 
@@ -117,8 +146,8 @@ def test_a_slider_costs_no_second_encoding(explorer: Explorer, monkeypatch: pyte
 def test_pictures_that_are_not_there(explorer: Explorer) -> None:
     for address, told in [
         ("", "pick one"),
-        ("photo/nobody", "no picture 'photo/nobody'"),
-        ("set/20", "no picture 'set/20'"),
+        ("photo/nobody", "no image 'photo/nobody'"),
+        ("set/20", "no image 'set/20'"),
         (f"dropped/{'0' * 32}", "drop it in again"),
     ]:
         with pytest.raises(UnlogitError, match=told):
@@ -137,16 +166,20 @@ STATES = [
         other="set/2",
         toward=0.5,
         classes=(("circle", 3.0), ("unicorn", 1.0)),
+        plus="set/1",
+        minus="photo/cat",
+        amount=0.5,
         scale=1.5,
         shift=0.5,
         noise=0.25,
         seed=3,
     ),
     State("photo/zebra", attack="fgsm", noise=1.0),
+    State("photo/coffee", plus="photo/cat", minus="set/3", control="random", seed=5),
 ]
 
 
-@pytest.mark.parametrize("state", STATES, ids=["plain", "set", "everything", "fgsm"])
+@pytest.mark.parametrize("state", STATES, ids=["plain", "set", "everything", "fgsm", "control"])
 def test_the_code_makes_the_same_pictures(
     explorer: Explorer, saved_inverters: dict[str, str], state: State, tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ from unlogit.explorer.decoding import FORMATS, Decoder
 from unlogit.explorer.gallery import Gallery
 from unlogit.explorer.server import create_app, plain_event
 from unlogit.explorer.state import State
-from unlogit.images import ImageSource, decode
+from unlogit.images import ImageSource, decode, open_images
 from unlogit.images._decoding import MAX_SCANS, count_scans
 from unlogit.safety import HTTPException
 
@@ -166,7 +166,7 @@ def test_other_formats_are_refused(served: Any, kind: str) -> None:
     data = encoded(kind)
     assert decode(data, "image").shape == (3, 30, 40)
     status, body = post(f"{served.url}/pictures", data)
-    assert status == 415 and b"cannot be read as a picture" in body
+    assert status == 415 and b"cannot be read as an image" in body
 
 
 def test_an_image_that_takes_for_ever_holds_up_nobody() -> None:
@@ -187,6 +187,26 @@ def test_an_image_that_takes_for_ever_holds_up_nobody() -> None:
         assert not waiting.done() and torch.equal(other.by_size[32], first.by_size[32])
         os.kill(stuck.pid or 0, signal.SIGCONT)
         assert waiting.result().thumbnail == first.thumbnail
+
+
+def test_images_of_a_dataset_are_decoded_in_a_process_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded("PNG"))
+    (tmp_path / "b.png").write_bytes(b"junk")
+    gallery = Gallery([32], open_images(f"folder:{tmp_path}"))
+    assert gallery.source is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(gallery.source), "decode", None)  # Nothing is decoded in this process.
+        assert gallery.views("set/0").by_size[32].shape == (1, 3, 30, 30)
+        with pytest.raises(BrokenImage, match="b.png"):
+            gallery.views("set/1")
+        assert [address for address in gallery.offered() if address.startswith("set/")] == ["set/0"]
+        (tmp_path / "a.png").write_bytes(with_scans(20_000))
+        gallery._kept.clear()
+        with pytest.raises(BrokenImage, match="scans"):
+            gallery.views("set/0")
+        os.kill(gallery.decoder._idle[0]._process.pid or 0, signal.SIGKILL)
+        with pytest.raises(BrokenImage, match="image 0: decoding failed"):
+            gallery.views("set/0")
 
 
 def test_a_process_that_hangs_or_dies_is_replaced() -> None:

@@ -64,6 +64,8 @@ def query(page: Any) -> dict[str, list[str]]:
 def test_drop_a_picture_move_a_slider_share_the_link(page: Any, served: Any, chromium: Any) -> None:
     page.goto(served.url)
     before = made(page)
+    assert page.locator("#picture [aria-pressed='true']").get_attribute("data-address") == "photo/coffee"
+    assert "classifiers see the image at 32 px" in page.locator("#stage").inner_text()
     buffer = BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(buffer, "PNG")
     page.locator("#picture .drop input").evaluate(DROP, list(buffer.getvalue()))
@@ -104,13 +106,25 @@ def test_drop_a_picture_move_a_slider_share_the_link(page: Any, served: Any, chr
 def test_classes_attack_and_the_way_to_another_picture(page: Any, served: Any) -> None:
     page.goto(f"{served.url}/?picture=photo/cat")
     before = made(page)
-    page.get_by_role("tab", name="Classes").click()
+    page.get_by_role("tab", name="Directions").click()
     page.locator("#class0 input").click()
     page.get_by_role("option").nth(2).click()
     slide(page, "amount0", 6)
     moved = changed(page, before)
     page.wait_for_url("**class=6**")
     assert page.locator("#evidence .mark").count() > 0
+    # The control replaces that direction by a random one, and image arithmetic adds to it.
+    page.get_by_label("Random, same length (control)").check()
+    moved = changed(page, moved)
+    page.wait_for_url("**control=random**")
+    page.locator("#plus [data-address='photo/pizza']").click()
+    page.wait_for_url("**plus=photo**")
+    page.locator("#minus [data-address='set/0']").click()
+    moved = changed(page, moved)
+    page.wait_for_url("**minus=set**")
+    page.locator("#minus [data-address='set/0']").click()
+    moved = changed(page, moved)
+    page.wait_for_function("() => !location.search.includes('minus')")
     page.get_by_role("tab", name="Between").click()
     page.locator("#other [data-address='photo/zebra']").click()
     page.wait_for_url("**other=photo**")
@@ -148,7 +162,7 @@ def test_mistakes_are_told(page: Any, served: Any) -> None:
     page.goto(served.url)
     made(page)
     page.locator("#picture .drop input").evaluate(DROP, list(b"no picture"))
-    page.get_by_text(re.compile("cannot be read as a picture")).wait_for()
+    page.get_by_text(re.compile("cannot be read as an image")).wait_for()
     assert page.locator("#stage .made").count() == 3
 
 
@@ -158,6 +172,8 @@ def test_the_page_fits_the_window(page: Any, served: Any, width: int, height: in
     page.goto(f"{served.url}/?picture=photo/cat")
     made(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tops = {round(section.bounding_box()["y"]) for section in page.locator("#evidence section").all()}
+    assert len(tops) == (1 if width > 1200 else 3)  # All in one row or each in its own: none is orphaned.
     page.evaluate("window.scrollTo(0, 250)")
     page.wait_for_timeout(200)
     box = page.locator("#stage [data-inverter='first'] .made").bounding_box()

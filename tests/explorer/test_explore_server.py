@@ -50,7 +50,7 @@ def test_what_is_no_picture_is_refused(served: Any) -> None:
     claims = png()[:16] + (60_000).to_bytes(4, "big") + (60_000).to_bytes(4, "big") + png()[24:]
     for data in (b"", b"no picture", png()[:200], b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", claims):
         status, body, _ = ask(f"{served.url}/pictures", data, "POST")
-        assert status == 415 and "cannot be read as a picture" in json.loads(body)["detail"]
+        assert status == 415 and "cannot be read as an image" in json.loads(body)["detail"]
     status, _, _ = ask(f"{served.url}/pictures", bytes(UPLOAD_BYTES + 1))
     assert status == 413
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unlogit.errors import UnlogitError
-from unlogit.explorer.state import ATTACKS, CLASS_RANGE, CLASSES, QUERY, RANGES, SEEDS, State
+from unlogit.explorer.state import ATTACKS, CLASS_RANGE, CLASSES, CONTROLS, QUERY, RANGES, SEEDS, State
 
 ADDRESSES = st.sampled_from(["", "photo/cat", "set/12", f"dropped/{'0a' * 16}"])
 
@@ -22,6 +22,9 @@ def states(draw: Any) -> State:
     return State(
         picture=draw(ADDRESSES),
         other=draw(ADDRESSES),
+        plus=draw(ADDRESSES),
+        minus=draw(ADDRESSES),
+        control=draw(st.sampled_from(CONTROLS)),
         attack=draw(st.sampled_from(ATTACKS)),
         seed=draw(st.integers(0, SEEDS - 1)),
         classes=tuple((name, draw(amounts)) for name in names),
@@ -62,6 +65,8 @@ def test_the_default_is_an_empty_link() -> None:
         ("shift=", "must be a number"),
         ("shif=1", "Did you mean 'shift'?"),
         ("attack=cw", "must be one of fgsm, none, pgd"),
+        ("control=half", "must be one of none, random"),
+        ("plus=/etc/passwd", "not an address of the gallery"),
         ("picture=/etc/passwd", "not an address of the gallery"),
         ("picture=photo/../secret", "not an address of the gallery"),
         ("seed=-1", "seed -1"),

@@ -42,9 +42,9 @@ class Open:
     def url(self) -> str:
         return f"{self.server.url}/s/{self.name}"
 
-    def votes(self) -> list[dict[str, str]]:
+    def votes(self, name: str = "votes.csv") -> list[dict[str, str]]:
         request = urllib.request.Request(
-            f"{self.url}/results/votes.csv", headers={"authorization": f"Bearer {self.token}"}
+            f"{self.url}/results/{name}", headers={"authorization": f"Bearer {self.token}"}
         )
         with urllib.request.urlopen(request) as response:
             return list(csv.DictReader(io.StringIO(response.read().decode())))
@@ -130,13 +130,34 @@ def test_ten_trials_with_keys_and_reloads_in_the_middle(context: Any, study: Ope
     assert len(study.votes()) == 10
 
 
+def test_a_participant_with_an_id_goes_on_elsewhere_and_looks_away(chromium: Any, context: Any, study: Open) -> None:
+    link = f"{study.url}?PROLIFIC_PID=abc&SESSION_ID=7"
+    page = context.new_page()
+    page.goto(link)
+    page.get_by_role("button", name="I agree, begin").click()
+    awaited(page, 0)
+    page.evaluate("dispatchEvent(new Event('blur')); dispatchEvent(new Event('focus'))")
+    page.keyboard.press("1")
+    awaited(page, 1)
+    unsent(page, 0)
+    other = chromium.new_context(viewport={"width": 390, "height": 844})
+    elsewhere = other.new_page()
+    elsewhere.goto(link)
+    elsewhere.get_by_role("button", name="I agree, begin").click()
+    awaited(elsewhere, 1)
+    other.close()
+    (row,) = study.votes("participants.csv")
+    assert (row["id"], row["SESSION_ID"], row["entries"], row["width"]) == ("abc", "7", "2", "390")
+    assert [seen["event"] for seen in study.votes("attention.csv")][-2:] == ["blur", "focus"]
+
+
 def test_the_right_picture_is_chosen_by_a_click(context: Any, study: Open) -> None:
     page = context.new_page()
     begin(page, study)
     awaited(page, 0)
-    page.get_by_role("button", name="Right picture").click()
+    page.get_by_role("button", name="Right image").click()
     awaited(page, 1)
-    page.get_by_role("button", name="Left picture").click()
+    page.get_by_role("button", name="Left image").click()
     awaited(page, 2)
     assert [row["chosen_side"] for row in study.votes()] == ["right", "left"]
 

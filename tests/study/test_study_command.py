@@ -105,7 +105,8 @@ def test_from_inverters_to_the_table(folders: list[str], tmp_path: Path, capsys:
     told = json.loads((out / "results.json").read_text())
     assert "token" not in told["study"] and len(told["judgements"]) == 12
     assert {file.name for file in out.iterdir()} == {
-        *("votes.csv", "images.csv", "results.json", "table1.csv", "table1.md", "2afc.zip")
+        *("participants.csv", "attention.csv"),
+        *("votes.csv", "images.csv", "results.json", "table1.csv", "table1.md", "2afc.zip"),
     }
 
 

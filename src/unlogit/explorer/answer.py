@@ -16,7 +16,7 @@ from unlogit.attacks import fgsm, pgd
 from unlogit.errors import UnlogitError
 from unlogit.explorer.gallery import Gallery
 from unlogit.explorer.state import State
-from unlogit.methods import Inverter
+from unlogit.methods import Inverter, Sight
 from unlogit.metrics.reencoding import logit_error
 from unlogit.outside import distinct
 
@@ -71,11 +71,13 @@ class Explorer:
     Args:
         inverters: by the name to show.
         gallery: of images at the sizes at which they reach the classifiers.
+        view: which sizes these are, see `Inverter.side`.
     """
 
-    def __init__(self, inverters: Mapping[str, Inverter], gallery: Gallery) -> None:
+    def __init__(self, inverters: Mapping[str, Inverter], gallery: Gallery, view: Sight = "classifier") -> None:
         self.inverters = dict(inverters)
         self.gallery = gallery
+        self.view = view
         self._encodings: OrderedDict[tuple[object, ...], Encoding] = OrderedDict()
         self._computing = threading.Lock()  # One at a time is as fast, and no two visitors share a network's hooks.
 
@@ -87,7 +89,7 @@ class Explorer:
     def answer(self, state: State) -> list[Answer]:
         """One answer an inverter; raises `UnlogitError` where a picture is not there."""
         if not state.picture:
-            raise UnlogitError("no picture: pick one or drop one in")
+            raise UnlogitError("no image: pick one or drop one in")
         with self._computing, torch.no_grad():
             return [self._answer(name, inverter, state) for name, inverter in self.inverters.items()]
 
@@ -99,14 +101,22 @@ class Explorer:
             plain = State(state.other)
             raw = manipulate.interpolate(raw, state.toward, self._encode(name, inverter, plain).raw)
         names = distinct(representation.classifier.class_names)
+        amounts: dict[int, float] = {}
         for wanted, amount in state.classes:
             if not moves_classes(inverter):
                 notes.append(f"inverts {representation.tap}: single classes cannot be moved in it")
             elif wanted not in names:
-                notes.append(f"does not know '{wanted.split(',')[0]}'")
+                notes.append(f"has no class '{wanted.split(',')[0]}'")
             else:
-                raw = raw.clone()
-                raw[:, names.index(wanted)] += amount * sd
+                amounts[names.index(wanted)] = amount * sd
+        if has_directions(state):
+            direction = manipulate.class_direction(raw, amounts)
+            if state.plus and state.minus:
+                plus, minus = (self._encode(name, inverter, State(each)).raw for each in (state.plus, state.minus))
+                direction = manipulate.move(direction, state.amount, plus - minus)
+            if state.control == "random":
+                direction = manipulate.random_direction(direction, state.seed)
+            raw = manipulate.move(raw, 1, direction)
         chance = torch.Generator().manual_seed(state.seed)
         own = inverter.sample_noise(1, chance)
         raw = manipulate.shift(manipulate.scale(raw, state.scale), state.shift * sd)
@@ -130,7 +140,7 @@ class Explorer:
         strength = state.epsilon if state.attack != "none" else 0
         key = (name, state.picture, state.brightness, state.contrast, state.attack, strength)
         if key not in self._encodings:
-            pixels = self.gallery.views(state.picture).by_size[inverter.side()]
+            pixels = self.gallery.views(state.picture).by_size[inverter.side(self.view)]
             pixels = prepare(inverter, pixels.to(inverter.representation.shift.device), state)
             self._encodings[key] = Encoding(pixels, *_read(inverter, pixels))
             if len(self._encodings) > ENCODINGS:
@@ -142,6 +152,11 @@ class Explorer:
 def moves_classes(inverter: Inverter) -> bool:
     """Whether a dimension of its representation is a class's logit."""
     return inverter.representation.tap == "logits"
+
+
+def has_directions(state: State) -> bool:
+    """Whether the state moves along class directions or b - c."""
+    return bool(state.classes or (state.plus and state.minus))
 
 
 def prepare(inverter: Inverter, pixels: Tensor, state: State) -> Tensor:

@@ -9,7 +9,7 @@ import tyro
 
 from unlogit.errors import UnlogitError
 from unlogit.images import open_images
-from unlogit.methods import called, known, open_inverter
+from unlogit.methods import Sight, called, known, open_inverter
 from unlogit.registry import needed
 from unlogit.serving import ServerOptions, listen, serve
 from unlogit.settings import Port
@@ -17,14 +17,17 @@ from unlogit.settings import Port
 
 @dataclass(frozen=True)
 class ExploreConfig(ServerOptions):
-    """Change what a classifier says of a picture, in the browser, and see what that stands for."""
+    """Explore reconstructions in the browser: change the logits of an image and see the image that they stand for."""
 
     port: Port = 7860
     """Port to listen on."""
     inverters: tyro.conf.Positional[tuple[str, ...]] = ()
     """Each as [NAME=]INVERTER, such as RUN/inverter; without any, those that come with unlogit."""
     images: str | None = None
-    """Pictures to pick from beside the photographs that come with unlogit, as source:name."""
+    """Images to pick from beside the sample photos that come with unlogit, as source:name."""
+    view: Sight = "classifier"
+    """"classifier": an image reaches the classifier at the classifier's input size. "training": at the inverter's
+    size, as images did when the inverter was trained."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
@@ -57,8 +60,8 @@ def explore(config: ExploreConfig) -> None:
         from unlogit.explorer.gallery import Gallery
         from unlogit.explorer.server import create_app
 
-        gallery = Gallery([i.side() for i in inverters.values()], source)
+        gallery = Gallery([i.side(config.view) for i in inverters.values()], source)
         gallery.decoder.start()
-        app = create_app(Explorer(inverters, gallery), specs)
+        app = create_app(Explorer(inverters, gallery, config.view), specs)
         print(f"{', '.join(specs)}: {config.url}", flush=True)
         serve(app, config, listening)

@@ -1,4 +1,4 @@
-"""Decoding of uploaded images in processes of their own, which are stopped when one takes too long."""
+"""Decoding of strangers' images in processes of their own, which are stopped when one takes too long."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from unlogit.errors import BrokenImage, UnlogitError
-from unlogit.images import View, decode, square
+from unlogit.images import ImageSource, View, decode, square
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What is decoded of strangers: formats that browsers and cameras write, none with a decoder in pure Python."""
@@ -57,25 +57,27 @@ def render_views(image: Tensor, sizes: Sequence[int]) -> Views:
 
 
 class Decoder:
-    """Decodes uploads; a process that hangs or crashes is replaced, and no other upload waits for it.
+    """Decodes strangers' images; a process that hangs or crashes is replaced, and no other image waits for it.
 
     Args:
         sizes: sides of the views.
+        source: a dataset, if any; each process has a copy and reads the files itself.
         seconds: longest time for one image.
     """
 
-    def __init__(self, sizes: Sequence[int], seconds: float = SECONDS) -> None:
+    def __init__(self, sizes: Sequence[int], source: ImageSource | None = None, seconds: float = SECONDS) -> None:
         self.sizes = tuple(sizes)
+        self.source = source
         self.seconds = seconds
         self._free = threading.BoundedSemaphore(WORKERS)
         self._idle: list[_Worker] = []
 
     def start(self) -> None:
         """Start the first process, so that the first upload does not wait for it."""
-        self._idle.append(_Worker(self.sizes))
+        self._idle.append(_Worker(self.sizes, self.source))
 
-    def decode(self, data: bytes) -> Views:
-        """Return the views of an image's file.
+    def decode(self, image: bytes | int) -> Views:
+        """Return the views of an uploaded file, or of the dataset's image of that index.
 
         Raises:
             BrokenImage: it is of no allowed format, damaged, too large, or takes too long.
@@ -84,8 +86,8 @@ class Decoder:
         if not self._free.acquire(timeout=WAITING_SECONDS):
             raise BusyError("The server is busy with other images: try again in a moment.")
         try:
-            worker = self._idle.pop() if self._idle else _Worker(self.sizes)
-            answer = worker.ask(data, self.seconds)
+            worker = self._idle.pop() if self._idle else _Worker(self.sizes, self.source)
+            answer = worker.ask(image, self.seconds)
             if worker.is_alive:
                 self._idle.append(worker)
         finally:
@@ -99,23 +101,23 @@ class Decoder:
 class _Worker:
     """A process that decodes one image after another."""
 
-    def __init__(self, sizes: tuple[int, ...]) -> None:
+    def __init__(self, sizes: tuple[int, ...], source: ImageSource | None) -> None:
         # Spawned, not forked: the server has threads, whose locks a fork would copy as they are.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, sizes), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, sizes, source), daemon=True)
         self._process.start()
         theirs.close()
         self._ready = False
         self.is_alive = True
 
-    def ask(self, data: bytes, seconds: float) -> str | tuple[dict[int, object], bytes]:
+    def ask(self, image: bytes | int, seconds: float) -> str | tuple[dict[int, object], bytes]:
         """Return the views as arrays and the thumbnail, or why there are none."""
         try:
             if not self._ready:
                 self._ready = self._connection.poll(STARTUP_SECONDS) and self._connection.recv() is None
             if self._ready:
-                self._connection.send_bytes(data)
+                self._connection.send(image)
                 if self._connection.poll(seconds):
                     return self._connection.recv()
             reason = f"decoding takes longer than {seconds:g} s"
@@ -125,10 +127,22 @@ class _Worker:
         self._process.kill()
         self._process.join()
         self._connection.close()
-        return f"upload: {reason}"
+        return f"{_name(image)}: {reason}"
 
 
-def _work(connection: Connection, sizes: tuple[int, ...]) -> None:
+def _name(image: bytes | int) -> str:
+    return f"image {image}" if isinstance(image, int) else "upload"
+
+
+def _decode(image: bytes | int, source: ImageSource | None) -> Tensor:
+    """Return an image as uint8, 3 x H x W."""
+    if isinstance(image, int):
+        assert source is not None
+        return source.decode(image)
+    return decode(image, "upload", most=UPLOAD_PIXELS, formats=FORMATS)
+
+
+def _work(connection: Connection, sizes: tuple[int, ...], source: ImageSource | None) -> None:
     """Answer requests until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The server's alone.
     torch.set_num_threads(1)
@@ -136,15 +150,15 @@ def _work(connection: Connection, sizes: tuple[int, ...]) -> None:
     connection.send(None)
     while True:
         try:
-            data = connection.recv_bytes()
+            image = connection.recv()
         except EOFError:
             return
         try:
-            views = render_views(decode(data, "upload", most=UPLOAD_PIXELS, formats=FORMATS), sizes)
+            views = render_views(_decode(image, source), sizes)
         except BrokenImage as error:
             connection.send(str(error))
         except (MemoryError, RuntimeError) as error:
-            connection.send(f"upload: {type(error).__name__}")
+            connection.send(f"{_name(image)}: {type(error).__name__}")
         else:
             connection.send(({size: view.numpy() for size, view in views.by_size.items()}, views.thumbnail))
 

@@ -24,18 +24,17 @@ def png(state: State, original: Tensor, answers: Sequence[Answer]) -> bytes:
     figure = Figure(figsize=(2.6 * across, 4.9), dpi=DPI, facecolor="white", layout="constrained")
     rows = figure.subplots(2, across, squeeze=False, height_ratios=(2.6, 1.6))
     attacked = state.attack != "none"
-    _draw(rows[0][0], original, "picture")
+    _draw(rows[0][0], original, "image")
     rows[1][0].set_axis_off()
     for column, answer in enumerate(answers, 1):
         _draw(rows[0][column], answer.reconstruction, answer.name)
         if attacked:
-            inset = rows[0][column].inset_axes((0.0, 0.0, 0.3, 0.3))
-            _draw(inset, answer.seen, "")
+            _draw(rows[0][column].inset_axes((0.0, 0.0, 0.3, 0.3)), answer.seen, "")
         _bars(rows[1][column], answer)
     how = "; ".join(facts(state)) or "unchanged"
-    inset_told = " Small: the picture as the classifier was given it." if attacked else ""
-    told = f"{how}. Bars: class probabilities, grey for the picture, blue for the reconstruction.{inset_told}"
-    figure.supxlabel(figure_text(textwrap.fill(told, 42 * across)), fontsize=7, color=SOFT)
+    inset = " Inset: the image as the classifier sees it." if attacked else ""
+    caption = f"{how}. Bars: class probabilities, grey for the image, blue for the reconstruction.{inset}"
+    figure.supxlabel(figure_text(textwrap.fill(caption, 42 * across)), fontsize=7, color=SOFT)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The pictures that the page offers: photographs, a data set's, and those that were dropped in."""
+"""The images that the page offers: sample photos, a dataset's, and those that were dropped in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
 
 from unlogit import photos
 from unlogit.errors import BrokenImage, UnlogitError
@@ -23,8 +22,6 @@ KEPT = 64
 """How many dropped pictures are held in memory; the ones not asked for for longest are forgotten."""
 OFFERED = 18
 """Of a data set, spread over it."""
-DECODED_AT_ONCE = 2
-"""Images of the data set that are decoded at once, which bounds the memory."""
 
 
 class Gallery:
@@ -41,9 +38,8 @@ class Gallery:
         self._photos = {f"photo/{path.stem}": path for path in photos.paths()}
         self._kept: OrderedDict[str, Views] = OrderedDict()
         self._dropped: OrderedDict[str, Views] = OrderedDict()
-        self.decoder = Decoder(self.sizes)
+        self.decoder = Decoder(self.sizes, source)
         self._changing = threading.Lock()  # Of what is kept; never held while an image is decoded.
-        self._decoding = threading.BoundedSemaphore(DECODED_AT_ONCE)
 
     def offered(self) -> dict[str, str]:
         """Addresses of what there is to pick from, and what each is called; the data set's first."""
@@ -61,7 +57,7 @@ class Gallery:
         """What a picture is called."""
         kind, _, rest = address.partition("/")
         if kind != "set" or self.source is None:
-            return "your picture" if kind == "dropped" else rest.replace("_", " ")
+            return "your image" if kind == "dropped" else rest.replace("_", " ")
         label, names = int(self.source.labels[int(rest)]), self.source.class_names
         return f"{names[label].split(',')[0]}, no. {rest}" if 0 <= label < len(names) else f"no. {rest}"
 
@@ -77,14 +73,13 @@ class Gallery:
         return address
 
     def views(self, address: str) -> Views:
-        """The picture at that address; raises `UnlogitError` where there is none."""
+        """Return the image at that address; raises `UnlogitError` where there is none, or it cannot be decoded."""
         held = self._dropped if address.startswith("dropped/") else self._kept
         with self._changing:
             if address in held:
                 held.move_to_end(address)
                 return held[address]
-        with self._decoding:
-            views = render_views(self._read(address), self.sizes)
+        views = self._read(address)
         self._keep(self._kept, address, views)
         return views
 
@@ -95,14 +90,14 @@ class Gallery:
             while len(held) > KEPT:
                 held.popitem(last=False)
 
-    def _read(self, address: str) -> Tensor:
-        if address in self._photos:
-            return decode_file(self._photos[address])
+    def _read(self, address: str) -> Views:
+        if address in self._photos:  # Our own files, which need no guard.
+            return render_views(decode_file(self._photos[address]), self.sizes)
         kind, _, rest = address.partition("/")
         if kind == "dropped":
-            raise UnlogitError("That picture was dropped in elsewhere or long ago, and is not kept: drop it in again.")
+            raise UnlogitError("That image was dropped in elsewhere or long ago, and is not kept: drop it in again.")
         if kind == "set" and self.source is None:
-            raise UnlogitError("That picture is from a data set, which is not open here: start with its --images.")
+            raise UnlogitError("That image is from a dataset, which is not open here: start with its --images.")
         if kind == "set" and self.source is not None and rest.isdecimal() and int(rest) < len(self.source):
-            return self.source.decode(int(rest))
-        raise UnlogitError(f"There is no picture '{address}' here.")
+            return self.decoder.decode(int(rest))
+        raise UnlogitError(f"There is no image '{address}' here.")

@@ -12,16 +12,21 @@ import gradio
 from unlogit.errors import UnlogitError
 from unlogit.explorer import shown
 from unlogit.explorer.answer import Explorer
-from unlogit.explorer.state import ATTACKS, CLASS_RANGE, CLASSES, RANGES, SEEDS, State
+from unlogit.explorer.state import ATTACKS, CLASS_RANGE, CLASSES, CONTROLS, RANGES, SEEDS, State
 
+DEFAULT = "photo/coffee"
+"""The image that the page opens on."""
 WAITING = 64
 """Changes, of all visitors, that may wait; more are turned away."""
+IMAGES = ("picture", "other", "plus", "minus")
+"""Controls whose value is an address in the gallery."""
 SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 SLIDERS = {
-    "brightness": ("Brightness", "times the picture’s own"),
-    "contrast": ("Contrast", "times the picture’s own"),
-    "epsilon": ("Strength", "how far a value of a pixel may move, of 255"),
-    "toward": ("Way to the other picture", "0 is the picture, 1 the other one"),
+    "brightness": ("Brightness", "1 = unchanged"),
+    "contrast": ("Contrast", "1 = unchanged"),
+    "epsilon": ("Strength ε", "largest change of a pixel value, in 255ths"),
+    "toward": ("Position between the two images", "0 = image, 1 = other image"),
+    "amount": ("Factor of b − c", "1 gives a + b − c; a is the image"),
     "scale": ("Scale", "every logit times this"),
     "shift": ("Shift", "added to every logit, in sd"),
     "noise": ("Noise", "added to each logit on its own, in sd"),
@@ -43,7 +48,7 @@ def asset(name: str) -> str:
 def build(explorer: Explorer) -> Any:
     """The page, to be mounted."""
     offered = explorer.gallery.offered()
-    default = State(next(iter(offered)))
+    default = State(DEFAULT)
     controls: dict[str, Any] = {}
 
     def slider(name: str) -> None:
@@ -53,9 +58,10 @@ def build(explorer: Explorer) -> Any:
             reach.least, reach.most, getattr(default, name), step=reach.step, label=label, info=info, elem_id=name
         )
 
-    def picker(name: str, value: str) -> None:
+    def picker(name: str, value: str, label: str = "") -> None:
         controls[name] = gradio.HTML(
             value,
+            label_text=label,  # With a label it may stay empty: a second click takes the choice back.
             html_template=asset("picker.html"),
             js_on_load=asset("picker.js"),
             offered=list(offered.items()),  # As data: in a template, a title could hold code.
@@ -68,7 +74,7 @@ def build(explorer: Explorer) -> Any:
         with gradio.Column(elem_id="explorer"):
             stage = gradio.HTML(elem_id="stage", js_on_load=None, apply_default_css=False)
             with gradio.Column(elem_id="controls"), gradio.Tabs():
-                with gradio.Tab("Picture"):
+                with gradio.Tab("Image"):
                     picker("picture", default.picture)
                     slider("brightness")
                     slider("contrast")
@@ -76,10 +82,20 @@ def build(explorer: Explorer) -> Any:
                     for name in ("shift", "scale", "noise"):
                         slider(name)
                     controls["seed"] = gradio.Number(
-                        0, precision=0, minimum=0, maximum=SEEDS - 1, label="Seed of the noise", elem_id="seed"
+                        0, precision=0, minimum=0, maximum=SEEDS - 1, label="Random seed of the noise", elem_id="seed"
                     )
-                    fresh = gradio.Button("Resample the noise", elem_id="resample")
-                with gradio.Tab("Classes", render_children=True):
+                    fresh = gradio.Button("Resample noise", elem_id="resample")
+                with gradio.Tab("Directions", render_children=True):
+                    controls["control"] = gradio.Radio(
+                        [("As chosen", "none"), ("Random, same length (control)", "random")],
+                        value=CONTROLS[0],
+                        label="Direction",
+                        info="of class changes and of b − c together",
+                        elem_id="control",
+                    )
+                    slider("amount")
+                    picker("plus", "", "Image b, added")
+                    picker("minus", "", "Image c, subtracted")
                     for place in range(CLASSES):
                         controls[f"class{place}"] = gradio.Dropdown(
                             [(shown.short(name), name) for name in explorer.class_names()],
@@ -92,19 +108,19 @@ def build(explorer: Explorer) -> Any:
                             CLASS_RANGE.most,
                             0,
                             step=CLASS_RANGE.step,
-                            label="Down or up",
-                            info="added to its logit, in sd",
+                            label="Change of its logit",
+                            info="in sd of a logit over images",
                             elem_id=f"amount{place}",
                         )
                 with gradio.Tab("Between", render_children=True):
                     slider("toward")
-                    picker("other", "")
+                    picker("other", "", "Other image")
                 with gradio.Tab("Attack", render_children=True):
                     controls["attack"] = gradio.Radio(
                         [("None", "none"), ("FGSM", "fgsm"), ("PGD", "pgd")],
                         value=ATTACKS[0],
                         label="Attack",
-                        info="on each classifier, away from the class that it sees",
+                        info="on each classifier, away from its predicted class",
                         elem_id="attack",
                     )
                     slider("epsilon")
@@ -159,7 +175,7 @@ def build(explorer: Explorer) -> Any:
         common: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "answer", "concurrency_limit": 1}
         given, blocks = list(controls.values()), [stage, evidence, link]
         for name, control in controls.items():
-            moved = control.change if name in ("picture", "other") else control.input
+            moved = control.change if name in IMAGES else control.input
             moved(update, given, blocks, trigger_mode="always_last", api_visibility="private", **common)
         fresh.click(resample, given, [controls["seed"], *blocks], api_visibility="private", **common)
         reset.click(again, controls["picture"], [*given, *blocks], api_visibility="private", **common)
@@ -173,7 +189,7 @@ def _state(values: dict[str, Any]) -> State:
     pairs = [(values.pop(f"class{place}"), values.pop(f"amount{place}")) for place in range(CLASSES)]
     try:
         found = {
-            name: str(value or "") if name in ("picture", "other", "attack") else float(value or 0)
+            name: str(value or "") if name in (*IMAGES, "attack", "control") else float(value or 0)
             for name, value in values.items()
         }
         classes = {str(name): float(amount) for name, amount in pairs if name and amount}

@@ -139,16 +139,18 @@ def create_app(explorer: Explorer, specs: dict[str, str]) -> FastAPI:
         try:
             return {"address": await run_sync(explorer.gallery.drop, data, limiter=uploads)}
         except BrokenImage as error:
-            raise HTTPException(415, f"This cannot be read as a picture ({error}).") from error
+            raise HTTPException(415, f"This cannot be read as an image ({error}).") from error
         except BusyError as error:
             raise HTTPException(503, str(error), {"retry-after": "5"}) from error
 
     @app.get("/thumbnail/{kind}/{name}")
     def thumbnail(kind: str, name: str) -> Response:
         if not ADDRESS.fullmatch(address := f"{kind}/{name}"):
-            raise HTTPException(404, "no such picture")
+            raise HTTPException(404, "no such image")
         try:
             return Response(explorer.gallery.views(address).thumbnail, media_type="image/jpeg")
+        except BusyError as error:
+            raise HTTPException(503, str(error), {"retry-after": "5"}) from error
         except UnlogitError as error:
             raise HTTPException(404, hide_folders(str(error))) from error
 
@@ -168,7 +170,7 @@ def create_app(explorer: Explorer, specs: dict[str, str]) -> FastAPI:
 
     @app.get("/figure.py")
     def code(request: Request) -> Response:
-        return Response(script(_state(request), opened, images), media_type="text/x-python")
+        return Response(script(_state(request), opened, images, explorer.view), media_type="text/x-python")
 
     app.add_middleware(Gate)
     app.add_middleware(Guard, policy=POLICY, body_bytes=UPLOAD_BYTES)
@@ -182,5 +184,5 @@ def _state(request: Request) -> State:
     except UnlogitError as error:
         raise HTTPException(400, str(error)) from error
     if not state.picture:
-        raise HTTPException(400, "the link names no picture")
+        raise HTTPException(400, "the link names no image")
     return state

@@ -66,6 +66,11 @@ def facts(state: State) -> list[str]:
     if state.other and state.toward:
         found.append(f"{state.toward:.0%} of the way to {state.other.partition('/')[2][:20]}")
     found += [f"{short(name)} {amount:+g} sd".replace("-", "−") for name, amount in state.classes if amount]
+    if state.plus and state.minus:
+        b, c = (address.partition("/")[2][:20] for address in (state.plus, state.minus))
+        found.append(f"{state.amount:+g} × ({b} − {c})".replace("-", "−"))
+    if state.control == "random" and (state.classes or (state.plus and state.minus)):
+        found.append("along a random direction of the same length instead")
     if state.scale != 1:
         found.append(f"scaled × {state.scale:g}")
     if state.shift:
@@ -88,12 +93,24 @@ def stage(state: State, original: Tensor, other: Tensor | None, answers: Sequenc
         }
         for answer in answers
     ]
-    return _template("stage").render(original=uri(original), other=None if other is None else uri(other), answers=shown)
+    other_uri = None if other is None else uri(other)
+    return _template("stage").render(original=uri(original), other=other_uri, answers=shown, sizes=sizes(answers))
+
+
+def sizes(answers: Sequence[Answer]) -> str:
+    """Return at which size the image reaches the classifiers, in words."""
+    by_name = {answer.name: answer.seen.shape[-1] for answer in answers}
+    if len(set(by_name.values())) == 1:
+        whom = "classifier sees" if len(by_name) == 1 else "classifiers see"
+        return f"The {whom} the image at {next(iter(by_name.values()))} px."
+    return f"The classifiers see the image at {', '.join(f'{size} px ({name})' for name, size in by_name.items())}."
 
 
 def evidence(answers: Sequence[Answer], changed: bool) -> str:
     """HTML of the class probabilities and errors."""
-    return _template("evidence").render(answers=[(answer, bars(answer)) for answer in answers], changed=changed)
+    columns = len(answers) if len(answers) <= 3 else 2 if len(answers) == 4 else 3
+    rows = [(answer, bars(answer)) for answer in answers]
+    return _template("evidence").render(answers=rows, changed=changed, columns=columns)
 
 
 def problem(message: str) -> str:

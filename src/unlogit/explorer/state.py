@@ -16,6 +16,7 @@ CLASSES = 3
 QUERY = 4_096
 """The longest query that is read, in characters."""
 ATTACKS = ("none", "fgsm", "pgd")
+CONTROLS = ("none", "random")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ RANGES = {
     "contrast": Range(0.0, 2.0, 0.05, 1.0),
     "epsilon": Range(0.0, 32.0, 1.0, 8.0),
     "toward": Range(0.0, 1.0, 0.02, 0.0),
+    "amount": Range(-3.0, 3.0, 0.05, 1.0),
     "shift": Range(-3.0, 3.0, 0.05, 0.0),
     "scale": Range(0.0, 3.0, 0.05, 1.0),
     "noise": Range(0.0, 2.0, 0.05, 0.0),
@@ -73,6 +75,14 @@ class State:
     """How far, from 0 to 1, on the straight line between both representations."""
     classes: tuple[tuple[str, float], ...] = ()
     """Names of single classes and how much is added to their logits, in sd."""
+    plus: str = ""
+    """Address of image b in a + b - c, where a is `picture`."""
+    minus: str = ""
+    """Address of image c in a + b - c."""
+    amount: float = 1.0
+    """Factor of b - c."""
+    control: Literal["none", "random"] = "none"
+    """"random" replaces the direction of `classes` and of b - c by a random one of the same length, of `seed`."""
     scale: float = 1.0
     """What every dimension is multiplied by."""
     shift: float = 0.0
@@ -80,7 +90,7 @@ class State:
     noise: float = 0.0
     """Standard deviation of what is added to each dimension independently, in sd."""
     seed: int = 0
-    """Of that noise and of the generator's own."""
+    """Random seed of that noise, of the generator's own and of the random direction."""
 
     def __post_init__(self) -> None:
         for name, allowed in RANGES.items():
@@ -91,11 +101,13 @@ class State:
             raise UnlogitError(f"{len(self.classes)} classes: must be at most {CLASSES} different ones")
         if self.attack not in ATTACKS:
             raise unknown("attack", self.attack, ATTACKS)
+        if self.control not in CONTROLS:
+            raise unknown("control", self.control, CONTROLS)
         if not 0 <= self.seed < SEEDS:
             raise UnlogitError(f"seed {self.seed}: must be 0 to {SEEDS - 1}")
-        for address in (self.picture, self.other):
+        for address in (self.picture, self.other, self.plus, self.minus):
             if address and not ADDRESS.fullmatch(address):
-                raise UnlogitError(f"picture '{address[:80]}': not an address of the gallery, such as photo/cat")
+                raise UnlogitError(f"image '{address[:80]}': not an address of the gallery, such as photo/cat")
 
     def query(self) -> str:
         """What differs from the defaults, as the query of a link."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from unlogit.arguments import parse
 from unlogit.errors import unknown
 from unlogit.serving import ServerOptions, listen, serve
-from unlogit.settings import Checked
+from unlogit.settings import Bounds, Checked, Count, Seed
 from unlogit.study import exports
 from unlogit.study.create import CreateConfig, create
 from unlogit.study.results import Results
@@ -45,15 +45,35 @@ class ObserveConfig(Checked):
 
 
 @dataclass(frozen=True)
+class SimulateConfig(Checked):
+    """Fill a study with simulated participants, to try its analysis. They are marked, and left out of the results."""
+
+    database: str = DATABASE
+    """A SQLite file or a URL."""
+    study: str | None = None
+    """Name of the study, where the database holds several."""
+    participants: Count = 20
+    """Number of simulated participants, who replace earlier ones."""
+    preference: Annotated[float, Bounds(0.01, 0.99)] = 0.7
+    """Probability that the first inverter of a pair is chosen."""
+    passing: Annotated[float, Bounds(0, 1)] = 0.98
+    """Probability that an attention check is passed."""
+    seed: Seed = 0
+    """Random seed of all answers."""
+
+
+@dataclass(frozen=True)
 class ResultsConfig(Checked):
-    """Tell a study's results, and write its exports."""
+    """Print the results of a study, and write its exports."""
 
     database: str = DATABASE
     """A SQLite file or a URL."""
     study: str | None = None
     """Which, where the database holds several."""
     out: Path | None = None
-    """Folder for votes.csv, images.csv, results.json, table1.csv and 2afc.zip."""
+    """Folder for votes.csv, participants.csv, attention.csv, images.csv, results.json, table1.csv and 2afc.zip."""
+    simulated: bool = False
+    """Also print the results of simulated participants, in a column of their own."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +118,27 @@ def run_observe(config: ObserveConfig) -> None:
     print(exports.table_markdown([Results.read(database, study)]), end="")
 
 
+def run_simulate(config: SimulateConfig) -> None:
+    from unlogit.study.simulate import simulate
+
+    database = Database(config.database)
+    study = database.study(config.study)
+    answers = simulate(database, study, config.participants, config.preference, config.passing, config.seed)
+    print(
+        f"{config.participants} simulated participants gave {answers} answers in '{study.name}'; results leave them "
+        "out without --simulated"
+    )
+
+
 def run_results(config: ResultsConfig) -> None:
     database = Database(config.database)
     study = database.study(config.study)
-    found = Results.read(database, study)
+    found = Results.read(database, study, config.simulated)
     people = found.observations[0]
     print(
         f"study '{study.name}': {people.subjects} participants count ({people.finished} finished), "
-        f"{len(people.excluded)} left out for missed attention checks\n"
+        f"{len(people.excluded)} left out for missed attention checks"
+        + (f"; {found.simulated} simulated ones are not among them\n" if found.simulated else "\n")
     )
     print(exports.table_markdown([found]), end="")
     for path in exports.write(database, study, config.out) if config.out else ():
@@ -124,6 +157,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
     "create": (CreateConfig, run_create),
     "serve": (ServeConfig, run_serve),
     "observe": (ObserveConfig, run_observe),
+    "simulate": (SimulateConfig, run_simulate),
     "results": (ResultsConfig, run_results),
     "table": (TableConfig, run_table),
 }

@@ -11,6 +11,7 @@ from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 import numpy as np
 import tyro
@@ -18,11 +19,14 @@ from PIL import Image
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from unlogit.errors import UnlogitError, one_line, unknown
+from unlogit.safety import host_of
 from unlogit.settings import Bounds, Checked, Count, Several, Whole
 from unlogit.study.tables import ORIGINAL, OTHER, Database, Picture, Study
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 ADDRESS = re.compile(r"[0-9a-f]{24}")
+PARAMETER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 CONSENT_BYTES = 1_000_000
 """The longest consent text."""
 
@@ -56,6 +60,14 @@ class CreateConfig(Checked):
     """Text file that participants agree to before they begin; an empty line begins a paragraph."""
     thanks: str = "Thank you. All your answers have arrived, and you can close this page."
     """Shown at the end; may hold a completion code."""
+    participant_id: tuple[str, ...] = ("PROLIFIC_PID", "workerId")
+    """Parameters of the participants' link that hold their id; the first that is there counts. Who comes again with
+    the same id goes on where they stopped, from any browser."""
+    variables: tuple[str, ...] = ("STUDY_ID", "SESSION_ID", "assignmentId", "hitId")
+    """Further parameters of the link that are kept beside the answers."""
+    redirect: str = ""
+    """Address to which participants are sent at the end, https only; {NAME} stands for a parameter of the link, as in
+    https://app.prolific.com/submissions/complete?cc=CODE."""
     rendering: Literal["smooth", "pixelated"] = "smooth"
     """How small pictures are enlarged on the screen."""
     seed: Annotated[int, Bounds(0, 2**31 - 1)] = 0
@@ -70,7 +82,11 @@ class CreateConfig(Checked):
             raise UnlogitError(f"study name '{self.name}': must be small letters, digits and dashes, such as scenes-64")
         if len(self.inverters) < 2:
             raise UnlogitError("a study needs two inverters: write unlogit study create INVERTER INVERTER --images ...")
-        for text in (self.title, self.question, self.thanks, self.images, *self.inverters):
+        for name in (*self.participant_id, *self.variables):
+            if not PARAMETER.fullmatch(name):
+                raise UnlogitError(f"parameter '{name[:80]}' of the link: must be letters, digits, _ and -, at most 64")
+        check_redirect(self.redirect, (*self.participant_id, *self.variables))
+        for text in (self.title, self.question, self.thanks, self.images, self.redirect, *self.inverters):
             if not _is_unicode(text):
                 raise UnlogitError(f"text {text[:60]!a}: must be UTF-8, as a terminal of a UTF-8 locale writes it")
         read_consent(self.consent)
@@ -133,6 +149,9 @@ def store(
         checks=config.checks,
         seed=config.seed,
         token=digest(token),
+        identity=list(config.participant_id),
+        variables=list(config.variables),
+        redirect=config.redirect,
     )
     database = Database(config.database)
     try:
@@ -171,6 +190,24 @@ def read_consent(file: Path | None) -> str:
     if "\0" in text:  # As ASCII letters in UTF-16 are, for which UTF-8 is no error.
         raise UnlogitError(f"consent '{file}': it holds zero bytes; save the file as UTF-8")
     return text.strip()
+
+
+def check_redirect(template: str, names: Sequence[str]) -> None:
+    """Raise `UnlogitError` unless `template` is empty or an https address whose host holds no placeholder."""
+    if not template:
+        return
+    scheme, _, rest = template.partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if scheme != "https" or not host_of(host) or re.search(r"[{}\s\\\x00-\x20]", host) or not template.isprintable():
+        raise UnlogitError(f"--redirect '{template[:200]}': must be an address such as https://HOST/PATH?id={{NAME}}")
+    for name in PLACEHOLDER.findall(template):
+        if name not in names:
+            raise unknown("parameter in --redirect", name[:80], names)
+
+
+def fill_redirect(template: str, values: Mapping[str, str]) -> str:
+    """Return the address with every {NAME} replaced by its value, percent-encoded; empty where there is none."""
+    return PLACEHOLDER.sub(lambda found: quote(values.get(found[1], ""), safe=""), template)
 
 
 def digest(secret: str) -> str:

@@ -12,17 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlmodel import select
+from sqlalchemy import func
+from sqlmodel import col, select
 
 from unlogit.files import Ours, check_replaceable, marked, replacing, report_disk_full, to_json, unique_name
 from unlogit.spreadsheet import to_csv
 from unlogit.statistics import Estimate
-from unlogit.study.results import Observation, Preference, Results
-from unlogit.study.tables import ORIGINAL, Database, Picture, Study
+from unlogit.study.results import Observation, Preference, Results, subject
+from unlogit.study.tables import ORIGINAL, SIMULATED, Attention, Database, Entry, Participant, Picture, Study, Vote
 
 VOTES = (
-    "subject,automated,order,place,left,right,chosen_side,chosen,attention_check,correct,milliseconds,shows,received"
+    "subject,automated,order,place,left,right,chosen_side,chosen,attention_check,correct,milliseconds,shows,received,"
+    "simulated"
 )
+PARTICIPANTS = "subject,simulated,id,began,answered,entries,width,height,pixel_ratio,blurs"
+ATTENTION = "subject,moment,event,trial"
 IMAGES = "observer,automated,place,first,second,chose_first,n"
 TABLE = (
     "study,images,first,second,observer,automated,subjects,judgements,share,low,high,subjects_low,subjects_high,"
@@ -31,7 +35,9 @@ TABLE = (
 """Headers of the CSV files."""
 COMMENT = b"an unlogit study"
 OURS: dict[str, Ours] = {
-    "votes.csv": marked(VOTES.encode()),
+    "votes.csv": marked(VOTES.rpartition(",")[0].encode()),  # Before the last column was added, too.
+    "participants.csv": marked(PARTICIPANTS.encode()),
+    "attention.csv": marked(ATTENTION.encode()),
     "images.csv": marked(IMAGES.encode()),
     "results.json": marked(b'{\n "study": {\n  "name": "'),
     "table1.csv": marked(TABLE.encode()),
@@ -59,10 +65,53 @@ def votes_csv(database: Database, study: Study) -> bytes:
             "" if one.automated else one.milliseconds,
             "" if one.automated else one.shows,
             one.received,
+            int(one.simulated),
         )
         for one in Results.read(database, study).judgements
     ]
     return _csv(VOTES.split(","), rows)
+
+
+def participants_csv(database: Database, study: Study) -> bytes:
+    """One row a participant: their id and variables of the link, the last viewport, and how often they looked away."""
+    with database.reading() as session:
+        people = session.exec(
+            select(Participant)
+            .where(Participant.study == study.id, col(Participant.observer).in_(("", SIMULATED)))
+            .order_by(col(Participant.observer), col(Participant.number))
+        ).all()
+        rows = [participant.id for participant in people]
+
+        def counts(model: type[Vote] | type[Attention], *which: Any) -> dict[int, int]:
+            asked = select(model.participant, func.count()).where(col(model.participant).in_(rows), *which)
+            return dict(session.exec(asked.group_by(col(model.participant))).all())
+
+        votes, blurs = counts(Vote), counts(Attention, Attention.kind == "blur")
+        entries: dict[int, list[Entry]] = {}
+        for entry in session.exec(select(Entry).where(col(Entry.participant).in_(rows)).order_by(col(Entry.id))):
+            entries.setdefault(entry.participant, []).append(entry)
+    lines = []
+    for who in people:
+        assert who.id is not None
+        opened = entries.get(who.id, [])
+        screen = (opened[-1].width, opened[-1].height, opened[-1].ratio) if opened else ("", "", "")
+        simulated, began = int(who.observer == SIMULATED), who.began.isoformat(timespec="milliseconds")
+        row = (subject(who), simulated, who.external or "", began, votes.get(who.id, 0), len(opened), *screen)
+        lines.append((*row, blurs.get(who.id, 0), *(who.variables.get(name, "") for name in study.variables)))
+    return _csv([*PARTICIPANTS.split(","), *study.variables], lines)
+
+
+def attention_csv(database: Database, study: Study) -> bytes:
+    """One row a loss or return of the page's focus, with the participant's clock in milliseconds since 1970."""
+    asked = (
+        select(Attention, Participant)
+        .join(Participant, col(Participant.id) == col(Attention.participant))
+        .where(Participant.study == study.id)
+        .order_by(col(Participant.number), col(Attention.moment))
+    )
+    with database.reading() as session:
+        rows = [(subject(who), seen.moment, seen.kind, seen.trial) for seen, who in session.exec(asked)]
+    return _csv(ATTENTION.split(","), rows)
 
 
 def images_csv(database: Database, study: Study) -> bytes:
@@ -78,12 +127,12 @@ def images_csv(database: Database, study: Study) -> bytes:
 def results_json(database: Database, study: Study) -> bytes:
     """Everything but the pictures."""
     found = Results.read(database, study)
-    told = {
+    contents = {
         "study": {field: getattr(study, field) for field in STUDY_FIELDS},
         "observations": [dataclasses.asdict(seen) for seen in found.observations],
         "judgements": [dataclasses.asdict(one) | {"maker": one.maker} for one in found.judgements],
     }
-    return (to_json(told, indent=1) + "\n").encode()
+    return (to_json(contents, indent=1) + "\n").encode()
 
 
 def two_afc(database: Database, study: Study) -> bytes:
@@ -115,6 +164,8 @@ def two_afc(database: Database, study: Study) -> bytes:
 
 EXPORTS: dict[str, tuple[str, Callable[[Database, Study], bytes]]] = {
     "votes.csv": ("text/csv", votes_csv),
+    "participants.csv": ("text/csv", participants_csv),
+    "attention.csv": ("text/csv", attention_csv),
     "images.csv": ("text/csv", images_csv),
     "results.json": ("application/json", results_json),
     "table1.csv": ("text/csv", lambda database, study: table_csv([Results.read(database, study)])),
@@ -164,14 +215,17 @@ def table_csv(studies: Sequence[Results]) -> bytes:
 def table_markdown(studies: Sequence[Results]) -> str:
     """The paper's Table 1: pairs in rows, people and automated observers in columns."""
     metrics = sorted({seen.observer for found in studies for seen in found.observations if seen.automated})
+    people = ["people"]
+    if any(seen.observer == SIMULATED for found in studies for seen in found.observations):
+        people.append(SIMULATED)
     lines = [
-        "| study | choice | people |" + "".join(f" automated: {name} |" for name in metrics),
-        "|---|---|--:|" + "--:|" * len(metrics),
+        "| study | choice |" + "".join(f" {name} |" for name in (*people, *(f"automated: {name}" for name in metrics))),
+        "|---|---|" + "--:|" * (len(people) + len(metrics)),
     ]
     for found in studies:
         by = {seen.observer: seen for seen in found.observations}
         for first, second in found.pairs:
-            cells = [cell(by.get(name), (first, second)) for name in ("people", *metrics)]
+            cells = [cell(by.get(name), (first, second)) for name in (*people, *metrics)]
             lines.append(f"| {found.study.name} | {first} over {second} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

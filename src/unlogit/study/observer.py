@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 import torch
-from sqlmodel import col, delete, select
+from sqlmodel import col, select
 from torch import Tensor
 
 from unlogit import metrics
@@ -13,7 +13,7 @@ from unlogit.images import decode
 from unlogit.metrics import Metric
 from unlogit.study.create import digest
 from unlogit.study.design import Design
-from unlogit.study.tables import ORIGINAL, Database, Participant, Picture, Study, Vote
+from unlogit.study.tables import ORIGINAL, Database, Participant, Picture, Study, Vote, remove_answers
 
 CHUNK = 64
 
@@ -32,10 +32,7 @@ def observe(database: Database, study: Study, metric: str) -> int:
     design = Design.of(study)
     distances = _distances(database, study, metrics.get(metric))
     with database.writing() as session:
-        earlier = select(Participant.id).where(Participant.study == study.id, Participant.observer == metric)
-        for row in session.exec(earlier).all():
-            session.exec(delete(Vote).where(col(Vote.participant) == row))
-            session.exec(delete(Participant).where(col(Participant.id) == row))
+        remove_answers(session, study, metric)
         observer = Participant(study=study.id or 0, number=0, observer=metric, key=digest(secrets.token_hex()))
         session.add(observer)
         session.flush()

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from unlogit.errors import UnlogitError
 from unlogit.statistics import Estimate, enclosing, wilson
 from unlogit.study.design import Trial
-from unlogit.study.tables import Database, Participant, Study, Vote
+from unlogit.study.tables import SIMULATED, Database, Participant, Study, Vote
 
 try:
     from scipy.stats import binomtest  # type: ignore[import-untyped]
@@ -35,6 +35,7 @@ class Judgement:
         trial: what was shown.
         chosen: "left" or "right".
         milliseconds, shows, received: as in `Vote`.
+        simulated: whether `unlogit study simulate` answered.
     """
 
     subject: str
@@ -45,6 +46,7 @@ class Judgement:
     milliseconds: int
     shows: int
     received: str
+    simulated: bool = False
 
     @property
     def maker(self) -> str:
@@ -95,7 +97,7 @@ class Observation:
     """Answers of one kind of observer: people, or one metric.
 
     Attributes:
-        observer: "people" or the metric's name.
+        observer: "people", "simulated" or the metric's name.
         automated: whether it is a metric.
         subjects: that count.
         finished: of those, how many answered everything.
@@ -135,15 +137,25 @@ class Results:
         return [(first, second) for first, second in self.study.pairs]
 
     @staticmethod
-    def read(database: Database, study: Study) -> Results:
-        """Of all answers that are in the database now."""
+    def read(database: Database, study: Study, simulated: bool = False) -> Results:
+        """Read all answers that are in the database now; with `simulated`, analyse those of simulated participants too.
+
+        Simulated participants are never mixed with people: they are an observer of their own.
+        """
         judgements = tuple(read_judgements(database, study))
         by = defaultdict(list)
         for judgement in judgements:
-            by[judgement.subject if judgement.automated else ""].append(judgement)
-        people = _observe("people", by.pop("", []), study, automated=False)
+            by[judgement.subject if judgement.automated else SIMULATED * judgement.simulated].append(judgement)
+        people = [_observe("people", by.pop("", []), study, automated=False)]
+        if (answers := by.pop(SIMULATED, [])) and simulated:
+            people.append(_observe(SIMULATED, answers, study, automated=False))
         metrics = [_observe(name, by[name], study, automated=True) for name in sorted(by)]
-        return Results(study, judgements, (people, *metrics))
+        return Results(study, judgements, (*people, *metrics))
+
+    @property
+    def simulated(self) -> int:
+        """Number of simulated participants, whether they are analysed or not."""
+        return len({one.subject for one in self.judgements if one.simulated})
 
 
 def read_judgements(database: Database, study: Study) -> list[Judgement]:
@@ -157,8 +169,9 @@ def read_judgements(database: Database, study: Study) -> list[Judgement]:
     with database.reading() as session:
         return [
             Judgement(
-                subject=who.observer or pseudonym(who.number),
-                automated=bool(who.observer),
+                subject=subject(who),
+                automated=who.observer not in ("", SIMULATED),
+                simulated=who.observer == SIMULATED,
                 order=vote.trial,
                 trial=Trial(vote.place, vote.left, vote.right),
                 chosen=vote.chosen,
@@ -170,9 +183,11 @@ def read_judgements(database: Database, study: Study) -> list[Judgement]:
         ]
 
 
-def pseudonym(number: int) -> str:
-    """What stands for participant `number` in every export."""
-    return f"P{number + 1:04}"
+def subject(who: Participant) -> str:
+    """Return what stands for a participant in every export, such as P0001, S0001 for a simulated one, or a metric."""
+    if who.observer not in ("", SIMULATED):
+        return who.observer
+    return f"{'S' if who.observer else 'P'}{who.number + 1:04}"
 
 
 def _observe(name: str, judgements: Sequence[Judgement], study: Study, *, automated: bool) -> Observation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from contextlib import suppress
 from functools import lru_cache
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -12,16 +13,16 @@ from urllib.parse import parse_qs
 import jinja2
 from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import select
+from sqlmodel import col, select
 
 from unlogit.errors import UnlogitError
 from unlogit.safety import Guard, Limit, Rates, client_key
 from unlogit.study import exports
 from unlogit.study.ballots import Ballots
-from unlogit.study.create import ADDRESS, NAME, digest
+from unlogit.study.create import ADDRESS, NAME, digest, fill_redirect
 from unlogit.study.design import Design, Trial
 from unlogit.study.results import Results
-from unlogit.study.tables import ORIGINAL, OTHER, Database, Participant, Picture, Study, Vote
+from unlogit.study.tables import ORIGINAL, OTHER, Attention, Database, Entry, Participant, Picture, Study, Vote
 
 try:
     from fastapi import FastAPI, HTTPException, Request, Response
@@ -47,6 +48,10 @@ BEGINNING = Limit(burst=200, rate=2)
 """Participants that begin or come back, by address: a class may sit behind one."""
 ANSWERING = Limit(burst=200, rate=10)
 """Answers, by participant; the burst lets one who was without a connection send all that waited."""
+LOGGING = Limit(burst=100, rate=1)
+"""Changes of the focus, by participant."""
+LOGGED = 5_000
+"""Changes of the focus that are kept of a participant; later ones are not."""
 UNLOCKING = Limit(burst=10, rate=0.1)
 """Tokens tried, by address."""
 CACHED_PICTURES = 2048
@@ -58,10 +63,37 @@ SECONDS = 3
 Secret = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
+class Screen(BaseModel):
+    """Size of the viewport in CSS pixels, and device pixels a CSS pixel."""
+
+    width: int = Field(default=0, ge=0, le=100_000)
+    height: int = Field(default=0, ge=0, le=100_000)
+    ratio: float = Field(default=0, ge=0, le=100, allow_inf_nan=False)
+
+
 class Begin(BaseModel):
-    """A participant who begins or comes back, known by a secret that their browser made up."""
+    """A participant who begins or comes back, known by a secret of their browser or by the id in their link."""
 
     participant: Secret
+    parameters: dict[str, Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f]*$")]] = Field(
+        default={}, max_length=64
+    )
+    screen: Screen = Screen()
+
+
+class End(BaseModel):
+    """A participant who has answered all trials."""
+
+    participant: Secret
+
+
+class Seen(BaseModel):
+    """The page lost or regained the focus, `moment` by the participant's clock in milliseconds since 1970."""
+
+    participant: Secret
+    kind: Literal["blur", "focus"]
+    moment: int = Field(ge=0, le=2**53)
+    trial: int = Field(ge=-1, le=1_000_000)
 
 
 class Answer(BaseModel):
@@ -82,6 +114,7 @@ def create_app(database: Database) -> FastAPI:
     pages = jinja2.Environment(loader=jinja2.PackageLoader("unlogit.study", "assets"), autoescape=True)
     texts = {name: resources.files("unlogit.study").joinpath("assets", name).read_text("utf-8") for name in ASSETS}
     beginning, answering, unlocking = Rates(BEGINNING), Rates(ANSWERING), Rates(UNLOCKING)
+    logging = Rates(LOGGING)
     ballots = Ballots(database)
 
     # What follows never changes once it was written, so that it can be kept; a thread would take longer than a look.
@@ -115,6 +148,9 @@ def create_app(database: Database) -> FastAPI:
         """A participant's row."""
         with database.reading() as session:
             row = session.exec(select(Participant.id).where(Participant.study == study, Participant.key == key)).first()
+            if row is None:  # Who came back by the id in their link, from another browser.
+                entered = select(Participant.id).join(Entry, col(Entry.participant) == col(Participant.id))
+                row = session.exec(entered.where(Participant.study == study, Entry.key == key)).first()
         if row is None:
             raise HTTPException(404, "no such participant; load the page again")
         return row
@@ -128,8 +164,14 @@ def create_app(database: Database) -> FastAPI:
             raise HTTPException(404, "no such participant; load the page again")
         return Design.of(asked).of_participant(found.number)
 
-    def enrol(study: int, key: str) -> None:
-        """Make the participant, with the next number; does nothing where the key is known."""
+    def identify(study: int, external: str | None) -> int | None:
+        """Return the row of who came with this id before."""
+        with database.reading() as session:
+            same = select(Participant.id).where(Participant.study == study, Participant.external == external)
+            return session.exec(same).first() if external else None
+
+    def enrol(study: int, key: str, external: str | None, variables: dict[str, str]) -> None:
+        """Make the participant, with the next number; does nothing where the key or the id is known."""
         following = select(func.coalesce(func.max(Participant.number) + 1, 0)).where(
             Participant.study == study, Participant.observer == ""
         )
@@ -138,7 +180,8 @@ def create_app(database: Database) -> FastAPI:
                 # One after another: by this lock in a database of many writers, by the writing itself in SQLite.
                 session.exec(select(Study.id).where(Study.id == study).with_for_update())
                 number = following.scalar_subquery()
-                session.add(Participant(study=study, number=number, key=key))  # type: ignore[arg-type]
+                person = Participant(study=study, number=number, key=key, external=external, variables=variables)  # type: ignore[arg-type]
+                session.add(person)
         except IntegrityError:
             pass  # The same request, sent again while the first was under way.
 
@@ -152,6 +195,10 @@ def create_app(database: Database) -> FastAPI:
                 unlocking.take(client_key(request.scope))
             raise HTTPException(401, "the researcher's token is needed", {"www-authenticate": "Bearer"})
         return study
+
+    @app.get("/", response_class=HTMLResponse)
+    def front() -> str:
+        return pages.get_template("front.html.jinja").render()
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -168,7 +215,9 @@ def create_app(database: Database) -> FastAPI:
         study = find(name)
         minutes = max(1, round((study.trials + study.checks) * SECONDS / 60))
         consent = [part for part in study.consent.split("\n\n") if part.strip()]
-        return pages.get_template("study.html.jinja").render(study=study, minutes=minutes, consent=consent)
+        return pages.get_template("study.html.jinja").render(
+            study=study, minutes=minutes, consent=consent, parameters=[*study.identity, *study.variables]
+        )
 
     @app.post("/s/{name}/participants")
     def begin(request: Request, name: str, who: Begin) -> dict[str, Any]:
@@ -177,11 +226,21 @@ def create_app(database: Database) -> FastAPI:
         study = find(name)
         assert study.id is not None
         key = digest(who.participant)
-        try:
-            row = known(study.id, key)
-        except HTTPException:
-            enrol(study.id, key)
-            row = known(study.id, key)
+        external = next((who.parameters[name] for name in study.identity if who.parameters.get(name)), None)
+        variables = {name: who.parameters[name] for name in study.variables if name in who.parameters}
+        row = identify(study.id, external)
+        if row is None and external is None:
+            with suppress(HTTPException):
+                row = known(study.id, key)
+        if row is None:
+            # With an id, the browser's secret may be that of another id; entries hold which is whose.
+            enrol(study.id, digest(f"{external} {key}") if external else key, external, variables)
+            row = identify(study.id, external) or known(study.id, key)
+        with database.writing() as session:
+            taken = session.exec(select(Entry.participant).where(Entry.key == key)).first()
+            if external and taken not in (None, row):
+                raise HTTPException(409, "this browser's secret belongs to another participant; load the page again")
+            session.add(Entry(participant=row, key=key, **who.screen.model_dump()))
         with database.reading() as session:
             answered = session.exec(select(Vote.trial).where(Vote.participant == row)).all()
         numbers = range(len(trials_of(study.id, row)))
@@ -213,6 +272,39 @@ def create_app(database: Database) -> FastAPI:
         if outcome == "taken":
             raise HTTPException(409, f"trial {answer.trial} was answered before")
         return {"counted": outcome == "counted"}
+
+    @app.post("/s/{name}/attention")
+    def attend(name: str, seen: Seen) -> dict[str, bool]:
+        """Log that the page lost or regained the focus."""
+        study = find(name)
+        assert study.id is not None
+        key = digest(seen.participant)
+        logging.take(key)
+        row = known(study.id, key)
+        with database.reading() as session:
+            count = session.exec(select(func.count()).where(Attention.participant == row)).one()
+        if count >= LOGGED:
+            return {"logged": False}
+        try:
+            with database.writing() as session:
+                session.add(Attention(participant=row, **seen.model_dump(exclude={"participant"})))
+        except IntegrityError:
+            pass  # Sent again.
+        return {"logged": True}
+
+    @app.post("/s/{name}/end")
+    def end(name: str, who: End) -> dict[str, str]:
+        """Return where to go after the last answer; refused before, since the address may hold a completion code."""
+        study = find(name)
+        assert study.id is not None
+        row = known(study.id, digest(who.participant))
+        with database.reading() as session:
+            answered = session.exec(select(func.count()).where(Vote.participant == row)).one()
+            person = session.get(Participant, row)
+        if answered < len(trials_of(study.id, row)) or person is None:
+            raise HTTPException(409, "not all trials are answered")
+        named = dict.fromkeys(study.identity, person.external or "") | person.variables
+        return {"redirect": fill_redirect(study.redirect, named)}
 
     @app.get("/s/{name}/pictures/{address}.png")
     async def picture(name: str, address: str) -> Response:

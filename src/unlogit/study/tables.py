@@ -13,14 +13,28 @@ from unlogit.errors import UnlogitError, unknown
 from unlogit.files import expand_user
 
 try:
-    from sqlalchemy import JSON, Column, Insert, LargeBinary, UniqueConstraint, event, inspect
+    from sqlalchemy import (
+        JSON,
+        BigInteger,
+        Column,
+        Index,
+        Insert,
+        LargeBinary,
+        String,
+        UniqueConstraint,
+        event,
+        inspect,
+    )
     from sqlalchemy.engine import URL, Inspector, make_url
     from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
-    from sqlmodel import Field, Session, SQLModel, create_engine, select
+    from sqlalchemy.schema import CreateColumn
+    from sqlmodel import Field, Session, SQLModel, col, create_engine, delete, select
 except ImportError as missing:
     raise UnlogitError(f"the study needs {missing.name}: pip install 'unlogit[study]'") from missing
 
 ORIGINAL = "original"
+SIMULATED = "simulated"
+"""The observer of simulated participants, who are no part of any result unless asked for."""
 OTHER = "another picture"
 """In an attention check, the alternative that is plainly wrong: the original of another place."""
 BUSY_SECONDS = 30
@@ -32,7 +46,7 @@ def now() -> datetime:
 
 
 class Study(SQLModel, table=True):
-    """What was asked, as `unlogit study create` was told; never changed afterwards.
+    """What participants are asked, as given to `unlogit study create`; never changed afterwards.
 
     Attributes:
         name: stands in the participants' link.
@@ -42,6 +56,9 @@ class Study(SQLModel, table=True):
         pairs: of inverters' names; the first of each is the one whose share is reported.
         trials, checks: how many of either a participant is shown.
         token: SHA-256 of the researcher's token, in hex; the token itself is not kept.
+        identity: parameters of the participants' link that hold their id, such as PROLIFIC_PID; the first one counts.
+        variables: further parameters of the link that are kept.
+        redirect: address to which a participant is sent at the end, with {NAME} for a parameter; empty for none.
     """
 
     __tablename__ = "unlogit_study"
@@ -61,6 +78,9 @@ class Study(SQLModel, table=True):
     seed: int
     token: str
     made: datetime = Field(default_factory=now)
+    identity: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False, server_default="[]"))
+    variables: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False, server_default="[]"))
+    redirect: str = Field(default="", sa_column=Column(String, nullable=False, server_default=""))
 
 
 class Picture(SQLModel, table=True):
@@ -86,20 +106,28 @@ class Participant(SQLModel, table=True):
 
     Attributes:
         number: counted up in a study from 0 in the order of arrival; decides which trials are shown.
-        observer: the metric's name; empty for people.
+        observer: the metric's name, or `SIMULATED`; empty for people.
         key: SHA-256 of the secret that the participant's browser made up, in hex.
         began: when they agreed and began, UTC.
+        external: id in the participants' link, by which they come back from any browser; None where there is none.
+        variables: by name, the kept parameters of the link with which they first came.
     """
 
     __tablename__ = "unlogit_participant"
 
-    __table_args__ = (UniqueConstraint("study", "observer", "number"), UniqueConstraint("study", "key"))
+    __table_args__ = (
+        UniqueConstraint("study", "observer", "number"),
+        UniqueConstraint("study", "key"),
+        Index("unlogit_participant_external", "study", "external", unique=True),
+    )
     id: int | None = Field(default=None, primary_key=True)
     study: int = Field(foreign_key="unlogit_study.id")
     number: int
     observer: str = ""
     key: str
     began: datetime = Field(default_factory=now)
+    external: str | None = None
+    variables: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False, server_default="{}"))
 
 
 class Vote(SQLModel, table=True):
@@ -129,7 +157,47 @@ class Vote(SQLModel, table=True):
     received: datetime = Field(default_factory=now)
 
 
-TABLES = tuple(str(model.__tablename__) for model in (Study, Picture, Participant, Vote))
+class Entry(SQLModel, table=True):
+    """A page that a participant opened and began or went on with.
+
+    Attributes:
+        key: SHA-256 of the secret of the browser, in hex; one participant has several after coming back elsewhere.
+        width, height: of the viewport in CSS pixels.
+        ratio: device pixels a CSS pixel.
+        opened: UTC.
+    """
+
+    __tablename__ = "unlogit_entry"
+
+    id: int | None = Field(default=None, primary_key=True)
+    participant: int = Field(foreign_key="unlogit_participant.id", index=True)
+    key: str = Field(index=True)
+    width: int
+    height: int
+    ratio: float
+    opened: datetime = Field(default_factory=now)
+
+
+class Attention(SQLModel, table=True):
+    """The page lost or regained the focus. Its key is what happened when, so that none counts twice.
+
+    Attributes:
+        moment: by the participant's clock, in milliseconds since 1970.
+        kind: "blur" or "focus".
+        trial: that was on the screen, from 0; -1 between trials.
+    """
+
+    __tablename__ = "unlogit_attention"
+
+    participant: int = Field(foreign_key="unlogit_participant.id", primary_key=True)
+    moment: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    kind: str = Field(primary_key=True)
+    trial: int
+
+
+NEWER = (Entry, Attention)
+"""Tables that databases of older versions lack, and get when they are opened."""
+TABLES = tuple(str(model.__tablename__) for model in (Study, Picture, Participant, Vote, *NEWER))
 
 
 class Database:
@@ -185,10 +253,11 @@ class Database:
                 SQLModel.metadata.create_all(self.engine, [SQLModel.metadata.tables[name] for name in TABLES])
 
     def check(self) -> None:
-        """Raise `UnlogitError` where the tables are those of another version, in which answers could not be stored."""
+        """Upgrade a database of an older version; raise `UnlogitError` where its tables are those of another one."""
         with self._described():
             if not self._has_tables():
                 raise UnlogitError(f"database '{self.name}' holds no study; {_MAKE}")
+            self._upgrade()
             inspector = inspect(self.engine)
             differences = [text for name in TABLES if (text := _difference(inspector, name))]
         if differences:
@@ -196,6 +265,30 @@ class Database:
                 f"database '{self.name}' is of another version of unlogit ({differences[0]}): "
                 "use that version, or make a new study in another --database"
             )
+
+    def _upgrade(self) -> None:
+        """Add what databases of older versions lack: `NEWER` tables, and columns that are empty or have a default."""
+        inspector = inspect(self.engine)
+        statements = []
+        for name in TABLES:
+            if not inspector.has_table(name):
+                continue
+            columns = {column["name"] for column in inspector.get_columns(name)}
+            for column in SQLModel.metadata.tables[name].columns:
+                optional = column.server_default is not None or (column.nullable and not column.primary_key)
+                if column.name not in columns and optional:
+                    added = CreateColumn(column).compile(dialect=self.engine.dialect)  # type: ignore[no-untyped-call]
+                    statements.append(f"ALTER TABLE {name} ADD COLUMN {added}")
+        missing = [model for model in NEWER if not inspector.has_table(str(model.__tablename__))]
+        if not statements and not missing:
+            return
+        with self._turn, self.engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+            tables = [SQLModel.metadata.tables[str(model.__tablename__)] for model in NEWER]
+            SQLModel.metadata.create_all(connection, tables)
+            for index in SQLModel.metadata.tables[str(Participant.__tablename__)].indexes:
+                index.create(connection, checkfirst=True)
 
     def _has_tables(self) -> bool:
         inspector = inspect(self.engine)
@@ -233,6 +326,15 @@ class Database:
         except DBAPIError as error:
             reason = str(error.orig).strip().splitlines()[0]
             raise UnlogitError(f"database '{self.name}': {reason}") from error
+
+
+def remove_answers(session: Session, study: Study, observer: str) -> None:
+    """Remove all participants of an observer that is not a person, with their answers."""
+    assert observer
+    rows = select(Participant.id).where(Participant.study == study.id, Participant.observer == observer)
+    for row in session.exec(rows).all():
+        session.exec(delete(Vote).where(col(Vote.participant) == row))
+        session.exec(delete(Participant).where(col(Participant.id) == row))
 
 
 def _difference(inspector: Inspector, name: str) -> str:

@@ -1,4 +1,4 @@
-// Pictures go to this server alone, as they are; it answers with an address that stands for them.
+// Images go to this server alone, as they are; it answers with an address that stands for them.
 const refuse = (message) => {
   const place = element.querySelector(".refused");
   place.textContent = message;
@@ -21,7 +21,7 @@ const follow = () => {
   const tiles = element.querySelector(".tiles");
   const chosen = String(props.value || "");
   tiles.querySelector("[data-address^='dropped/']")?.remove();
-  if (chosen.startsWith("dropped/")) tiles.prepend(tile(chosen, "your picture"));
+  if (chosen.startsWith("dropped/")) tiles.prepend(tile(chosen, "your image"));
   for (const one of tiles.children) one.setAttribute("aria-pressed", one.dataset.address === chosen);
 };
 const choose = (address) => {
@@ -35,9 +35,9 @@ const send = async (file) => {
   element.classList.add("sending");
   try {
     const answer = await fetch("pictures", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
-    const told = await answer.json().catch(() => ({}));
-    if (answer.ok) choose(told.address);
-    else refuse(typeof told.detail === "string" ? told.detail : `That did not work (${answer.status}).`);
+    const reply = await answer.json().catch(() => ({}));
+    if (answer.ok) choose(reply.address);
+    else refuse(typeof reply.detail === "string" ? reply.detail : `That did not work (${answer.status}).`);
   } catch {
     refuse("The server does not answer.");
   } finally {
@@ -46,7 +46,9 @@ const send = async (file) => {
 };
 element.addEventListener("click", (event) => {
   const chosen = event.target.closest("[data-address]");
-  if (chosen) choose(chosen.dataset.address);
+  if (!chosen) return;
+  const again = props.label_text && chosen.getAttribute("aria-pressed") === "true";
+  choose(again ? "" : chosen.dataset.address);
 });
 element.addEventListener("change", (event) => {
   if (event.target.type === "file") send(event.target.files[0]);
@@ -61,6 +63,12 @@ element.addEventListener("drop", (event) => {
   element.classList.remove("over");
   send(event.dataTransfer.files[0]);
 });
+if (props.label_text) {
+  const label = element.querySelector(".label");
+  label.textContent = props.label_text;
+  label.hidden = false;
+  element.querySelector(".picker").classList.add("strip");
+}
 element.querySelector(".tiles").append(...props.offered.map(([address, title]) => tile(address, title)));
 watch("value", follow);
 follow();

@@ -4,6 +4,15 @@
 
 const study = document.body.dataset.study;
 const base = `/s/${study}`;
+// The parameters of the link that the study keeps. Who has an id there goes on by it in any browser; what this browser
+// keeps is kept by that id, so that two people can use it.
+const given = new URLSearchParams(location.search);
+const parameters = {};
+for (const name of document.body.dataset.parameters.split(" ")) {
+  if (name && given.has(name)) parameters[name] = given.get(name).slice(0, 256);
+}
+const identity = document.body.dataset.identity.split(" ").map((name) => parameters[name]).find(Boolean);
+const store = identity ? `${base}/${encodeURIComponent(identity)}` : base;
 const el = (id) => document.getElementById(id);
 const AHEAD = 2; // trials that are loaded before they are asked for
 const RESTING = 160; // ms that the choice is seen before the next trial
@@ -14,13 +23,13 @@ const LONGEST = 10000; // ms between two tries
 const memory = new Map();
 const kept = {
   get(name) {
-    try { return localStorage.getItem(`${base}/${name}`); } catch { return memory.get(name) ?? null; }
+    try { return localStorage.getItem(`${store}/${name}`); } catch { return memory.get(name) ?? null; }
   },
   set(name, value) {
-    try { localStorage.setItem(`${base}/${name}`, value); } catch { memory.set(name, value); }
+    try { localStorage.setItem(`${store}/${name}`, value); } catch { memory.set(name, value); }
   },
   remove(name) {
-    try { localStorage.removeItem(`${base}/${name}`); } catch { memory.delete(name); }
+    try { localStorage.removeItem(`${store}/${name}`); } catch { memory.delete(name); }
   },
 };
 
@@ -102,7 +111,7 @@ async function attempt(id) {
       if (tries > 1) notice("");
       return image;
     } catch {
-      if (tries > 0) notice("No connection. Waiting for the next pictures.");
+      if (tries > 0) notice("No connection. Waiting for the next images.");
       await pause(Math.min(LONGEST, 250 * 2 ** tries));
     }
   }
@@ -156,11 +165,34 @@ async function choose(side) {
 async function finish() {
   el("progress").value = trials.length;
   await sending;
+  await Promise.race([logging, pause(3000)]);
+  const next = await post("/end", { participant });
   screen("end");
+  if (!next?.redirect) return;
+  el("redirect").hidden = false;
+  el("redirect").firstElementChild.href = next.redirect; // Where going there by itself does not work.
+  location.replace(next.redirect);
 }
 
+// ---- whether the participant looks at the page
+
+let logging = Promise.resolve();
+
+function log(kind) {
+  if (!trials.length || !el("end").hidden) return;
+  const seen = { participant, kind, moment: Date.now(), trial: current ? current.number : -1 };
+  logging = logging.then(() => post("/attention", seen));
+}
+
+addEventListener("blur", () => log("blur"));
+addEventListener("focus", () => log("focus"));
+
 async function begin() {
-  const state = await post("/participants", { participant });
+  const state = await post("/participants", {
+    participant,
+    parameters,
+    screen: { width: innerWidth, height: innerHeight, ratio: devicePixelRatio },
+  });
   if (!state) return notice("This study cannot be taken now. Load the page again later.");
   kept.set("participant", participant);
   trials = state.trials;
