@@ -13,9 +13,9 @@ from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import report_pairs
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.intervals import Difference, Estimate, enclosing, wilson
@@ -34,7 +34,6 @@ from unlogit.outside import figure_text
 from unlogit.settings import Several
 
 TITLE = "Identification"
-PLACE = 30
 QUESTION = "Can the original be identified by its reconstruction, and how many bits beyond the class is that?"
 
 TOGETHER = "together"
@@ -97,12 +96,12 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             yield _table(kind, title, {name: each[kind] for name, each in outcomes.items()}, whose)
     yield _bits_table(evidence, labels, outcomes, whose)
     for name, each in outcomes.items():
-        yield Number("label_bits", name, labels[name][0], "bits", "higher")
+        yield Record("label_bits", name, labels[name][0], "bits", "higher")
         for kind, outcome in each.items():
             for measure, share in outcome.accuracy.items():
-                yield Number(f"identified_{kind}_{measure}", name, share, "share", "higher")
+                yield Record(f"identified_{kind}_{measure}", name, share, "share", "higher")
             for measure, proven in outcome.bits.items():
-                yield Number(f"bits_{kind}_{measure}", name, proven, "bits", "higher")
+                yield Record(f"bits_{kind}_{measure}", name, proven, "bits", "higher")
         yield _finding(name, each, whose)
     yield from _compare(outcomes, whose)
 
@@ -119,7 +118,7 @@ def _compare(outcomes: dict[str, dict[str, Outcome]], whose: str) -> Iterator[Re
     """Yield the bits of the inverters compared over the same line-ups."""
     kinds = list(next(iter(outcomes.values())))
     called = {"any": "bits of the image", "class": f"bits beyond the {whose}"}
-    merits = [Merit(f"bits_{kind}_{TOGETHER}", called[kind], "higher", "", unit="bits") for kind in kinds]
+    merits = [MetricInfo(f"bits_{kind}_{TOGETHER}", called[kind], "higher", "", unit="bits") for kind in kinds]
     tests: dict[tuple[str, str, str], Difference] = {
         (a, b, f"bits_{kind}_{TOGETHER}"): difference_over_lineups(outcomes[a][kind].proven, outcomes[b][kind].proven)
         for a, b in combinations(outcomes, 2)

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from unlogit.analyses import Evidence, Table
+from unlogit.analyses import Evidence, Table, format_estimate
 from unlogit.analyses._style import colour
 from unlogit.files import check_replaceable, marked, replacing, report_disk_full, to_json
 from unlogit.intervals import Estimate
@@ -22,7 +22,7 @@ from unlogit.inverters import Inverter, LearnedInverter
 from unlogit.inverters.nearest import NearestNeighbour
 from unlogit.report.overlap import describe
 from unlogit.report.results import Picture
-from unlogit.report.sections import Part, gather, told
+from unlogit.report.sections import Part, gather
 
 PAGE, METRICS = "report.html", "metrics.json"
 OURS = {
@@ -85,14 +85,14 @@ def metrics(parts: list[Part]) -> list[dict[str, Any]]:
     return [
         {
             "analysis": section.analysis,
-            "name": number.name if number.at is None else f"{number.name}@{number.at:g}",
-            **dataclasses.asdict(number.estimate),
-            "inverter": number.inverter,
+            "name": record.label,
+            **dataclasses.asdict(record.estimate),
+            "inverter": record.inverter,
             "images": part.evidence.source.spec,
         }
         for part in parts
         for section in part.sections
-        for number in section.numbers
+        for record in section.records
     ]
 
 
@@ -122,7 +122,7 @@ def render(title: str, parts: list[Part], command: str) -> str:
         title=title,
         parts=parts,
         command=command,
-        told=told,
+        format_estimate=format_estimate,
         leads=leads,
         training=describe,
         url=_url,
