@@ -15,7 +15,7 @@ from unlogit.images import ImageSource
 from unlogit.intervals import Estimate
 from unlogit.inverters import Inverter
 from unlogit.report import Part, summary, write_report
-from unlogit.report.page import leads
+from unlogit.report.page import leads, short_paths
 from unlogit.report.sections import slug
 
 HOSTILE = '<script>alert("x")</script> & \'co'
@@ -175,6 +175,26 @@ def test_leads_marks_the_best_and_not_what_its_interval_overlaps() -> None:
     for better, expected in (("higher", [False, False, True]), ("lower", [True, False, False]), (None, [False] * 3)):
         table = Table("t", "", "", (Column("a", better),), tuple((c,) for c in cells))  # type: ignore[arg-type]
         assert [leads(table, 0, c) for c in cells] == expected
+
+
+def test_leads_marks_no_value_at_chance() -> None:
+    cells = (Estimate(0.1, -0.1, 0.3, 9), Estimate(-0.2, -0.4, 0.0, 9))
+    for chance, expected in ((None, True), (0.0, False)):
+        table = Table("t", "", "", (Column("a", "higher", chance=chance),), tuple((c,) for c in cells))
+        assert leads(table, 0, cells[0]) is expected
+
+
+def test_long_paths_are_shortened() -> None:
+    assert (
+        short_paths("128 images of folder:/a/b/c/photos/x.jpg, drawn") == "128 images of folder:…/photos/x.jpg, drawn"
+    )
+    assert short_paths("packaged:efficientnet_lite1?size=64 a/b") == "packaged:efficientnet_lite1?size=64 a/b"
+
+
+def test_the_summary_stands_before_the_contents(written: tuple[Path, list[Part]]) -> None:
+    text = (written[0] / "report.html").read_text(encoding="utf-8")
+    assert text.index('class="brief"') < text.index("<nav")
+    assert written[1][0].sections[0].findings[0] in "".join(Page(text).text)
 
 
 def test_csv_of_mixed_cells() -> None:

@@ -48,11 +48,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column: its heading, which direction is better, and a word of explanation for the reader."""
+    """A table's column.
+
+    Attributes:
+        title: heading.
+        better: which direction is better, if one is.
+        explanation: a phrase for the reader.
+        chance: the value of a reconstruction that keeps nothing, if it is known.
+    """
 
     title: str
     better: Better = None
     explanation: str = ""
+    chance: float | None = None
 
 
 @dataclass(frozen=True)

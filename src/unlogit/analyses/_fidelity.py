@@ -27,10 +27,11 @@ class MetricInfo:
     explanation: str
     proportion: bool = False
     unit: str = ""
+    chance: float | None = None
 
     @property
     def column(self) -> Column:
-        return Column(self.title, self.better, self.explanation)
+        return Column(self.title, self.better, self.explanation, self.chance)
 
     def named(self, name: str, title: str) -> MetricInfo:
         """Return the same measure of something else, under another name."""
@@ -69,7 +70,8 @@ LOGITS = (
         "logit cosine",
         "higher",
         "cosine between the logits of original and reconstruction, both less the originals' mean: 1 for the same "
-        "direction, 0 for two strangers",
+        "direction, about 0 for unrelated images",
+        chance=0,
     ),
     MetricInfo(
         "logit_error",
@@ -87,6 +89,7 @@ PIXELS = (
         "higher",
         "cosine between the coarse colours (4 x 4 areas, blind to left and right) of original and reconstruction, less "
         "the originals' mean",
+        chance=0,
     ),
     MetricInfo("ssim", "SSIM", "higher", f"structural similarity in windows of {WINDOW} px: 1 for equal pictures"),
 )

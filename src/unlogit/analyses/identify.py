@@ -37,6 +37,8 @@ TITLE = "Identification"
 QUESTION = "Can the original be identified by its reconstruction, and how many bits beyond the class is that?"
 
 TOGETHER = "together"
+LEAST = 8
+"""Line-ups that a statement about bits needs: Student's interval over fewer is too wide and too uncertain."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Outcome:
     rank: dict[str, Estimate]
     bits: dict[str, Estimate]
     proven: Tensor
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are line-ups enough for a statement about bits."""
+        return len(self.proven) >= LEAST
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
@@ -116,7 +123,7 @@ def _classes(config: Config, evidence: Evidence) -> tuple[Tensor, str]:
 
 def _compare(outcomes: dict[str, dict[str, Outcome]], whose: str) -> Iterator[Result]:
     """Yield the bits of the inverters compared over the same line-ups."""
-    kinds = list(next(iter(outcomes.values())))
+    kinds = [kind for kind, outcome in next(iter(outcomes.values())).items() if outcome.enough]
     called = {"any": "bits of the image", "class": f"bits beyond the {whose}"}
     merits = [MetricInfo(f"bits_{kind}_{TOGETHER}", called[kind], "higher", "", unit="bits") for kind in kinds]
     tests: dict[tuple[str, str, str], Difference] = {
@@ -181,8 +188,10 @@ def _table(kind: str, title: str, outcomes: dict[str, Outcome], whose: str) -> T
     among = next(iter(outcomes.values())).among
     columns = [Column("inverter")]
     for m in measures:
-        columns.append(Column(f"found by {m}", "higher", f"how often the own original is the nearest by {m}"))
-        columns.append(Column(f"place by {m}", "lower", "where it stands among all: 0 first, 0.5 by chance, 1 last"))
+        columns.append(
+            Column(f"found by {m}", "higher", f"how often the own original is the nearest by {m}", 1 / among)
+        )
+        columns.append(Column(f"place by {m}", "lower", "its rank among all: 0 first, 0.5 by chance, 1 last", 0.5))
     rows: list[tuple[Cell, ...]] = []
     for name, outcome in outcomes.items():
         cells = [cell for m in measures for cell in (outcome.accuracy[m], outcome.rank[m])]
@@ -208,7 +217,7 @@ def _bits_table(
     kinds = {kind: each[kind].among for each in outcomes.values() for kind in each}
     for kind, among in kinds.items():
         title = "of the image" if kind == "any" else "beyond the class"
-        columns.append(Column(title, "higher", f"InfoNCE over line-ups of {among}; ceiling {_ceiling(among)}"))
+        columns.append(Column(title, "higher", f"InfoNCE over line-ups of {among}; ceiling {_ceiling(among)}", 0))
     rows: list[tuple[Cell, ...]] = []
     measures = [m for m in next(iter(outcomes.values()))["any"].accuracy if m != "features"]
     if evidence.features is not None:
@@ -277,6 +286,11 @@ def _finding(name: str, each: dict[str, Outcome], whose: str) -> Finding:
         best = max(outcome.accuracy, key=lambda m: outcome.accuracy[m].value)
         share, proven = outcome.accuracy[best], outcome.bits[TOGETHER]
         whom = f"{outcome.among} of {'any class' if kind == 'any' else f'the same {whose}'}"
+        if not outcome.enough:
+            text.append(
+                f"{len(outcome.proven)} line-ups among {whom} are too few for a statement about bits; give more images"
+            )
+            continue
         bound = f"at least {proven.value:.2f} bits" if proven.low > 0 else "no bits for certain"
         text.append(
             f"among {whom} its original is identified in {100 * share.value:.1f} % ({best}; "

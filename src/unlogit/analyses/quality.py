@@ -74,6 +74,7 @@ TOP = MetricInfo(
     f"how often the own original is among the 5 of {AMONG} whose coarse colours are nearest; by chance {5 / AMONG:.2f}",
     proportion=True,
     unit="share",
+    chance=5 / AMONG,
 )
 DIVERSITY = MetricInfo(
     "diversity",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ OURS = {
     METRICS: marked(b'[\n {\n  "analysis": "', b"[]\n"),
 }
 """What recognises the files of an earlier report, which may be replaced."""
+HEADLINES = ("reconstruct", "quality", "probe", "identify", "recognition")
+"""Analyses whose first sentences summarise a report."""
 RESULTS = "results"
 """The folder, in that of a report, where `gather` keeps what was found."""
 
@@ -117,6 +120,7 @@ def render(title: str, parts: list[Part], command: str) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["short_paths"] = short_paths
     environment.tests |= {"estimate": lambda cell: isinstance(cell, Estimate)}
     return environment.get_template("report.html.jinja").render(
         title=title,
@@ -124,6 +128,7 @@ def render(title: str, parts: list[Part], command: str) -> str:
         command=command,
         format_estimate=format_estimate,
         leads=leads,
+        headline=headline,
         training=describe,
         url=_url,
         colours=lambda part: {name: colour(place) for place, name in enumerate(part.evidence.inverters)},
@@ -136,16 +141,29 @@ def render(title: str, parts: list[Part], command: str) -> str:
 
 
 def leads(table: Table, column: int, cell: Estimate) -> bool:
-    """Return whether a cell is the best of its column; not where there is no choice.
+    """Return whether a cell is the best of its column; not where there is no choice, nor for a value at chance.
 
     Whether it is significantly better is a paired test of the analysis: two intervals, which say nothing of what varies
     in both alike, do not decide it.
     """
     found = [value for row in table.rows if isinstance(value := row[column], Estimate)]
-    better = table.columns[column].better
-    if better is None or len(found) < 2:
+    better, chance = table.columns[column].better, table.columns[column].chance
+    if better is None or len(found) < 2 or (chance is not None and cell.low <= chance <= cell.high):
         return False
     return cell.value == (max if better == "higher" else min)(e.value for e in found)
+
+
+def short_paths(text: str) -> str:
+    """Return text whose paths of four parts or more are cut to the last two: '…/photos/cat.jpg'."""
+    return re.sub(r"(?:[^\s/:=]*/){3,}([^\s/]+/[^\s/]+)", r"…/\1", text)
+
+
+def headline(part: Part) -> tuple[Picture | None, list[str]]:
+    """Return the image and the sentences that a part is summarised by: the first of each of `HEADLINES`."""
+    sections = {section.analysis: section for section in part.sections}
+    chosen = [sections[name] for name in HEADLINES if name in sections]
+    figure = next((figure for section in chosen for figure in section.figures if not figure.charted), None)
+    return figure, [section.findings[0] for section in chosen if section.findings]
 
 
 def _url(picture: Picture) -> Markup:
