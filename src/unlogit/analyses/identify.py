@@ -189,7 +189,7 @@ def _table(kind: str, title: str, outcomes: dict[str, Outcome], whose: str) -> T
     columns = [Column("inverter")]
     for m in measures:
         columns.append(
-            Column(f"found by {m}", "higher", f"how often the own original is the nearest by {m}", 1 / among)
+            Column(f"found by {m}", "higher", f"how often the own original is nearest by {m}", 1 / among)
         )
         columns.append(Column(f"place by {m}", "lower", "its rank among all: 0 first, 0.5 by chance, 1 last", 0.5))
     rows: list[tuple[Cell, ...]] = []
