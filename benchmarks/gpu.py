@@ -156,8 +156,8 @@ def configure(options: Options, classifier: str) -> TrainConfig:
         method=replace(
             config.method,
             generator=replace(config.method.generator, channels=options.channels),
-            learning_rate_g=options.rate * config.learning_rate_g,
-            learning_rate_d=options.rate * config.learning_rate_d,
+            learning_rate_g=options.rate * config.method.learning_rate_g,
+            learning_rate_d=options.rate * config.method.learning_rate_d,
         ),
         batch=options.batch,
     )
@@ -209,14 +209,14 @@ def train(options: Options, classifier: str, until: float) -> None:
 def validate(method: BigGANTrainer, originals: Tensor, out: Path) -> dict[str, float]:
     """Save the inverter and a grid of its reconstructions; returns metrics on held-out images."""
     inverter = method.inverter(
-        {"aids": list(method.config.aids), "source": method.SOURCE, "pictures_seen": method.images}
+        {"aids": list(method.config.deviations), "source": method.source, "pictures_seen": method.images}
     )
-    classifier, device = method.feed.representation.classifier, method.device
+    classifier, device = method.data.representation.classifier, method.device
     logits, reencoded, images = [], [], []
     with torch.no_grad():
         for i, part in enumerate(originals.split(64)):
             noise = inverter.sample_noise(len(part), torch.Generator().manual_seed(i))
-            raw = method.feed.representation.raw(part.to(device))
+            raw = method.data.representation.raw(part.to(device))
             reconstructions = inverter.invert(raw, noise)
             logits.append(classifier(part.to(device)).cpu())
             reencoded.append(classifier(reconstructions).cpu())

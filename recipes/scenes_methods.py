@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from unlogit import metrics
-from unlogit.analyses import Evidence, Number, identify, ruler
+from unlogit.analyses import Evidence, Record, identify, ruler
 from unlogit.classifier_training import fit
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.cli import guarded
@@ -145,7 +145,7 @@ def measure(name: str, evidence: Evidence, training: Mapping[str, str | int], ju
     few = min(DRAW_PICTURES, max(2, len(evidence) // 8))  # An optimisation takes as long for each draw.
     draws = evidence.draws(name, torch.arange(few), DRAWS)
     raw = evidence.encoded(name).raw[inverter.representation.tap]
-    proven = {r.name: r.estimate for r in identify.run(identify.Config(), evidence) if isinstance(r, Number)}
+    proven = {r.metric: r.estimate for r in identify.run(identify.Config(), evidence) if isinstance(r, Record)}
     spent = cost(inverter, raw[:16], repeats=1 if "steps" in " ".join(inverter.aids) else 3)
     judged: Row = {}
     if judge is not None:

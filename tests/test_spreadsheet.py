@@ -7,8 +7,7 @@ import io
 
 import pytest
 
-from unlogit.analyses import Column, Table
-from unlogit.report.results import as_csv
+from unlogit.analyses import Column, Table, as_csv
 from unlogit.spreadsheet import to_csv
 
 

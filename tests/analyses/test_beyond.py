@@ -12,8 +12,8 @@ from unlogit.analyses import (
     Evidence,
     Figure,
     Finding,
-    Number,
     Pictures,
+    Record,
     Result,
     Table,
     adversarial,
@@ -23,7 +23,7 @@ from unlogit.analyses import (
     mistakes,
     out_of_distribution,
 )
-from unlogit.analyses._fidelity import Merit, Ruler, difference, fidelity, listed, matched_difference, verdict
+from unlogit.analyses._fidelity import MetricInfo, Ruler, difference, fidelity, listed, matched_difference, verdict
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, open_images
 from unlogit.methods import Inverter
@@ -53,7 +53,7 @@ def results(module: ModuleType, evidence: Evidence, **options: object) -> list[R
 
 
 def numbers(found: list[Result]) -> dict[tuple[str, str], Estimate]:
-    return {(r.name, r.inverter): r.estimate for r in found if isinstance(r, Number)}
+    return {(r.metric, r.inverter): r.estimate for r in found if isinstance(r, Record)}
 
 
 def findings(found: list[Result]) -> list[str]:
@@ -235,7 +235,7 @@ def test_the_verdict_names_each_side() -> None:
     down = Difference(Estimate(-0.2, -0.3, -0.1, 9), 0.01)
     # Its interval excludes 0, but not for as many tests as there were.
     chance = Difference(Estimate(0.2, 0.1, 0.3, 9), 0.08)
-    merits = tuple(Merit(n, n, better, "") for n, better in (("a", "higher"), ("b", "lower"), ("c", "higher")))
+    merits = tuple(MetricInfo(n, n, better, "") for n, better in (("a", "higher"), ("b", "lower"), ("c", "higher")))
     found = verdict(merits, {"a": up, "b": up, "c": chance})
     assert found == "better in a, worse in b, not significantly different in c"
     assert verdict(merits, dict.fromkeys("abc", down)) == "better in b, worse in a and c"

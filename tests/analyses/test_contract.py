@@ -13,7 +13,7 @@ import matplotlib.figure
 import pytest
 
 from unlogit import analyses
-from unlogit.analyses import Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import Evidence, Figure, Finding, Record, Result, Table
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, open_images
 from unlogit.methods import Inverter
@@ -75,7 +75,7 @@ def test_an_analysis_keeps_the_contract(
     for kind in (Figure, Table):
         stems = [r.name for r in found if isinstance(r, kind)]
         assert len(stems) == len(set(stems))
-    numbers = [(r.name, r.inverter, r.at) for r in found if isinstance(r, Number)]
+    numbers = [(r.metric, r.inverter, r.at) for r in found if isinstance(r, Record)]
     assert len(numbers) == len(set(numbers))
     for result in found:
         match result:
@@ -92,7 +92,7 @@ def test_an_analysis_keeps_the_contract(
                 assert result.rows
                 for estimate in (c for row in result.rows for c in row if isinstance(c, Estimate)):
                     check(estimate, len(evidence))
-            case Number():
+            case Record():
                 assert result.inverter in evidence.inverters
                 check(result.estimate, len(evidence))
             case Finding(text):
@@ -107,7 +107,7 @@ def check(estimate: Estimate, most: int) -> None:
 
 
 def test_numbers_can_be_written_as_json(results: dict[str, list[Result]]) -> None:
-    numbers = [dataclasses.asdict(r) for found in results.values() for r in found if isinstance(r, Number)]
+    numbers = [dataclasses.asdict(r) for found in results.values() for r in found if isinstance(r, Record)]
     assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
 
 

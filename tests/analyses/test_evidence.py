@@ -96,7 +96,7 @@ def test_what_cannot_be_compared_is_refused(tiny_scenes: ImageSource, tiny_inver
 def test_a_diverged_inverter_is_told(tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter]) -> None:
     diverged = copy.deepcopy(tiny_inverters["standard"])
     next(diverged.generator.parameters()).data.fill_(torch.nan)  # type: ignore[union-attr, operator]
-    with pytest.raises(UnlogitError, match="inverter 'bad' gives values that are no numbers"):
+    with pytest.raises(UnlogitError, match="inverter 'bad' returns non-finite values"):
         Evidence(tiny_scenes, {"bad": diverged}).reconstructed("bad")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit.analyses import Evidence, Figure, Finding, Number, Table, factors
+from unlogit.analyses import Evidence, Figure, Finding, Record, Table, factors
 from unlogit.analyses._factors import Readers, Reading, class_share, of_source, targets
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
@@ -144,7 +144,7 @@ def test_the_analysis_has_a_row_a_factor_and_a_panel_a_classifier(
     ]
     figure = next(r for r in results if isinstance(r, Figure)).figure
     assert [axis.get_title("left") for axis in figure.axes] == ["classifier of standard", "classifier of robust"]
-    assert {r.inverter for r in results if isinstance(r, Number)} == set(inverters)
+    assert {r.inverter for r in results if isinstance(r, Record)} == set(inverters)
     assert len([r for r in results if isinstance(r, Finding) and "beyond the class" in r.text]) == 2
     # Classifiers are compared by either probe, inverters by what they reconstruct, all on the same images.
     pairs = next(r for r in results if isinstance(r, Table) and r.name == "pairs")

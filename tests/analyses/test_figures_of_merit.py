@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from unlogit.analyses import Evidence, Finding, Number, Result, Table, quality, reconstruct, training
+from unlogit.analyses import Evidence, Finding, Record, Result, Table, quality, reconstruct, training
 from unlogit.analyses._style import enlarge, shorten
 from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
@@ -31,9 +31,9 @@ def results(evidence: Evidence) -> list[Result]:
 
 
 def test_a_perfect_inverter_gets_perfect_figures_and_the_lead(results: list[Result]) -> None:
-    values = {r.name: r.estimate for r in results if isinstance(r, Number) and r.inverter == "perfect"}
+    values = {r.metric: r.estimate for r in results if isinstance(r, Record) and r.inverter == "perfect"}
     # The probe is the representation's, and no inverter has a part in it.
-    probed = {r.inverter: r.estimate for r in results if isinstance(r, Number) and r.name == "layout_cosine_probe"}
+    probed = {r.inverter: r.estimate for r in results if isinstance(r, Record) and r.metric == "layout_cosine_probe"}
     assert values.pop("layout_cosine_probe") == probed["standard"] == probed["nearest"]
     assert probed["label only"].high < probed["standard"].low
     assert {name: e.value for name, e in values.items()} == pytest.approx(
@@ -71,7 +71,7 @@ def test_features_add_distances_between_sets(
     inverters = {name: evidence.inverters[name] for name in ("perfect", "standard", "nearest")}
     seen = Evidence(evidence.source, inverters, features=open_classifier(tiny_classifier_spec))
     results = list(quality.run(dataclasses.replace(FEW, kid_subsets=10), seen))
-    found = {(r.name, r.inverter): r.estimate for r in results if isinstance(r, Number)}
+    found = {(r.metric, r.inverter): r.estimate for r in results if isinstance(r, Record)}
     table = next(r for r in results if isinstance(r, Table) and r.name == "sets")
     # Real images against other real images are what a perfect inverter reaches, and not 0: the sets are of few images.
     real = dict(zip((m.name for m in quality.SETS), table.rows[0][1:], strict=True))
@@ -105,7 +105,7 @@ def test_metrics_that_cannot_be_had_are_told_and_others_kept(
 
 
 def test_the_benefit_of_the_doubt_never_hurts(results: list[Result]) -> None:
-    found = {(r.name, r.inverter): r.estimate for r in results if isinstance(r, Number)}
+    found = {(r.metric, r.inverter): r.estimate for r in results if isinstance(r, Record)}
     assert found["pixel_error_flip", "standard"].value < found["pixel_error", "standard"].value
     assert found["pixel_error_best", "standard"].value < found["pixel_error", "standard"].value
     assert found["ssim_best", "standard"].value > found["ssim", "standard"].value

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unlogit.analyses import Evidence, Figure, Finding, Number, Result, Table, recognition, spectrum
+from unlogit.analyses import Evidence, Figure, Finding, Record, Result, Table, recognition, spectrum
 from unlogit.classifiers.small import SmallConfig, SmallResNet, save_small
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, open_images
@@ -65,7 +65,7 @@ def test_a_perfect_inverter_is_recognised_and_stands_above_thumbnails(
     cosine = {name: v.value for name, v in values.items() if isinstance(v, Estimate)}
     assert cosine["perfect"] == pytest.approx(1, abs=1e-4)
     assert cosine["standard"] < cosine["thumbnail 8 px"] < cosine["thumbnail 16 px"] < cosine["perfect"]
-    numbers = {(r.name, r.inverter): r.estimate.value for r in recognised if isinstance(r, Number)}
+    numbers = {(r.metric, r.inverter): r.estimate.value for r in recognised if isinstance(r, Record)}
     assert numbers[f"same_class by {independent}", "perfect"] == 1
     finding = next(r.text for r in recognised if isinstance(r, Finding) and "perfect has" in r.text)
     assert "cosine of 1.00" in finding and "8 px" in finding
@@ -84,7 +84,7 @@ def test_a_network_that_took_part_is_marked_and_has_no_say(recognised: list[Resu
     # A saved inverter that does not record its networks may have been trained by any.
     assert table(recognised, "network-0")["standard"]["part in training"] == "not known"
     said = [r.text for r in recognised if isinstance(r, Finding)] + [
-        r.name for r in recognised if isinstance(r, Number)
+        r.metric for r in recognised if isinstance(r, Record)
     ]
     assert said and not any(tiny_classifier_spec in text for text in said)
     assert not any(isinstance(r, Table) and r.name == "pairs-1" for r in recognised)
@@ -104,7 +104,7 @@ def test_networks_are_opened_or_named_in_an_error(evidence: Evidence) -> None:
 def test_the_spectrum_finds_a_lattice(evidence: Evidence, perfect: Inverter) -> None:
     inverters = {"lattice": Lattice(perfect), **evidence.inverters}
     results = list(spectrum.run(spectrum.Config(), Evidence(evidence.source, inverters)))
-    numbers = {(r.name, r.inverter): r.estimate for r in results if isinstance(r, Number)}
+    numbers = {(r.metric, r.inverter): r.estimate for r in results if isinstance(r, Record)}
     assert numbers["largest excess", "perfect"].value == pytest.approx(0, abs=1e-6)
     assert numbers["excess 0.25 to 0.5", "perfect"].value == pytest.approx(0, abs=1e-6)
     assert numbers["largest excess", "lattice"].low > 10

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit.analyses import Evidence, Finding, Number, Table, compare, identify, probe, scale, spread
-from unlogit.analyses._fidelity import Margins, Merit, common_merits
+from unlogit.analyses import Evidence, Finding, Record, Table, compare, identify, probe, scale, spread
+from unlogit.analyses._fidelity import Margins, MetricInfo, common_merits
 from unlogit.analyses._paired import format_difference, format_share, pair_tests, report_pairs
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
@@ -45,7 +45,7 @@ def test_equal_losses_at_both_ends_of_a_sweep_are_losses(
         "fading": ByDirection(like, images, 1.2),
     }
     found = list(scale.run(scale.Config(exponents=(-0.3, 0.0, 0.3)), Evidence(tiny_scenes, inverters)))
-    changes = {(r.name, r.inverter, r.at): r.estimate for r in found if isinstance(r, Number)}
+    changes = {(r.metric, r.inverter, r.at): r.estimate for r in found if isinstance(r, Record)}
     low, high = (changes["distance_change", "fading", 10.0**e] for e in (-0.3, 0.3))
     # From end to end nothing changes.
     assert low.value == pytest.approx(high.value, abs=1e-2)
@@ -74,13 +74,13 @@ def test_a_paired_effect_is_reported_that_the_marginal_intervals_hide() -> None:
     }
     marginal = [bootstrap(each["m"]) for each in values.values()]
     assert marginal[0].low < marginal[1].high
-    merits = (Merit("m", "measure", None, ""), Merit("n", "another", None, ""))
+    merits = (MetricInfo("m", "measure", None, ""), MetricInfo("n", "another", None, ""))
     one, other, table, finding = report_pairs(merits, pair_tests(merits, values, 0), "Of these.")
     assert isinstance(table, Table)
     assert [row[0] for row in table.rows] == ["a − b"] * 2
     assert [row[-1] for row in table.rows] == ["differs significantly", "not significant"]
-    assert isinstance(one, Number)
-    assert isinstance(other, Number)
+    assert isinstance(one, Record)
+    assert isinstance(other, Record)
     assert (one.name, one.inverter) == ("m_less_b", "a")
     assert one.estimate.low > 0
     assert isinstance(finding, Finding)
@@ -90,7 +90,7 @@ def test_a_paired_effect_is_reported_that_the_marginal_intervals_hide() -> None:
 def test_many_tests_of_one_family_are_corrected() -> None:
     """Of 200 measures that do not differ, some intervals exclude 0, and no verdict says so."""
     generator = torch.Generator().manual_seed(0)
-    merits = tuple(Merit(str(k), str(k), None, "") for k in range(200))
+    merits = tuple(MetricInfo(str(k), str(k), None, "") for k in range(200))
     one, other = ({m.name: torch.randn(60, generator=generator) for m in merits} for _ in range(2))
     found = list(report_pairs(merits, pair_tests(merits, {"a": one, "b": other}, 0), ""))
     table = next(r for r in found if isinstance(r, Table))
@@ -112,7 +112,7 @@ def test_only_measures_that_mean_the_same_for_both_are_counted(
     apart = Evidence(tiny_scenes, {"standard": inverters["standard"]}, features=own)
     assert "perceptual_distance" in {m.name for m in common_merits(apart)}
     found = list(compare.run(compare.Config(), evidence))
-    names = {r.name for r in found if isinstance(r, Number)}
+    names = {r.metric for r in found if isinstance(r, Record)}
     assert "keeps_more_than_robust_pixel_error" in names
     assert not any("logit" in name or "agreement" in name for name in names)
     shares = next(r for r in found if isinstance(r, Table) and r.name.startswith("shares"))
@@ -127,7 +127,7 @@ def test_line_ups_are_the_same_for_inverters_of_different_classifiers(
     predicted = [evidence.encoded(name).logits.argmax(1) for name in inverters]
     assert not torch.equal(*predicted)
     found = list(identify.run(identify.Config(among=16, among_class=4), evidence))
-    values = {(r.name, r.inverter): r.estimate for r in found if isinstance(r, Number)}
+    values = {(r.metric, r.inverter): r.estimate for r in found if isinstance(r, Record)}
     # Both reconstruct every image perfectly, so that the same line-ups prove the same.
     for kind in ("any", "class"):
         assert values[f"bits_{kind}_together", "standard"] == values[f"bits_{kind}_together", "robust"]
@@ -147,7 +147,7 @@ def test_classifiers_are_compared_by_the_spread_of_the_same_images(
     inverters = {name: tiny_inverters[name] for name in ("standard", "robust")}
     evidence = Evidence(tiny_scenes, inverters)
     found = list(spread.run(spread.Config(), evidence))
-    d = next(r.estimate for r in found if isinstance(r, Number) and r.name == "spread_ratio_less_robust")
+    d = next(r.estimate for r in found if isinstance(r, Record) and r.metric == "spread_ratio_less_robust")
     one, other = (spread.spread(evidence.raw(name), evidence.labels).ratio for name in inverters)
     assert d.value == pytest.approx(float((one - other).mean()))
     assert d.n == 100
@@ -158,7 +158,7 @@ def test_the_probe_stands_beside_the_inverter(
 ) -> None:
     evidence = Evidence(tiny_scenes, {"perfect": perfect, "standard": tiny_inverters["standard"]})
     found = list(probe.run(probe.Config(), evidence))
-    values = {(r.name, r.inverter): r.estimate for r in found if isinstance(r, Number)}
+    values = {(r.metric, r.inverter): r.estimate for r in found if isinstance(r, Record)}
     # The two read the same logits, which are probed once; the perfect one looks images up.
     assert {inverter for name, inverter in values if name == "probe_r2_layout"} == {"perfect"}
     read = values["probe_layout_cosine", "perfect"]

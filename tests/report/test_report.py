@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from unlogit.analyses import Column, Evidence, Table, quality, reconstruct
+from unlogit.analyses import Column, Evidence, Table, as_csv, format_estimate, quality, reconstruct
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
 from unlogit.methods import Inverter
 from unlogit.report import Part, summary, write_report
-from unlogit.report.page import leads
-from unlogit.report.results import as_csv
-from unlogit.report.sections import slug, told
+from unlogit.report.page import leads, short_paths
+from unlogit.report.sections import slug
 from unlogit.statistics import Estimate
 
 HOSTILE = '<script>alert("x")</script> & \'co'
@@ -119,7 +118,7 @@ def test_every_figure_and_table_lies_beside_the_page(written: tuple[Path, list[P
 def test_metrics_json_holds_every_number(written: tuple[Path, list[Part]]) -> None:
     folder, parts = written
     records = json.loads((folder / "metrics.json").read_text())
-    assert len(records) == sum(len(s.numbers) for p in parts for s in p.sections)
+    assert len(records) == sum(len(s.records) for p in parts for s in p.sections)
     for record in records:
         assert set(record) == {"analysis", "name", "value", "low", "high", "n", "inverter", "images"}
         assert record["low"] <= record["value"] <= record["high"]
@@ -132,21 +131,23 @@ def test_the_page_tells_the_numbers(written: tuple[Path, list[Part]]) -> None:
     for section in parts[0].sections:
         assert section.question in said
         assert all(finding in said for finding in section.findings)
-        for number in section.numbers:
+        for number in section.records:
             if number.at is not None:
                 continue
-            value, interval = told(number.estimate)
+            value, interval = format_estimate(number.estimate)
             assert value in said
             assert interval in said
 
 
 def test_the_summary_has_a_row_a_figure_and_a_column_an_inverter(written: tuple[Path, list[Part]]) -> None:
     lines = summary(written[1]).split("\n\n")[0].splitlines()
-    assert lines[0].startswith("Scenes (100 pictures)")
+    assert lines[0].startswith("Scenes (100 images)")
     assert "standard" in lines[0]
-    number = next(n for n in written[1][0].sections[1].numbers if n.name == "pixel_error" and n.inverter == "standard")
+    number = next(
+        n for n in written[1][0].sections[1].records if n.metric == "pixel_error" and n.inverter == "standard"
+    )
     row = next(line for line in lines if line.startswith("pixel error ↓"))
-    assert told(number.estimate)[0] in row
+    assert format_estimate(number.estimate)[0] in row
     assert all(len(line) < 120 for line in lines)
 
 
@@ -162,11 +163,11 @@ def test_writing_again_replaces_and_a_failure_leaves_what_was(
 
 
 def test_numbers_are_told_to_the_precision_of_their_interval() -> None:
-    assert told(Estimate(0.5217, 0.4231, 0.6181, 9)) == ("0.52", "0.42–0.62")
-    assert told(Estimate(0.5217, 0.5131, 0.5316, 9)) == ("0.522", "0.513–0.532")
-    assert told(Estimate(-0.004, -0.017, 0.027, 9)) == ("−0.004", "−0.017 to 0.027")
-    assert told(Estimate(152.3, 140.2, 163.9, 9)) == ("152", "140–164")
-    assert told(Estimate(1.0, 1.0, 1.0, 9)) == ("1.000", "1.000–1.000")
+    assert format_estimate(Estimate(0.5217, 0.4231, 0.6181, 9)) == ("0.52", "0.42–0.62")
+    assert format_estimate(Estimate(0.5217, 0.5131, 0.5316, 9)) == ("0.522", "0.513–0.532")
+    assert format_estimate(Estimate(-0.004, -0.017, 0.027, 9)) == ("−0.004", "−0.017 to 0.027")
+    assert format_estimate(Estimate(152.3, 140.2, 163.9, 9)) == ("152", "140–164")
+    assert format_estimate(Estimate(1.0, 1.0, 1.0, 9)) == ("1.000", "1.000–1.000")
 
 
 def test_leads_marks_the_best_and_not_what_its_interval_overlaps() -> None:
@@ -174,6 +175,24 @@ def test_leads_marks_the_best_and_not_what_its_interval_overlaps() -> None:
     for better, expected in (("higher", [False, False, True]), ("lower", [True, False, False]), (None, [False] * 3)):
         table = Table("t", "", "", (Column("a", better),), tuple((c,) for c in cells))  # type: ignore[arg-type]
         assert [leads(table, 0, c) for c in cells] == expected
+
+
+def test_leads_marks_no_value_at_chance() -> None:
+    cells = (Estimate(0.1, -0.1, 0.3, 9), Estimate(-0.2, -0.4, 0.0, 9))
+    for chance, expected in ((None, True), (0.0, False)):
+        table = Table("t", "", "", (Column("a", "higher", chance=chance),), tuple((c,) for c in cells))
+        assert leads(table, 0, cells[0]) is expected
+
+
+def test_long_paths_are_shortened() -> None:
+    assert short_paths("images of folder:/a/b/c/photos/x.jpg, drawn") == "images of folder:…/photos/x.jpg, drawn"
+    assert short_paths("packaged:efficientnet_lite1?size=64 a/b") == "packaged:efficientnet_lite1?size=64 a/b"
+
+
+def test_the_summary_stands_before_the_contents(written: tuple[Path, list[Part]]) -> None:
+    text = (written[0] / "report.html").read_text(encoding="utf-8")
+    assert text.index('class="brief"') < text.index("<nav")
+    assert written[1][0].sections[0].findings[0] in "".join(Page(text).text)
 
 
 def test_csv_of_mixed_cells() -> None:

@@ -20,10 +20,9 @@ import pytest
 import torch
 
 from unlogit.images import open_images
-from unlogit.methods._data import Feed
-from unlogit.methods.decoder.config import AdversarialComparisonConfig, DecoderConfig
-from unlogit.methods.flow.config import VelocityConfig
-from unlogit.training import TrainConfig, methods
+from unlogit.methods import TrainConfig, TrainingData, trainer_of
+from unlogit.methods.decoder import DOSOVITSKIY_2016A, DecoderConfig, DosovitskiyConfig
+from unlogit.methods.flow import FlowConfig, VelocityConfig
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("golden_losses.json")
@@ -46,7 +45,7 @@ def configs(
     import tiny_imagenet_lite0
 
     def shrink(config: TrainConfig, channels: int, batch: int = 4) -> TrainConfig:
-        discriminator = config.discriminator
+        discriminator = config.method.discriminator
         if discriminator.kind == "projected":
             discriminator = replace(
                 discriminator,
@@ -57,7 +56,7 @@ def configs(
             )
         else:
             discriminator = replace(discriminator, channels=channels)
-        generator = replace(config.generator, channels=channels)
+        generator = replace(config.method.generator, channels=channels)
         if generator.embedding:
             generator = replace(generator, embedding=16, hidden=8)
         return replace(
@@ -72,24 +71,23 @@ def configs(
 
     recipe = tiny_imagenet_lite0.Recipe(tmp_path, tmp_path / "run")
     small = shrink(demo.inverter_config(demo.Demo(tmp_path), "robust", "logits"), 4, 8)
-    small = replace(small, decoder=DecoderConfig(4, 32), velocity=VelocityConfig(8, 16))
-    comparison = AdversarialComparisonConfig(module="stages.1")
+    decoder = DosovitskiyConfig(size=32, decoder=DecoderConfig(4, 32))
+    adversarial = replace(DOSOVITSKIY_2016A, size=32, decoder=DecoderConfig(4, 32), module="stages.1")
     return {
         "imagenet_paper": lambda: shrink(imagenet_paper.config(imagenet_paper.Recipe("scenes:", "scenes:test")), 8),
         "tiny_imagenet_lite0": lambda: shrink(tiny_imagenet_lite0.config(recipe), 4),
         "demo": lambda: small,
-        "dosovitskiy2016a": lambda: replace(
-            small, method="dosovitskiy2016a", shared_fakes=False, dosovitskiy2016a=comparison
-        ),
-        "dosovitskiy2016b": lambda: replace(small, method="dosovitskiy2016b", shared_fakes=False),
-        "flow": lambda: replace(small, method="flow", shared_fakes=False),
+        "dosovitskiy2016a": lambda: replace(small, method=adversarial),
+        "dosovitskiy2016b": lambda: replace(small, method=decoder),
+        "flow": lambda: replace(small, method=FlowConfig(size=32, velocity=VelocityConfig(8, 16))),
     }
 
 
 def losses(config: TrainConfig) -> dict[str, dict[str, float]]:
     """What the steps `KEPT` report, by step and name."""
     device = torch.device("cpu")
-    method = methods.get(config.method)(config, Feed(config, open_images(config.images), device, None), device)
+    data = TrainingData(config, open_images(config.images), device, None)
+    method = trainer_of(config.method)(config, data, device)
     method.begin()
     kept = {}
     for step in range(1, STEPS + 1):

@@ -7,29 +7,38 @@ from unlogit.analyses._base import (
     Column,
     Figure,
     Finding,
-    Number,
+    Record,
     Result,
     Table,
     get,
     names,
 )
 from unlogit.analyses._evidence import Encoded, Evidence, Pictures, Reconstructed, ruler
+from unlogit.analyses._format import as_csv, format_estimate, format_records
+from unlogit.analyses._results import AnalysisResult, Results, analyse, run_analysis
 
 __all__ = [
     "Analysis",
     "AnalysisConfig",
+    "AnalysisResult",
     "Cell",
     "Column",
     "Encoded",
     "Evidence",
     "Figure",
     "Finding",
-    "Number",
     "Pictures",
     "Reconstructed",
+    "Record",
     "Result",
+    "Results",
     "Table",
+    "analyse",
+    "as_csv",
+    "format_estimate",
+    "format_records",
     "get",
     "names",
     "ruler",
+    "run_analysis",
 ]

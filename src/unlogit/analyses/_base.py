@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, cast
 
 import matplotlib.figure
@@ -27,7 +27,7 @@ class AnalysisConfig(Checked):
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture to look at.
+    """A plot or a sheet of images.
 
     Attributes:
         name: file stem, unique in its analysis.
@@ -40,19 +40,32 @@ class Figure:
     caption: str
     figure: matplotlib.figure.Figure
 
+    @property
+    def charted(self) -> bool:
+        """Whether it is a plot, and not a sheet of images."""
+        return not any(axes.images for axes in self.figure.axes)
+
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column: its heading, which direction is better, and a word of explanation for the reader."""
+    """A table's column.
+
+    Attributes:
+        title: heading.
+        better: which direction is better, if one is.
+        explanation: a phrase for the reader.
+        chance: the value of a reconstruction that keeps nothing, if it is known.
+    """
 
     title: str
     better: Better = None
     explanation: str = ""
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; None is a value that could not be had, such as the diversity of a method without noise.
+    """Rows of cells; None is a value that does not exist, such as the diversity of a method without noise.
 
     Attributes:
         name: file stem, unique in its analysis.
@@ -70,29 +83,49 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Number:
-    """One figure of merit of one inverter.
+class Record:
+    """One number that an analysis measures of one inverter.
 
     Attributes:
-        at: where on a curve it stands, if it does: such numbers are written to files, and not to the terminal.
+        metric: the metric's name, unique in its analysis together with `inverter` and `at`.
+        unit: "share", "bits", "dB" and so on; empty for a number without a unit.
+        better: which direction is better, if one is.
+        at: the position on a curve, if the record is a point of one.
     """
 
-    name: str
+    metric: str
     inverter: str
     estimate: Estimate
     unit: str
     better: Better
     at: float | None = None
 
+    @property
+    def label(self) -> str:
+        """The metric, with the position on its curve as METRIC@POSITION."""
+        return self.metric if self.at is None else f"{self.metric}@{self.at:g}"
+
+    def to_row(self, analysis: str) -> dict[str, str | float | int | None]:
+        """Return the record in long format, a value per column."""
+        return {
+            "analysis": analysis,
+            "inverter": self.inverter,
+            "metric": self.metric,
+            "at": self.at,
+            **asdict(self.estimate),
+            "unit": self.unit,
+            "better": self.better,
+        }
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence of what was found, put together from the numbers."""
+    """One sentence that states a result, made from the numbers."""
 
     text: str
 
 
-Result = Figure | Table | Number | Finding
+Result = Figure | Table | Record | Finding
 
 
 class Analysis(Protocol):
@@ -100,26 +133,49 @@ class Analysis(Protocol):
 
     Attributes:
         TITLE: heading of its section.
-        PLACE: where in a report its section stands: lower ones come first.
         QUESTION: one sentence saying what is asked.
         Config: a frozen dataclass whose fields all have defaults.
     """
 
     TITLE: str
-    PLACE: int
     QUESTION: str
     Config: type[Any]
 
     def run(self, config: Any, evidence: Evidence) -> Iterator[Result]: ...
 
 
+ORDER = (
+    "reconstruct",
+    "quality",
+    "recognition",
+    "spectrum",
+    "compare",
+    "probe",
+    "identify",
+    "factors",
+    "noise",
+    "noise-path",
+    "shift",
+    "scale",
+    "perturb",
+    "interpolate",
+    "mistakes",
+    "spread",
+    "brightness",
+    "adversarial",
+    "fixed-point",
+    "out-of-distribution",
+    "training",
+)
+"""The order of a report. An analysis that is not named here follows at the end."""
+
+
 def names() -> list[str]:
-    """The registered analyses with hyphens, as users write them, in the order of a report."""
-    return sorted(
-        (name.replace("_", "-") for name in registry.names("unlogit.analyses")), key=lambda name: get(name).PLACE
-    )
+    """Return the registered analyses with hyphens, as users write them, in the order of a report."""
+    known = [name.replace("_", "-") for name in registry.names("unlogit.analyses")]
+    return [name for name in ORDER if name in known] + [name for name in known if name not in ORDER]
 
 
 def get(name: str) -> Analysis:
-    """The analysis of that name, hyphens or underscores; raises `UnlogitError` that lists the known ones."""
+    """Return the analysis of that name, with hyphens or underscores; raises `UnlogitError` for an unknown one."""
     return cast(Analysis, registry.module("unlogit.analyses", name.replace("-", "_"), "analysis"))

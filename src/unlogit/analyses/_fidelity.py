@@ -18,7 +18,7 @@ from unlogit.statistics import Difference, Estimate, bootstrap, statistic_test, 
 
 
 @dataclass(frozen=True)
-class Merit:
+class MetricInfo:
     """One figure of merit; `proportion` says that its values are 0 and 1."""
 
     name: str
@@ -27,12 +27,13 @@ class Merit:
     explanation: str
     proportion: bool = False
     unit: str = ""
+    chance: float | None = None
 
     @property
     def column(self) -> Column:
-        return Column(self.title, self.better, self.explanation)
+        return Column(self.title, self.better, self.explanation, self.chance)
 
-    def named(self, name: str, title: str) -> Merit:
+    def named(self, name: str, title: str) -> MetricInfo:
         """Return the same measure of something else, under another name."""
         return replace(self, name=name, title=title)
 
@@ -48,7 +49,7 @@ class Merit:
 
 
 LOGITS = (
-    Merit(
+    MetricInfo(
         "agreement",
         "same class",
         "higher",
@@ -56,7 +57,7 @@ LOGITS = (
         proportion=True,
         unit="share",
     ),
-    Merit(
+    MetricInfo(
         "agreement_top5",
         "class in top 5",
         "higher",
@@ -64,14 +65,15 @@ LOGITS = (
         proportion=True,
         unit="share",
     ),
-    Merit(
+    MetricInfo(
         "logit_cosine",
         "logit cosine",
         "higher",
         "cosine between the logits of original and reconstruction, both less the originals' mean: 1 for the same "
-        "direction, 0 for two strangers",
+        "direction, about 0 for unrelated images",
+        chance=0,
     ),
-    Merit(
+    MetricInfo(
         "logit_error",
         "re-encoding error",
         "lower",
@@ -80,17 +82,18 @@ LOGITS = (
     ),
 )
 PIXELS = (
-    Merit("pixel_error", "pixel error", "lower", "mean squared difference of pixels in [0, 1]"),
-    Merit(
+    MetricInfo("pixel_error", "pixel error", "lower", "mean squared difference of pixels in [0, 1]"),
+    MetricInfo(
         "layout_cosine",
         "layout cosine",
         "higher",
         "cosine between the coarse colours (4 x 4 areas, blind to left and right) of original and reconstruction, less "
         "the originals' mean",
+        chance=0,
     ),
-    Merit("ssim", "SSIM", "higher", f"structural similarity in windows of {WINDOW} px: 1 for equal pictures"),
+    MetricInfo("ssim", "SSIM", "higher", f"structural similarity in windows of {WINDOW} px: 1 for equal pictures"),
 )
-PERCEPTUAL = Merit(
+PERCEPTUAL = MetricInfo(
     "perceptual_distance",
     "perceptual distance",
     "lower",
@@ -120,7 +123,7 @@ class Margins(Checked):
     def prefix(cls) -> str:
         return "margins."
 
-    def of(self, merit: Merit) -> float:
+    def of(self, merit: MetricInfo) -> float:
         """Return the margin of a figure of `SHORT`."""
         named = {"pixel_error": self.pixel_error, "ssim": self.ssim}
         return named.get(merit.name, self.share if merit.proportion else self.cosine)
@@ -174,7 +177,7 @@ def fidelity(evidence: Evidence, name: str) -> dict[str, Tensor]:
     return Ruler.of(evidence, name)(evidence.originals, evidence.reconstructed(name))
 
 
-def common_merits(evidence: Evidence) -> tuple[Merit, ...]:
+def common_merits(evidence: Evidence) -> tuple[MetricInfo, ...]:
     """Return the measures that mean the same for every inverter.
 
     A score of the logits does not: each inverter's are of its own classifier, so that a difference may be one of the
@@ -241,7 +244,7 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
     return weights @ values / weights.sum(1).clamp(min=1e-12)
 
 
-def verdict(merits: Sequence[Merit], differences: Mapping[str, Difference]) -> str:
+def verdict(merits: Sequence[MetricInfo], differences: Mapping[str, Difference]) -> str:
     """Return in which figures of merit, by name, a difference is significant, and to which side."""
     sides: dict[str, list[str]] = {"better in": [], "worse in": [], "not significantly different in": []}
     for merit in merits:

@@ -7,8 +7,8 @@ from itertools import combinations
 
 from torch import Tensor
 
-from unlogit.analyses._base import Cell, Column, Finding, Number, Result, Table
-from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._base import Cell, Column, Finding, Record, Result, Table
+from unlogit.analyses._fidelity import MetricInfo
 from unlogit.statistics import ALPHA, Difference, Estimate, correct_family, paired_tests
 
 Tests = Mapping[tuple[str, str, str], Difference]
@@ -25,7 +25,7 @@ EQUIVALENCE = (
 
 
 def pair_tests(
-    merits: Sequence[Merit], values: Mapping[str, Mapping[str, Tensor]], seed: int
+    merits: Sequence[MetricInfo], values: Mapping[str, Mapping[str, Tensor]], seed: int
 ) -> dict[tuple[str, str, str], Difference]:
     """Test every pair of inverters on every measure that both have.
 
@@ -43,7 +43,7 @@ def pair_tests(
     return paired_tests(differences, seed)
 
 
-def report_pairs(merits: Sequence[Merit], tests: Tests, what: str, name: str = "pairs") -> Iterator[Result]:
+def report_pairs(merits: Sequence[MetricInfo], tests: Tests, what: str, name: str = "pairs") -> Iterator[Result]:
     """Correct tests of pairs of inverters as one family and yield their table, numbers and a sentence per pair.
 
     Args:
@@ -61,7 +61,7 @@ def report_pairs(merits: Sequence[Merit], tests: Tests, what: str, name: str = "
         found = [(m, corrected[a, b, m.name]) for m in merits if (a, b, m.name) in corrected]
         rows += [(f"{a} − {b}", m.title, d.estimate, format_p(d.p), d.verdict) for m, d in found]
         for m, d in found:
-            yield Number(f"{m.name}_less_{b}", a, d.estimate, m.unit, None)
+            yield Record(f"{m.name}_less_{b}", a, d.estimate, m.unit, None)
         sentences.append(f"{a} less {b}, paired: {_described(found)}.")
     columns = (
         Column("inverters"),
@@ -75,7 +75,7 @@ def report_pairs(merits: Sequence[Merit], tests: Tests, what: str, name: str = "
         yield Finding(text)
 
 
-def _described(found: list[tuple[Merit, Difference]]) -> str:
+def _described(found: list[tuple[MetricInfo, Difference]]) -> str:
     """Return all differences in words, or where there are many, the significant ones and how many are not."""
     shown = [(m, d) for m, d in found if len(found) <= LEGIBLE or d.significant]
     parts = [f"{m.title} {format_difference(d)}" for m, d in shown]

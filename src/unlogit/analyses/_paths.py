@@ -9,10 +9,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from unlogit.analyses._base import Cell, Column, Figure, Finding, Number, Result, Table
+from unlogit.analyses._base import Cell, Column, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Evidence, Pictures
-from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._style import style
 from unlogit.statistics import bootstrap
@@ -95,14 +95,14 @@ def tell_paths(
     yield Table("paths", "Lengths", measured, (Column("inverter"), *MEASURES.values()), tuple(rows))
     for name, each in found.items():
         for key, estimate in each.items():
-            yield Number(f"{prefix}_{key}", name, estimate, "", None)
+            yield Record(f"{prefix}_{key}", name, estimate, "", None)
     parts = "; ".join(
         f"the path of {name} has length {e['length'].value:.3f} (95 % CI {e['length'].low:.3f} to "
         f"{e['length'].high:.3f}), and its largest step is {e['largest'].value:.2f} times the mean one"
         for name, e in found.items()
     )
     yield Finding(f"In {len(amounts) - 1} steps: {parts}.")
-    merits = [Merit(f"{prefix}_{key}", column.title, None, column.explanation) for key, column in MEASURES.items()]
+    merits = [MetricInfo(f"{prefix}_{key}", column.title, None, column.explanation) for key, column in MEASURES.items()]
     values = {name: {f"{prefix}_{key}": getattr(path, key) for key in MEASURES} for name, path in paths.items()}
     what = f"The first inverter less the second, on the same {n:,} paths; distance in {evidence.embedding.name}."
     yield from report_pairs(merits, pair_tests(merits, values, evidence.seed), what)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit.analyses._base import Cell, Column, Figure, Finding, Number, Result, Table
+from unlogit.analyses._base import Cell, Column, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Evidence, Pictures
-from unlogit.analyses._fidelity import Margins, Merit, listed
+from unlogit.analyses._fidelity import Margins, MetricInfo, listed
 from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_p, format_signed, pair_tests, report_pairs
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
@@ -133,7 +133,7 @@ def run_sweep(sweep: Sweep, evidence: Evidence, pictures: int, shown: int, note:
     for name in names:
         for m, estimates in found[name].items():
             for amount, estimate in zip(sweep.amounts, estimates, strict=True):
-                yield Number(m, name, estimate, "", None, at=amount)
+                yield Record(m, name, estimate, "", None, at=amount)
 
 
 def _changes(sweep: Sweep, evidence: Evidence, values: dict[str, dict[str, list[Tensor]]], n: int) -> Iterator[Result]:
@@ -170,13 +170,15 @@ def _changes(sweep: Sweep, evidence: Evidence, values: dict[str, dict[str, list[
     yield Table("changes", f"Change against {neutral}", caption, tuple(heads), tuple(rows))
     yield Table("verdicts", "Which changes are significant", f"{FAMILY}{EQUIVALENCE}.", tuple(heads), tuple(verdicts))
     for (name, m, amount), d in tests.items():
-        yield Number(f"{m}_change", name, d.estimate, "sd of the originals" if m in LOOKS else "", None, at=amount)
+        yield Record(f"{m}_change", name, d.estimate, "sd of the originals" if m in LOOKS else "", None, at=amount)
     for name in values:
         for amount in dict.fromkeys((min(places), max(places))):
             described = describe_changes({m: tests[name, m, amount] for m in CHANGES})
             yield Finding(f"{name}, {sweep.words(amount)} against {neutral}: {described}.")
     merits = {
-        (m, amount): Merit(f"{m}_change_at_{amount:.3g}", f"{TITLES[m]} at {sweep.words(amount)}", None, EXPLAINED[m])
+        (m, amount): MetricInfo(
+            f"{m}_change_at_{amount:.3g}", f"{TITLES[m]} at {sweep.words(amount)}", None, EXPLAINED[m]
+        )
         for amount in places
         for m in COMPARED
     }

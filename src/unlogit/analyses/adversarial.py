@@ -10,9 +10,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._evidence import Pictures, Reconstructed
-from unlogit.analyses._fidelity import Margins, Merit, Ruler
+from unlogit.analyses._fidelity import Margins, MetricInfo, Ruler
 from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_difference, format_p, pair_tests, report_pairs
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import colour, style
@@ -24,7 +24,6 @@ from unlogit.settings import Bounds, Count, Several
 from unlogit.statistics import Difference, Estimate, bootstrap, correct_family, paired_tests, wilson
 
 TITLE = "Adversarial images"
-PLACE = 55
 QUESTION = "What does an inverter reconstruct of an image that was changed a little so that the classifier errs?"
 
 BATCH = 32
@@ -43,8 +42,8 @@ COLUMNS = (
     Column("verdict on pixel error"),
 )
 COSTS = (
-    Merit("layout_lost", "layout lost", "lower", "layout cosine before the attack less after it"),
-    Merit("pixel_error_gained", "pixel error gained", "lower", "after the attack less before it"),
+    MetricInfo("layout_lost", "layout lost", "lower", "layout cosine before the attack less after it"),
+    MetricInfo("pixel_error_gained", "pixel error gained", "lower", "after the attack less before it"),
 )
 """What an attack costs; equivalence to no cost is tested."""
 SHARES = ("label_changed", "paints_new", "paints_old")
@@ -112,7 +111,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         estimates = each | {m.name: tests[(name, attack, epsilon), m.name].estimate for m in COSTS}
         for key, e in estimates.items():
             if e is not None:
-                yield Number(f"{attack}_{epsilon:g}_{key}", name, e, "share" if key in SHARES else "", None)
+                yield Record(f"{attack}_{epsilon:g}_{key}", name, e, "share" if key in SHARES else "", None)
     yield from _compare(evidence, costs, len(which))
 
 

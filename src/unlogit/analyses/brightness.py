@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as transforms
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import FAMILY, format_p, format_signed, pair_tests, report_pairs
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, style
@@ -22,7 +22,6 @@ from unlogit.settings import Count, Several, Weight
 from unlogit.statistics import Difference, Estimate, bootstrap, correct_family, paired_tests
 
 TITLE = "Brightness, contrast, sharpness"
-PLACE = 52
 QUESTION = "When an image is made brighter, richer in contrast or sharper, do its logits shift or scale as a whole?"
 
 CHANGES: dict[str, Callable[[Tensor, float], Tensor]] = {
@@ -99,7 +98,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     for name in names:
         for c, answer in values[name]:
             for factor, point in zip(config.factors, curves[f"{ANSWERS[answer][0]}, by {c}"][name], strict=True):
-                yield Number(f"{answer}_by_{c}", name, point, "", None, at=factor)
+                yield Record(f"{answer}_by_{c}", name, point, "", None, at=factor)
 
 
 def _changes(
@@ -129,7 +128,7 @@ def _changes(
     caption = f"Changed less unchanged on the same {n:,} images, with 95 % bootstrap CIs. {FAMILY}."
     yield Table("changes", "Change against the unchanged image", caption, columns, tuple(rows))
     for (name, c, answer, factor), d in tests.items():
-        yield Number(f"{answer}_by_{c}_change", name, d.estimate, "", None, at=factor)
+        yield Record(f"{answer}_by_{c}_change", name, d.estimate, "", None, at=factor)
     for name in values:
         for _, factor in dict.fromkeys((factors[0], factors[-1])):
             parts = [
@@ -137,7 +136,7 @@ def _changes(
             ]
             yield Finding(f"{name}, logits of the image changed by × {factor:g}: {'; '.join(parts)}.")
     merits = {
-        (c, a, factor): Merit(f"{a}_by_{c}_at_{factor:g}", f"{a} by {c} × {factor:g}", None, "")
+        (c, a, factor): MetricInfo(f"{a}_by_{c}_at_{factor:g}", f"{a} by {c} × {factor:g}", None, "")
         for c in CHANGES
         for a in UNCHANGED
         for _, factor in factors

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure as Drawing
 from scipy import special
 from torch import Tensor
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
-from unlogit.analyses._fidelity import Merit, common_fidelity, common_merits, listed
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
+from unlogit.analyses._fidelity import MetricInfo, common_fidelity, common_merits, listed
 from unlogit.analyses._paired import FAMILY, format_p, format_share, pair_tests, report_pairs
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, colour, panels, style
@@ -20,7 +20,6 @@ from unlogit.settings import Count
 from unlogit.statistics import ALPHA, Estimate, holm, weighted_bootstrap, wilson
 
 TITLE = "Comparison"
-PLACE = 25
 QUESTION = "Which images do two classifiers differ on most, in what can be reconstructed of them?"
 ALL = "all measures together"
 
@@ -45,7 +44,7 @@ class Contrast:
 
     a: str
     b: str
-    merits: tuple[Merit, ...]
+    merits: tuple[MetricInfo, ...]
     gains: dict[str, Tensor]
     values: dict[str, tuple[Tensor, Tensor]]
 
@@ -78,10 +77,10 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         correlations = {m: _correlation(*contrast.values[m.name], evidence.seed) for m in merits}
         rows.append((b, *correlations.values()))
         for m, e in correlations.items():
-            yield Number(f"correlation_{m.name}_with_{b}", names[0], e, "", None)
+            yield Record(f"correlation_{m.name}_with_{b}", names[0], e, "", None)
         yield from _shares(evidence, contrast)
         spreads = {m: float(contrast.gains[m.name].std()) for m in merits}
-        most: Merit = max(spreads, key=lambda m: spreads[m])
+        most: MetricInfo = max(spreads, key=lambda m: spreads[m])
         parts = ", ".join(f"{e.value:.2f} ({m.title})" for m, e in correlations.items())
         yield Finding(
             f"What {names[0]} keeps of an image correlates with what {b} keeps by {parts}. Their difference varies "
@@ -121,7 +120,7 @@ def _shares(evidence: Evidence, c: Contrast) -> Iterator[Result]:
     named = {m.title: m.name for m in c.merits} | {ALL: "all"}
     for title, share in shares.items():
         name = f"keeps_more_than_{c.b}" + ("" if title == ALL else f"_{named[title]}")
-        yield Number(name, c.a, share, "share", None)
+        yield Record(name, c.a, share, "share", None)
     parts = [
         f"{format_share(share, f', {verdict}')} by {title}"
         for (title, share), (*_, verdict) in zip(shares.items(), rows, strict=True)
@@ -140,7 +139,9 @@ def _rivals(evidence: Evidence) -> list[str]:
     return rivals
 
 
-def _contrast(merits: tuple[Merit, ...], of_a: dict[str, Tensor], of_b: dict[str, Tensor], a: str, b: str) -> Contrast:
+def _contrast(
+    merits: tuple[MetricInfo, ...], of_a: dict[str, Tensor], of_b: dict[str, Tensor], a: str, b: str
+) -> Contrast:
     values = {m.name: (of_a[m.name].double(), of_b[m.name].double()) for m in merits}
     gains = {}
     for m in merits:

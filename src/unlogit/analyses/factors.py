@@ -11,10 +11,10 @@ import torch
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._evidence import CHUNK, Pictures
 from unlogit.analyses._factors import Readers, Reading, Target, class_share, of_source
-from unlogit.analyses._fidelity import Merit, listed
+from unlogit.analyses._fidelity import MetricInfo, listed
 from unlogit.analyses._matching import matched
 from unlogit.analyses._paired import report_pairs
 from unlogit.analyses._style import INK, colour, panels, style
@@ -25,7 +25,6 @@ from unlogit.settings import Bounds, Count, Share
 from unlogit.statistics import Estimate
 
 TITLE = "Invariance spectrum"
-PLACE = 35
 QUESTION = (
     "How much of each factor that a scene was made from is left in the representation, and in what is made of it?"
 )
@@ -75,11 +74,11 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         yield accuracies
     for name in evidence.inverters:
         for factor, share in shares[name].items():
-            yield Number(f"factor_{factor}", name, share, "share", None)
+            yield Record(f"factor_{factor}", name, share, "share", None)
     for name in evidence.representations():
         for kind in (LINEAR, MLP):
             for factor, share in shares[f"{kind}, {name}"].items():
-                yield Number(f"factor_{factor}_{kind.lower()}", name, share, "share", None)
+                yield Record(f"factor_{factor}_{kind.lower()}", name, share, "share", None)
     for name in evidence.representations():
         yield _finding(config, name, shares)
     yield from _compare(evidence, list(known), read)
@@ -240,7 +239,7 @@ def _compare(evidence: Evidence, factors: list[str], read: Readings) -> Iterator
     probed = {kind: {name: f"{kind}, {name}" for name in evidence.representations()} for kind in (LINEAR, MLP)}
     readers = {**probed, "reconstruction": {name: name for name in evidence.inverters}}
     merits = [
-        Merit(f"factor_{factor}_{kind.lower()}", f"{factor.replace('_', ' ')}, {kind}", None, "", unit="share")
+        MetricInfo(f"factor_{factor}_{kind.lower()}", f"{factor.replace('_', ' ')}, {kind}", None, "", unit="share")
         for kind in readers
         for factor in factors
     ]

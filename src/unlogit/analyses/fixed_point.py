@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import Merit, Ruler
+from unlogit.analyses._fidelity import MetricInfo, Ruler
 from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import style
@@ -19,7 +19,6 @@ from unlogit.settings import Count, Several, Weight
 from unlogit.statistics import Estimate, bootstrap, wilson
 
 TITLE = "Fixed points"
-PLACE = 75
 QUESTION = (
     "If a reconstruction is reconstructed again and again, where does it settle, and what of the original is left?"
 )
@@ -123,10 +122,10 @@ def _numbers(config: Config, evidence: Evidence, walks: dict[str, Walk]) -> Iter
         lost = bootstrap(walk.values["layout"][0] - last["layout"], evidence.seed)
         left = len(walk.classes.unique())
         rows.append((name, settled, kept, near, lost, left))
-        yield Number("settled", name, settled, "share", None)
-        yield Number("class_after_rounds", name, kept, "share", "higher")
-        yield Number("layout_after_rounds", name, near, "", "higher")
-        yield Number("layout_lost_in_rounds", name, lost, "", "lower")
+        yield Record("settled", name, settled, "share", None)
+        yield Record("class_after_rounds", name, kept, "share", "higher")
+        yield Record("layout_after_rounds", name, near, "", "higher")
+        yield Record("layout_lost_in_rounds", name, lost, "", "lower")
         first = walk.values["kept"][0].mean()
         yield Finding(
             f"{name}: after {config.rounds} rounds {settled.value:.0%} of pictures stand still, the class is still the "
@@ -137,9 +136,9 @@ def _numbers(config: Config, evidence: Evidence, walks: dict[str, Walk]) -> Iter
     caption = f"After {config.rounds} rounds, with 95 % intervals over pictures."
     yield Table("fixed-point", "Where it ends", caption, columns, tuple(rows))
     merits = (
-        Merit("class_after_rounds", "class kept", "higher", "by the inverter's own classifier", unit="share"),
-        Merit("layout_after_rounds", "layout cosine", "higher", "to the original"),
-        Merit("layout_lost_in_rounds", "layout lost since round 1", "lower", "of the layout cosine"),
+        MetricInfo("class_after_rounds", "class kept", "higher", "by the inverter's own classifier", unit="share"),
+        MetricInfo("layout_after_rounds", "layout cosine", "higher", "to the original"),
+        MetricInfo("layout_lost_in_rounds", "layout lost since round 1", "lower", "of the layout cosine"),
     )
     values = {
         name: {

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import report_pairs
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.metrics.identification import (
@@ -34,10 +34,11 @@ from unlogit.settings import Several
 from unlogit.statistics import Difference, Estimate, enclosing, wilson
 
 TITLE = "Identification"
-PLACE = 30
 QUESTION = "Can the original be identified by its reconstruction, and how many bits beyond the class is that?"
 
 TOGETHER = "together"
+LEAST = 8
+"""Line-ups that a statement about bits needs: Student's interval over fewer is too wide and too uncertain."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Outcome:
     bits: dict[str, Estimate]
     proven: Tensor
 
+    @property
+    def enough(self) -> bool:
+        """Whether there are line-ups enough for a statement about bits."""
+        return len(self.proven) >= LEAST
+
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     """Yield the bits as a figure, tables for both kinds of line-up, what a label is worth, and inverters compared."""
@@ -92,12 +98,12 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             yield _table(kind, title, {name: each[kind] for name, each in outcomes.items()}, whose)
     yield _bits_table(evidence, labels, outcomes, whose)
     for name, each in outcomes.items():
-        yield Number("label_bits", name, labels[name][0], "bits", "higher")
+        yield Record("label_bits", name, labels[name][0], "bits", "higher")
         for kind, outcome in each.items():
             for measure, share in outcome.accuracy.items():
-                yield Number(f"identified_{kind}_{measure}", name, share, "share", "higher")
+                yield Record(f"identified_{kind}_{measure}", name, share, "share", "higher")
             for measure, proven in outcome.bits.items():
-                yield Number(f"bits_{kind}_{measure}", name, proven, "bits", "higher")
+                yield Record(f"bits_{kind}_{measure}", name, proven, "bits", "higher")
         yield _finding(name, each, whose)
     yield from _compare(outcomes, whose)
 
@@ -134,9 +140,9 @@ def _classes(config: Config, evidence: Evidence) -> tuple[Tensor, str]:
 
 def _compare(outcomes: dict[str, dict[str, Outcome]], whose: str) -> Iterator[Result]:
     """Yield the bits of the inverters compared over the same line-ups."""
-    kinds = list(next(iter(outcomes.values())))
+    kinds = [kind for kind, outcome in next(iter(outcomes.values())).items() if outcome.enough]
     called = {"any": "bits of the image", "class": f"bits beyond the {whose}"}
-    merits = [Merit(f"bits_{kind}_{TOGETHER}", called[kind], "higher", "", unit="bits") for kind in kinds]
+    merits = [MetricInfo(f"bits_{kind}_{TOGETHER}", called[kind], "higher", "", unit="bits") for kind in kinds]
     tests: dict[tuple[str, str, str], Difference] = {
         (a, b, f"bits_{kind}_{TOGETHER}"): difference_over_lineups(outcomes[a][kind].proven, outcomes[b][kind].proven)
         for a, b in combinations(outcomes, 2)
@@ -199,8 +205,8 @@ def _table(kind: str, title: str, outcomes: dict[str, Outcome], whose: str) -> T
     among = next(iter(outcomes.values())).among
     columns = [Column("inverter")]
     for m in measures:
-        columns.append(Column(f"found by {m}", "higher", f"how often the own original is the nearest by {m}"))
-        columns.append(Column(f"place by {m}", "lower", "where it stands among all: 0 first, 0.5 by chance, 1 last"))
+        columns.append(Column(f"found by {m}", "higher", f"how often the own original is nearest by {m}", 1 / among))
+        columns.append(Column(f"place by {m}", "lower", "its rank among all: 0 first, 0.5 by chance, 1 last", 0.5))
     rows: list[tuple[Cell, ...]] = []
     for name, outcome in outcomes.items():
         cells = [cell for m in measures for cell in (outcome.accuracy[m], outcome.rank[m])]
@@ -226,7 +232,7 @@ def _bits_table(
     kinds = {kind: each[kind].among for each in outcomes.values() for kind in each}
     for kind, among in kinds.items():
         title = "of the image" if kind == "any" else "beyond the class"
-        columns.append(Column(title, "higher", f"InfoNCE over line-ups of {among}; ceiling {_ceiling(among)}"))
+        columns.append(Column(title, "higher", f"InfoNCE over line-ups of {among}; ceiling {_ceiling(among)}", 0))
     rows: list[tuple[Cell, ...]] = []
     measures = [m for m in next(iter(outcomes.values()))["any"].accuracy if m != "features"]
     if evidence.features is not None:
@@ -295,6 +301,11 @@ def _finding(name: str, each: dict[str, Outcome], whose: str) -> Finding:
         best = max(outcome.accuracy, key=lambda m: outcome.accuracy[m].value)
         share, proven = outcome.accuracy[best], outcome.bits[TOGETHER]
         whom = f"{outcome.among} of {'any class' if kind == 'any' else f'the same {whose}'}"
+        if not outcome.enough:
+            text.append(
+                f"{len(outcome.proven)} line-ups among {whom} are too few for a statement about bits; give more images"
+            )
+            continue
         bound = f"at least {proven.value:.2f} bits" if proven.low > 0 else "no bits for certain"
         text.append(
             f"among {whom} its original is identified in {100 * share.value:.1f} % ({best}; "

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.analyses._paths import tell_paths
 from unlogit.analyses._sheet import inverter_blocks, sheet
@@ -21,7 +21,6 @@ from unlogit.settings import Count, Several
 from unlogit.statistics import Estimate, bootstrap
 
 TITLE = "A path through the logits"
-PLACE = 48
 QUESTION = "Are there pictures between two pictures: what is seen on the straight line between their logits?"
 
 CLASSES = ("first picture's class", "second picture's class", "any other class")
@@ -109,13 +108,13 @@ def _classes(
     for name in points:
         for key, title in zip(("first", "second", "other"), CLASSES, strict=True):
             for amount, estimate in zip(amounts, curves[title][name], strict=True):
-                yield Number(f"interpolation_{key}_class", name, estimate, "probability", None, at=amount)
-        yield Number(midway, name, other[name][middle], "probability", None)
+                yield Record(f"interpolation_{key}_class", name, estimate, "probability", None, at=amount)
+        yield Record(midway, name, other[name][middle], "probability", None)
     parts = ", ".join(
         f"{format_share(e)} for {name}" for name, e in ((name, each[middle]) for name, each in other.items())
     )
     yield Finding(f"{at[0].upper()}{at[1:]} the mean probability of any other class than the two is {parts}.")
-    merit = Merit(
+    merit = MetricInfo(
         midway, f"any other class {at}", None, "probability by the inverter's own classifier", unit="probability"
     )
     yield from report_pairs(

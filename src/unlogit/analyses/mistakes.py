@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
-from unlogit.analyses._fidelity import SHORT, Margins, Merit, fidelity, listed, matched_difference
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
+from unlogit.analyses._fidelity import SHORT, Margins, MetricInfo, fidelity, listed, matched_difference
 from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_p, format_share, format_signed
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import colour, style
@@ -18,7 +18,6 @@ from unlogit.settings import Count
 from unlogit.statistics import Difference, Estimate, correct_family, wilson
 
 TITLE = "Mistakes"
-PLACE = 50
 QUESTION = "Does less survive of images that the classifier gets wrong?"
 
 
@@ -56,9 +55,9 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         share = wilson(int(w.sum()), len(w))
         rows.append((name, share, *(d.estimate for d in differences.values())))
         verdicts.append((name, *(f"{d.verdict} (p {format_p(d.p)})" for d in differences.values())))
-        yield Number("wrong", name, share, "share", None)
+        yield Record("wrong", name, share, "share", None)
         for m, d in differences.items():
-            yield Number(f"mistakes_{m.name}", name, d.estimate, m.unit, m.better)
+            yield Record(f"mistakes_{m.name}", name, d.estimate, m.unit, m.better)
         yield Finding(_described(name, share, differences))
     caption = (
         "Images that the inverter's own classifier gets wrong less those of the same true class that it gets right, "
@@ -115,7 +114,7 @@ def _figure(config: Config, evidence: Evidence, first: str, sharing: list[str], 
         return Figure(f"pictures-{list(evidence.inverters).index(first)}", f"Mistakes: {first}", caption, sheet(blocks))
 
 
-def _described(name: str, share: Estimate, differences: dict[Merit, Difference]) -> str:
+def _described(name: str, share: Estimate, differences: dict[MetricInfo, Difference]) -> str:
     sides: dict[str, list[str]] = {"more faithful in": [], "less faithful in": [], "equivalent in": []}
     sides["inconclusive in"] = []
     for m, d in differences.items():

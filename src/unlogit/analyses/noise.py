@@ -10,9 +10,9 @@ import torch
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.analyses._sheet import inverter_blocks, sheet
 from unlogit.analyses._style import colour, panels, style
@@ -23,7 +23,6 @@ from unlogit.settings import Count, Several
 from unlogit.statistics import Difference, Estimate, bootstrap, statistic_test, weighted_bootstrap
 
 TITLE = "Resampled noise"
-PLACE = 40
 QUESTION = "What does the generator make up: how much of a reconstruction changes when only its noise does?"
 
 MEASURES = {
@@ -111,7 +110,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     for name in names:
         for space in spaces:
             for key, estimate in found[name][space].estimates.items():
-                yield Number(f"noise_{key}_{space}", name, estimate, "" if key == "diversity" else "share", None)
+                yield Record(f"noise_{key}_{space}", name, estimate, "" if key == "diversity" else "share", None)
     yield _finding({name: each[list(spaces)[-1]].estimates["share"] for name, each in found.items()}, list(spaces)[-1])
     yield from _compare(evidence, found, len(which), measured)
 
@@ -164,8 +163,8 @@ def _compare(evidence: Evidence, found: dict[str, dict[str, Moved]], n: int, mea
     merits = []
     tests: dict[tuple[str, str, str], Difference] = {}
     for space in next(iter(found.values())):
-        diversity = Merit(f"noise_diversity_{space}", f"diversity, {space}", None, MEASURES["diversity"][1])
-        share = Merit(f"noise_share_{space}", f"moved by noise, {space}", None, MEASURES["share"][1], unit="share")
+        diversity = MetricInfo(f"noise_diversity_{space}", f"diversity, {space}", None, MEASURES["diversity"][1])
+        share = MetricInfo(f"noise_share_{space}", f"moved by noise, {space}", None, MEASURES["share"][1], unit="share")
         merits += [diversity, share]
         values = {name: {diversity.name: each[space].diversity} for name, each in found.items()}
         tests |= pair_tests([diversity], values, evidence.seed)

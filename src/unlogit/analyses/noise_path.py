@@ -18,7 +18,6 @@ from unlogit.methods import LearnedInverter
 from unlogit.settings import Count, Several
 
 TITLE = "A path through the noise"
-PLACE = 42
 QUESTION = "As one noise turns into another and the logits stay, how far does the picture travel, and how evenly?"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._fidelity import PERCEPTUAL, SHORT, Ruler, common_merits, difference, fidelity, over, verdict
 from unlogit.analyses._paired import FAMILY, pair_tests, report_pairs
 from unlogit.analyses._sheet import Block, sheet
@@ -16,7 +16,6 @@ from unlogit.settings import Count, Several
 from unlogit.statistics import correct_family
 
 TITLE = "Out of distribution"
-PLACE = 85
 QUESTION = "What do classifier and inverter make of images of a kind that neither was trained on?"
 
 
@@ -63,7 +62,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             estimates = [gap.estimate for gap in gaps.values()]
             rows.append((name, *(cell for pair in zip(found, estimates, strict=True) for cell in pair)))
             for m in SHORT:
-                yield Number(f"gap_{m.name}_{kind}", name, gaps[m.name].estimate, m.unit, m.better)
+                yield Record(f"gap_{m.name}_{kind}", name, gaps[m.name].estimate, m.unit, m.better)
             yield Finding(f"{name} on {kind}, against {evidence.source.spec}: {verdict(SHORT, gaps)}.")
         heads = [Column("inverter")]
         for m in SHORT:

@@ -14,7 +14,6 @@ from unlogit.manipulate import perturb
 from unlogit.settings import Count, Several, Weight
 
 TITLE = "Perturbed logits"
-PLACE = 46
 QUESTION = "How far does a picture move when noise is added to its logits: are near logits near pictures?"
 
 

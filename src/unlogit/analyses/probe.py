@@ -9,9 +9,9 @@ from itertools import combinations
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._factors import Reading
-from unlogit.analyses._fidelity import Merit, fidelity
+from unlogit.analyses._fidelity import MetricInfo, fidelity
 from unlogit.analyses._paired import FAMILY, format_difference, format_p, format_share, pair_tests, report_pairs
 from unlogit.analyses._probe import FOLDS, LAYOUT, probe_layout, probe_others, probed_names
 from unlogit.analyses._style import INK, colour, panels, style
@@ -19,10 +19,9 @@ from unlogit.outside import figure_text
 from unlogit.statistics import Difference, Estimate, bootstrap, correct_family, paired_tests
 
 TITLE = "Linear probe"
-PLACE = 27
 QUESTION = "What does a linear map read from the representation itself, with no generator between?"
 
-COSINE = Merit("probe_layout_cosine", "layout cosine of the probe", "higher", "as the inverters' layout cosine")
+COSINE = MetricInfo("probe_layout_cosine", "layout cosine of the probe", "higher", "as the inverters' layout cosine")
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,9 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     rows: list[tuple[Cell, ...]] = [(name, near[name], *each.values()) for name, each in r2.items()]
     yield Table("probe", "What a linear map reads", measured, columns, tuple(rows))
     for name, each in r2.items():
-        yield Number(COSINE.name, name, near[name], "", "higher")
+        yield Record(COSINE.name, name, near[name], "", "higher")
         for target, estimate in each.items():
-            yield Number(f"probe_r2_{target}", name, estimate, "share", "higher")
+            yield Record(f"probe_r2_{target}", name, estimate, "share", "higher")
         e, cosine = each[LAYOUT], near[name]
         yield Finding(
             f"{name}: a linear probe of its representation explains {format_share(e)} of the variance of layouts. Its "
@@ -87,7 +86,7 @@ def _compare(
     evidence: Evidence, readings: dict[str, dict[str, Reading]], cosines: dict[str, Tensor], targets: list[str]
 ) -> Iterator[Result]:
     """Yield the representations compared on the same images."""
-    merits = [COSINE, *(Merit(f"probe_r2_{t}", f"R2, {_words(t)}", "higher", "", unit="share") for t in targets)]
+    merits = [COSINE, *(MetricInfo(f"probe_r2_{t}", f"R2, {_words(t)}", "higher", "", unit="share") for t in targets)]
     tests: dict[tuple[str, str, str], Difference] = dict(
         pair_tests([COSINE], {name: {COSINE.name: values} for name, values in cosines.items()}, evidence.seed)
     )
@@ -108,7 +107,7 @@ def _beside(evidence: Evidence, groups: dict[str, list[str]], cosines: dict[str,
     for name, d in tests.items():
         own, probe = (bootstrap(v, evidence.seed) for v in (values[name], cosines[first[name]]))
         rows.append((name, own, probe, d.estimate, format_p(d.p), d.verdict))
-        yield Number("layout_less_probe", name, d.estimate, "", None)
+        yield Record("layout_less_probe", name, d.estimate, "", None)
         yield Finding(
             f"{name}: its layout cosine less that of a linear probe of what it reads is {format_difference(d)}."
         )

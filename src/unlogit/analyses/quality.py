@@ -11,9 +11,9 @@ from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
 from unlogit import metrics
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import LOGITS, PIXELS, Merit, fidelity, over, verdict
+from unlogit.analyses._fidelity import LOGITS, PIXELS, MetricInfo, fidelity, over, verdict
 from unlogit.analyses._paired import FAMILY, format_p, pair_tests
 from unlogit.analyses._probe import FOLDS, probe_layout, probed_names
 from unlogit.analyses._style import INK, colour, panels, style
@@ -28,7 +28,6 @@ from unlogit.settings import Several
 from unlogit.statistics import Difference, Estimate, correct_family
 
 TITLE = "Quality"
-PLACE = 20
 QUESTION = "How near is each reconstruction to its original, for the classifier and for other measures?"
 
 AMONG = 48
@@ -68,22 +67,23 @@ class Config(AnalysisConfig):
             raise UnlogitError(f"metrics {', '.join(unknown)}: measured anyway, on all pictures")
 
 
-TOP = Merit(
+TOP = MetricInfo(
     "layout_top5",
     "layout top 5",
     "higher",
     f"how often the own original is among the 5 of {AMONG} whose coarse colours are nearest; by chance {5 / AMONG:.2f}",
     proportion=True,
     unit="share",
+    chance=5 / AMONG,
 )
-DIVERSITY = Merit(
+DIVERSITY = MetricInfo(
     "diversity",
     "diversity",
     None,
     "root mean squared pixel distance between reconstructions of one picture from different noise: what the generator "
     "adds by itself",
 )
-PROBE = Merit(
+PROBE = MetricInfo(
     "layout_cosine_probe",
     "layout cosine, linear probe",
     None,
@@ -92,22 +92,22 @@ PROBE = Merit(
 )
 MERITS = (*LOGITS, *PIXELS, PROBE, TOP, DIVERSITY)
 SETS = (
-    Merit(
+    MetricInfo(
         "fid",
         "FID",
         "lower",
         "Fréchet distance between the features of real images and of reconstructions of others: do they look like "
         "images, be they the right ones or not; biased upwards at few images, so compare only values of this table",
     ),
-    Merit("kid", "KID", "lower", "the same question by a kernel distance, which few images do not bias"),
-    Merit(
+    MetricInfo("kid", "KID", "lower", "the same question by a kernel distance, which few images do not bias"),
+    MetricInfo(
         "precision",
         "precision",
         "higher",
         f"how many reconstructions lie among originals, nearer to one than its {NEIGHBOURS}rd neighbour: look real",
         unit="share",
     ),
-    Merit(
+    MetricInfo(
         "recall",
         "recall",
         "higher",
@@ -155,7 +155,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     for name, each in estimates.items():
         for m in shown:
             if m.name in each:
-                yield Number(m.name, name, each[m.name], m.unit, m.better)
+                yield Record(m.name, name, each[m.name], m.unit, m.better)
     if len(values) > 1:
         yield from _differences(evidence, compared, values)
 
@@ -180,7 +180,7 @@ def per_picture(config: Config, evidence: Evidence, name: str) -> dict[str, Tens
     return values
 
 
-Found = tuple[Table, list[Merit], dict[str, dict[str, Estimate]]]
+Found = tuple[Table, list[MetricInfo], dict[str, dict[str, Estimate]]]
 
 
 def _perceptual(config: Config, evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Found]:
@@ -194,7 +194,7 @@ def _perceptual(config: Config, evidence: Evidence, values: dict[str, dict[str, 
     which = evidence.sample(config.metric_pictures, evidence.seed)
     originals = Pictures(evidence.originals.bytes[which])
     found: dict[str, dict[str, Estimate]] = {}
-    merits = [Merit(m.name, m.title, m.better, m.explanation) for m in available]
+    merits = [MetricInfo(m.name, m.title, m.better, m.explanation) for m in available]
     for name in evidence.inverters:
         by_chunk = over(originals, Pictures(evidence.reconstructed(name).pictures.bytes[which]))
         values[name] |= {m.name: by_chunk(metric) for m, metric in zip(merits, available, strict=True)}
@@ -210,18 +210,18 @@ def _lenient(config: Config, evidence: Evidence, values: dict[str, dict[str, Ten
     """Yield what is nearer where the mirror image counts as well, and where the best of several noises does."""
     which = evidence.sample(config.draw_pictures, evidence.seed)
     originals = evidence.originals[which]
-    merits: list[Merit] = []
+    merits: list[MetricInfo] = []
     found: dict[str, dict[str, Estimate]] = {name: {} for name in evidence.inverters}
     for chosen in config.lenient:
         metric = metrics.get(chosen)
         flip = metric.flip_aware()
-        best = Merit(
+        best = MetricInfo(
             f"{chosen}_best",
             f"{metric.title}, best of {config.draws}",
             metric.better,
             f"of {config.draws} reconstructions from different noise the nearest",
         )
-        merits += [Merit(flip.name, flip.title, flip.better, flip.explanation), best]
+        merits += [MetricInfo(flip.name, flip.title, flip.better, flip.explanation), best]
         for name in evidence.inverters:
             values[name][flip.name] = flip(originals, evidence.reconstructed(name).pictures[which])
             draws = evidence.draws(name, which, config.draws)
@@ -320,14 +320,14 @@ def _table(
     name: str,
     title: str,
     caption: str,
-    merits: tuple[Merit, ...] | list[Merit],
+    merits: tuple[MetricInfo, ...] | list[MetricInfo],
     estimates: dict[str, dict[str, Estimate]],
 ) -> Table:
     rows = tuple((inverter, *(found.get(m.name) for m in merits)) for inverter, found in estimates.items())
     return Table(name, title, caption, (Column("inverter"), *(m.column for m in merits)), rows)
 
 
-def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]], real: dict[str, Estimate]) -> Drawing:
+def _draw(merits: list[MetricInfo], estimates: dict[str, dict[str, Estimate]], real: dict[str, Estimate]) -> Drawing:
     shown = [m for m in merits if any(m.name in found for found in estimates.values())]
     across = 4
     down = -(-len(shown) // across)
@@ -358,7 +358,7 @@ def _draw(merits: list[Merit], estimates: dict[str, dict[str, Estimate]], real: 
 
 
 def _differences(
-    evidence: Evidence, merits: tuple[Merit, ...], values: dict[str, dict[str, Tensor]]
+    evidence: Evidence, merits: tuple[MetricInfo, ...], values: dict[str, dict[str, Tensor]]
 ) -> Iterator[Result]:
     """Yield the first inverter less each other one over the same images, and the tests of every pair."""
     first, *others = values

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import Merit
+from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.classifiers import Classifier
@@ -22,7 +22,6 @@ from unlogit.settings import Several
 from unlogit.statistics import Estimate
 
 TITLE = "Recognition"
-PLACE = 22
 QUESTION = "Do classifiers that had no part in training recognise the reconstructions?"
 
 
@@ -45,14 +44,14 @@ class Config(AnalysisConfig):
 
 
 MERITS = (
-    Merit(
+    MetricInfo(
         "cosine",
         "cosine",
         "higher",
         "cosine between the network's logits of original and reconstruction, each logit standardised over the "
         "originals: 1 for the same image, about 0 for an unrelated one",
     ),
-    Merit(
+    MetricInfo(
         "same_class",
         "same class",
         "higher",
@@ -60,7 +59,7 @@ MERITS = (
         proportion=True,
         unit="share",
     ),
-    Merit(
+    MetricInfo(
         "class_in_5",
         "class in five",
         "higher",
@@ -107,7 +106,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     for one in seen:
         for name in one.independent():
             for m, estimate in zip(MERITS, one.estimates(name, evidence.seed), strict=True):
-                yield Number(f"{m.name} by {one.spec}", name, estimate, m.unit, m.better)
+                yield Record(f"{m.name} by {one.spec}", name, estimate, m.unit, m.better)
             yield _finding(one, name, evidence.seed)
     for place, one in enumerate(seen):
         yield from _compare(f"pairs-{place}", one, evidence.seed)

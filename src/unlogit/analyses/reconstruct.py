@@ -16,7 +16,6 @@ from unlogit.outside import figure_text, short_names
 from unlogit.settings import Count, Seed
 
 TITLE = "Reconstructions"
-PLACE = 10
 QUESTION = "What does each inverter see of a picture, once all that it is given is the classifier's answer?"
 
 CELLS, MANY = 10, 14

@@ -13,7 +13,6 @@ from unlogit.manipulate import scale
 from unlogit.settings import Bounds, Count, Several
 
 TITLE = "Scaled logits"
-PLACE = 45
 QUESTION = (
     "Scaled logits name the same class with more or less confidence: does the picture change in its looks, or in what "
     "it shows?"

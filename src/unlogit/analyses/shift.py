@@ -13,7 +13,6 @@ from unlogit.manipulate import shift
 from unlogit.settings import Bounds, Count, Several
 
 TITLE = "Shifted logits"
-PLACE = 44
 QUESTION = (
     "A softmax never sees a constant that is added to all logits: does the picture change with it, and in its looks or "
     "in what it shows?"

@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curve
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._style import INK, colour, panels, shorten, style
@@ -32,7 +32,6 @@ from unlogit.settings import Several
 from unlogit.statistics import Estimate
 
 TITLE = "Spectrum"
-PLACE = 23
 QUESTION = "At which spatial frequencies do reconstructions have more or less power than the originals?"
 
 LIMIT = 12
@@ -68,8 +67,8 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         found, peak = _measured(originals, spectra[name], evidence.seed)
         peaks[name] = peak
         rows.append(_row(name, found, peak))
-        numbers += [Number(f"excess {_named(band)}", name, e, "dB", None) for band, e in found.items()]
-        numbers.append(Number("largest excess", name, peak.excess, "dB", "lower"))
+        numbers += [Record(f"excess {_named(band)}", name, e, "dB", None) for band, e in found.items()]
+        numbers.append(Record("largest excess", name, peak.excess, "dB", "lower"))
         numbers.append(_finding(name, found[bands[0]].value, peak))
     caption = (
         f"Power over the originals in dB (0 is equal, 3 about twice as much) by octave of spatial frequency in cycles "

@@ -9,8 +9,8 @@ import torch
 from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
-from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Number, Result, Table
-from unlogit.analyses._fidelity import Merit
+from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
+from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.analyses._style import colour, panels, style
 from unlogit.outside import figure_text
@@ -18,7 +18,6 @@ from unlogit.settings import Several
 from unlogit.statistics import bootstrap
 
 TITLE = "Spread of the logits"
-PLACE = 50
 QUESTION = "How far do images of one class lie apart in a classifier's logits, and against the distance of classes?"
 
 
@@ -90,12 +89,12 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     yield Table("spread", "Spread", caption, columns, tuple(rows))
     for name, each in estimates.items():
         for key, estimate in zip(("within", "between", "ratio"), each, strict=True):
-            yield Number(f"spread_{key}", name, estimate, "", None)
+            yield Record(f"spread_{key}", name, estimate, "", None)
     parts = ", ".join(
         f"{e.value:.3f} (95 % CI {e.low:.3f} to {e.high:.3f}) for {name}" for name, (*_, e) in estimates.items()
     )
     yield Finding(f"Within-class distance divided by between-class distance is {parts}.")
-    ratio = Merit(
+    ratio = MetricInfo(
         "spread_ratio", "within over between classes", "lower", "lower where classes are grouped more tightly"
     )
     shared = torch.stack(list(members.values())).all(0)

@@ -19,7 +19,6 @@ from unlogit.settings import Bounds
 from unlogit.training.run_folder import RunFolder
 
 TITLE = "Training"
-PLACE = 90
 QUESTION = "How did the inverters get there, and would longer training still have helped?"
 
 CURVES = {

@@ -41,12 +41,10 @@ def describe(evidence: Evidence) -> str:
 
 
 def _is_trained_on(inverter: Inverter, evidence: Evidence) -> bool:
-    sources = (evidence.source, *evidence.others.values())
+    known = [(evidence.source.spec, evidence.dataset.fingerprint)]
+    known += [(source.spec, evidence.other_fingerprints[name]) for name, source in evidence.others.items()]
     return any(
-        spec == source.spec or same_images(spec, fingerprint)
-        for source in sources
-        for fingerprint in [evidence.fingerprint_of(source)]
-        for spec in _specs(inverter)
+        spec == source or same_images(spec, fingerprint) for source, fingerprint in known for spec in _specs(inverter)
     )
 
 

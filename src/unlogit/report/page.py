@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,14 +15,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from unlogit.analyses import Evidence, Table
+from unlogit.analyses import Evidence, Table, format_estimate
 from unlogit.analyses._style import colour
 from unlogit.files import check_replaceable, marked, replacing, report_disk_full, to_json
 from unlogit.methods import Inverter, LearnedInverter
 from unlogit.methods.nearest import NearestNeighbour
 from unlogit.report.overlap import describe
 from unlogit.report.results import Picture
-from unlogit.report.sections import Part, gather, told
+from unlogit.report.sections import Part, gather
 from unlogit.statistics import Estimate
 
 PAGE, METRICS = "report.html", "metrics.json"
@@ -30,6 +31,8 @@ OURS = {
     METRICS: marked(b'[\n {\n  "analysis": "', b"[]\n"),
 }
 """What recognises the files of an earlier report, which may be replaced."""
+HEADLINES = ("reconstruct", "quality", "probe", "identify", "recognition")
+"""Analyses whose first sentences summarise a report."""
 RESULTS = "results"
 """The folder, in that of a report, where `gather` keeps what was found."""
 
@@ -85,14 +88,14 @@ def metrics(parts: list[Part]) -> list[dict[str, Any]]:
     return [
         {
             "analysis": section.analysis,
-            "name": number.name if number.at is None else f"{number.name}@{number.at:g}",
-            **dataclasses.asdict(number.estimate),
-            "inverter": number.inverter,
+            "name": record.label,
+            **dataclasses.asdict(record.estimate),
+            "inverter": record.inverter,
             "images": part.evidence.source.spec,
         }
         for part in parts
         for section in part.sections
-        for number in section.numbers
+        for record in section.records
     ]
 
 
@@ -117,13 +120,15 @@ def render(title: str, parts: list[Part], command: str) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["short_paths"] = short_paths
     environment.tests |= {"estimate": lambda cell: isinstance(cell, Estimate)}
     return environment.get_template("report.html.jinja").render(
         title=title,
         parts=parts,
         command=command,
-        told=told,
+        format_estimate=format_estimate,
         leads=leads,
+        headline=headline,
         training=describe,
         url=_url,
         colours=lambda part: {name: colour(place) for place, name in enumerate(part.evidence.inverters)},
@@ -136,16 +141,29 @@ def render(title: str, parts: list[Part], command: str) -> str:
 
 
 def leads(table: Table, column: int, cell: Estimate) -> bool:
-    """Return whether a cell is the best of its column; not where there is no choice.
+    """Return whether a cell is the best of its column; not where there is no choice, nor for a value at chance.
 
     Whether it is significantly better is a paired test of the analysis: two intervals, which say nothing of what varies
     in both alike, do not decide it.
     """
     found = [value for row in table.rows if isinstance(value := row[column], Estimate)]
-    better = table.columns[column].better
-    if better is None or len(found) < 2:
+    better, chance = table.columns[column].better, table.columns[column].chance
+    if better is None or len(found) < 2 or (chance is not None and cell.low <= chance <= cell.high):
         return False
     return cell.value == (max if better == "higher" else min)(e.value for e in found)
+
+
+def short_paths(text: str) -> str:
+    """Return text whose paths of four parts or more are cut to the last two: '…/photos/cat.jpg'."""
+    return re.sub(r"(?:[^\s/:=]*/){3,}([^\s/]+/[^\s/]+)", r"…/\1", text)
+
+
+def headline(part: Part) -> tuple[Picture | None, list[str]]:
+    """Return the image and the sentences that a part is summarised by: the first of each of `HEADLINES`."""
+    sections = {section.analysis: section for section in part.sections}
+    chosen = [sections[name] for name in HEADLINES if name in sections]
+    figure = next((figure for section in chosen for figure in section.figures if not figure.charted), None)
+    return figure, [section.findings[0] for section in chosen if section.findings]
 
 
 def _url(picture: Picture) -> Markup:

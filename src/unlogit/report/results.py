@@ -17,11 +17,10 @@ from typing import Any
 import matplotlib as mpl
 
 from unlogit import analyses
-from unlogit.analyses import Cell, Column, Evidence, Figure, Finding, Number, Table
+from unlogit.analyses import Cell, Column, Evidence, Figure, Record, Table, as_csv
 from unlogit.files import holding, replacing, to_json
 from unlogit.identity import PACKAGE, code_digest, library_versions
 from unlogit.outside import data
-from unlogit.spreadsheet import to_csv
 from unlogit.statistics import Estimate
 
 FILE = "results.json"
@@ -73,7 +72,7 @@ class Section:
     reused: bool = False
     figures: list[Picture] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    numbers: list[Number] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
 
@@ -94,30 +93,29 @@ def code_version() -> str:
 
 
 def _run(name: str, config: Any, evidence: Evidence, folder: Path, key: str) -> Section:
-    analysis = analyses.get(name)
     started = time.monotonic()
-    found = list(analysis.run(config, evidence))
+    result = analyses.run_analysis(name, config, evidence)
     seconds = time.monotonic() - started
-    told = ", ".join(f"{f.name}={getattr(config, f.name)!r}" for f in dataclasses.fields(config))
-    section = Section(name, analysis.TITLE, analysis.QUESTION, told, seconds, len(evidence))
+    options = ", ".join(f"{f.name}={getattr(config, f.name)!r}" for f in dataclasses.fields(config))
+    figures = [Picture(f.name, f.title, f.caption, f.charted, folder / f"{f.name}.png") for f in result.figures]
+    section = Section(
+        name,
+        result.title,
+        result.question,
+        options,
+        seconds,
+        len(evidence),
+        False,
+        figures,
+        result.tables,
+        result.records,
+        result.findings,
+    )
     with replacing(folder, OURS, folder=True) as fresh:
-        for result in found:
-            match result:
-                case Figure():
-                    charted = not any(axes.images for axes in result.figure.axes)
-                    section.figures.append(
-                        Picture(result.name, result.title, result.caption, charted, folder / f"{result.name}.png")
-                    )
-                    save(result, fresh / result.name)
-                case Table():
-                    section.tables.append(result)
-                    (fresh / f"{result.name}.csv").write_text(
-                        as_csv(result), encoding="utf-8", errors="backslashreplace"
-                    )
-                case Number():
-                    section.numbers.append(result)
-                case Finding(text):
-                    section.findings.append(text)
+        for figure in result.figures:
+            save(figure, fresh / figure.name)
+        for table in result.tables:
+            (fresh / f"{table.name}.csv").write_text(as_csv(table), encoding="utf-8", errors="backslashreplace")
         record = {"key": key} | dataclasses.asdict(section) | {"figures": [_plain(p) for p in section.figures]}
         (fresh / FILE).write_text(to_json(record, indent=1) + "\n", encoding="utf-8")
     return section
@@ -132,26 +130,6 @@ def save(figure: Figure, stem: Path) -> None:
             figure.figure.set_layout_engine("none")  # Laid out once, which takes longer than drawing.
 
 
-def as_csv(table: Table) -> str:
-    """A table as CSV; an estimate fills four columns: value, low, high, n."""
-    # A column is of estimates where any of its cells is one.
-    wide = [any(isinstance(row[i], Estimate) for row in table.rows) for i in range(len(table.columns))]
-    heads = [
-        [c.title, f"{c.title} low", f"{c.title} high", f"{c.title} n"] if w else [c.title]
-        for c, w in zip(table.columns, wide, strict=True)
-    ]
-    rows = []
-    for row in table.rows:
-        out: list[object] = []
-        for cell, w in zip(row, wide, strict=True):
-            if isinstance(cell, Estimate):
-                out += [cell.value, cell.low, cell.high, cell.n]
-            else:
-                out += ["" if cell is None else cell, *([""] * 3 if w else [])]
-        rows.append(out)
-    return to_csv([head for group in heads for head in group], rows)
-
-
 def _plain(picture: Picture) -> dict[str, Any]:
     return dataclasses.asdict(picture) | {"png": picture.png.name}
 
@@ -164,8 +142,8 @@ def _read(folder: Path, key: str) -> Section | None:
             return None
         figures = [Picture(**p | {"png": folder / p["png"]}) for p in record["figures"]]
         tables = [_table(t) for t in record["tables"]]
-        numbers = [Number(**n | {"estimate": Estimate(**n["estimate"])}) for n in record["numbers"]]
-        found = {"figures": figures, "tables": tables, "numbers": numbers, "reused": True}
+        records = [Record(**n | {"estimate": Estimate(**n["estimate"])}) for n in record["records"]]
+        found = {"figures": figures, "tables": tables, "records": records, "reused": True}
         section = Section(**record | found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from typing import Any
 from tqdm import tqdm
 
 from unlogit import analyses
-from unlogit.analyses import Evidence
+from unlogit.analyses import Evidence, format_records
 from unlogit.files import check_replaceable, unique_name
 from unlogit.report.results import OURS, Section, ask
-from unlogit.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Mapping[str,
                 bar.set_description(name)
                 sections.append(ask(name, config, evidence, folder / f"{spot}-{name}"))
                 bar.update()
-            spoke = [s for s in sections if s.figures or s.tables or s.numbers or s.findings]
+            spoke = [s for s in sections if s.figures or s.tables or s.records or s.findings]
             parts.append(Part(title, spot, evidence, spoke, [s.analysis for s in sections if s not in spoke]))
     return parts
 
@@ -81,36 +79,10 @@ def slug(text: str, taken: Collection[str] = ()) -> str:
     return unique_name(plain, taken)
 
 
-def told(estimate: Estimate) -> tuple[str, str]:
-    """Value and interval as text, to two digits of the interval's width: more would say nothing."""
-    width = estimate.high - estimate.low
-    places = 3 if width < 1e-6 else min(6, max(0, 1 - math.floor(math.log10(width))))
-    value, low, high = (f"{v:.{places}f}".replace("-", "−") for v in (estimate.value, estimate.low, estimate.high))
-    return value, f"{low} to {high}" if estimate.low < 0 else f"{low}–{high}"
-
-
 def summary(parts: list[Part]) -> str:
-    """The numbers as a plain-text table for the terminal: a row a figure of merit, a column an inverter.
-
-    Points of curves are left to the files.
-    """
-    arrows = {"higher": " ↑", "lower": " ↓", None: ""}
-    blocks = []
-    for part in parts:
-        told_of = {
-            s.title: numbers
-            for s in part.sections
-            if (numbers := [number for number in s.numbers if number.at is None])
-        }
-        inverters = list(dict.fromkeys(number.inverter for numbers in told_of.values() for number in numbers))
-        grid = [[f"{part.name} ({part.pictures:,} pictures)", *inverters]]
-        for title, numbers in told_of.items():
-            cells = {(n.name, n.inverter): "{} ({})".format(*told(n.estimate)) for n in numbers}
-            merits = {n.name: n.name.replace("_", " ") + arrows[n.better] for n in numbers}
-            grid.append([f"─ {title}", *("" for _ in inverters)])
-            grid += [[words, *(cells.get((name, i), "–") for i in inverters)] for name, words in merits.items()]
-        widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
-        if told_of:
-            blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+    """Return the records of all parts as plain-text tables for the terminal, without the points of curves."""
+    blocks = [
+        format_records({s.title: s.records for s in part.sections}, f"{part.name} ({part.pictures:,} images)")
+        for part in parts
+    ]
+    return "\n\n".join(filter(None, blocks))

@@ -1,0 +1,231 @@
+"""What inverters and their classifiers make of a dataset, computed at first use and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from unlogit.analyses._dataset import CHUNK, Dataset, Pictures, to_bytes
+from unlogit.classifiers import Classifier
+from unlogit.errors import UnlogitError
+from unlogit.methods import Inverter
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a classifier says of pictures: logits, N x K, and by tap the raw representations, N x D."""
+
+    logits: Tensor
+    raw: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """What an inverter made of the evidence.
+
+    Attributes:
+        pictures: one reconstruction an original, from one noise.
+        logits: of the originals, N x K, by the inverter's own classifier.
+        reencoded: of the reconstructions, N x K, by the same.
+    """
+
+    pictures: Pictures
+    logits: Tensor
+    reencoded: Tensor
+
+
+class Reconstructions:
+    """A cache of the representations and reconstructions of a dataset.
+
+    Noise is a function of the seed and the position in the dataset alone.
+
+    Args:
+        dataset: the images.
+        inverters: by the name shown in figures, in the order shown.
+        seed: random seed for the noise.
+    """
+
+    def __init__(self, dataset: Dataset, inverters: Mapping[str, Inverter], seed: int) -> None:
+        self.dataset = dataset
+        self.inverters = dict(inverters)
+        self.seed = seed
+        self._encoded: dict[str, Encoded] = {}
+        self._reconstructed: dict[str, Reconstructed] = {}
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def originals(self) -> Pictures:
+        """The images of the dataset."""
+        return self.dataset.images
+
+    @property
+    def labels(self) -> Tensor:
+        """int64, N; -1 for an image without a label."""
+        return self.dataset.labels
+
+    @property
+    def indices(self) -> Tensor:
+        """Positions in the source, int64, N."""
+        return self.dataset.indices
+
+    def sample(self, count: int, seed: int) -> Tensor:
+        """Return the positions of `count` images, drawn at random, in the order drawn."""
+        return self.dataset.sample(count, seed)
+
+    @torch.no_grad()
+    def encoded(self, name: str) -> Encoded:
+        """What the classifier of inverter `name` says of the originals, shared by all inverters of that classifier."""
+        key = self._key(name)
+        if key not in self._encoded:
+            sharing = [i.representation for n, i in self.inverters.items() if self._key(n) == key]
+            classifier = sharing[0].classifier
+            logits, raw = [], {r.tap: [] for r in sharing}  # type: ignore[var-annotated]
+            for images in self._progress(self.originals.chunks(), f"{classifier.spec} sees originals"):
+                # One pass for all taps.
+                outputs = classifier.features(images.to(device_of(classifier)), list({r.module for r in sharing}))
+                logits.append(outputs["logits"].float().cpu())
+                for r in {r.tap: r for r in sharing}.values():
+                    raw[r.tap].append(r.reduce(outputs[r.module]).cpu())
+            self._encoded[key] = Encoded(torch.cat(logits), {tap: torch.cat(parts) for tap, parts in raw.items()})
+        return self._encoded[key]
+
+    def raw(self, name: str) -> Tensor:
+        """The originals' representations that inverter `name` reads, N x K."""
+        return self.encoded(name).raw[self.inverters[name].representation.tap]
+
+    @torch.no_grad()
+    def reconstructed(self, name: str) -> Reconstructed:
+        """What inverter `name` makes of every picture, re-encoded with its own classifier."""
+        if name not in self._reconstructed:
+            inverter = self.inverters[name]
+            encoded = self.encoded(name)
+            classifier = inverter.representation.classifier
+            pictures, reencoded = [], []
+            parts = encoded.raw[inverter.representation.tap].split(CHUNK)
+            for position, raw in enumerate(self._progress(parts, f"{name} reconstructs")):
+                noise = self.noise(inverter, len(raw), position)
+                made = inverter.invert(raw.to(device_of(classifier)), noise)
+                if not made.isfinite().all():
+                    raise UnlogitError(
+                        f"inverter '{name}' returns non-finite values (NaN or inf): its training diverged"
+                    )
+                images = to_bytes(made)
+                pictures.append(images)
+                # As the picture that is shown and could be saved: with its 256 levels.
+                reencoded.append(classifier(images.to(device_of(classifier)).float() / 255).float().cpu())
+            self._reconstructed[name] = Reconstructed(Pictures.of(pictures), encoded.logits, torch.cat(reencoded))
+        return self._reconstructed[name]
+
+    def noise(self, inverter: Inverter, n: int, position: int, draw: int = 0) -> Tensor | None:
+        """The noise of chunk `position`; the same for all inverters of one noise length. Other draws differ."""
+        # A hash, since torch's generator on the CPU looks at the low 32 bits of its seed alone.
+        mixed = np.random.SeedSequence([self.seed, draw, position]).generate_state(1)
+        return inverter.sample_noise(n, torch.Generator().manual_seed(int(mixed[0])))
+
+    def noise_at(self, name: str, which: Tensor) -> Tensor | None:
+        """The very noise from which `reconstructed` made the pictures at these places, n x Z; None without noise."""
+        inverter = self.inverters[name]
+        if inverter.sample_noise(1) is None:
+            return None
+        sizes = [min(CHUNK, len(self) - start) for start in range(0, len(self), CHUNK)]
+        every = [self.noise(inverter, size, position) for position, size in enumerate(sizes)]
+        return torch.cat([noise for noise in every if noise is not None])[which]
+
+    @torch.no_grad()
+    def draws(self, name: str, which: Tensor, count: int) -> Tensor | None:
+        """`count` reconstructions of each of the pictures at these places from other noises, count x n x 3 x S x S.
+
+        None where the method has no noise.
+        """
+        inverter = self.inverters[name]
+        if inverter.sample_noise(1) is None:
+            return None
+        parts = self.encoded(name).raw[inverter.representation.tap][which].split(CHUNK)
+        device = device_of(inverter.representation.classifier)
+        made = [
+            inverter.invert(raw.to(device), self.noise(inverter, len(raw), position, 1 + draw)).cpu()
+            for draw in range(count)
+            for position, raw in enumerate(parts)
+        ]
+        return torch.cat(made).unflatten(0, (count, -1))
+
+    @torch.no_grad()
+    def invert(self, name: str, raw: Tensor, noise: Tensor | None) -> Pictures:
+        """What inverter `name` makes of any raw representations N x K, manipulated ones for instance."""
+        inverter = self.inverters[name]
+        device = device_of(inverter.representation.classifier)
+        noises = [None] * -(-len(raw) // CHUNK) if noise is None else noise.split(CHUNK)
+        made = [inverter.invert(r.to(device), z) for r, z in zip(raw.split(CHUNK), noises, strict=True)]
+        return Pictures.of([_checked(name, m) for m in made])
+
+    @torch.no_grad()
+    def reencode(self, name: str, images: Pictures) -> Tensor:
+        """Logits, N x K, of any pictures by the classifier of inverter `name`."""
+        classifier = self.inverters[name].representation.classifier
+        return torch.cat([classifier(c.to(device_of(classifier))).float().cpu() for c in images.chunks()])
+
+    @torch.no_grad()
+    def ask(self, name: str, pictures: Pictures, noise: Tensor | None) -> Reconstructed:
+        """What inverter `name` makes of any pictures, adversarial ones for instance; `noise` as of `noise_at`."""
+        representation = self.inverters[name].representation
+        raw, logits = [], []
+        for images in pictures.chunks():
+            images = images.to(device_of(representation.classifier))
+            outputs = representation.classifier.features(images, [representation.module])
+            raw.append(representation.reduce(outputs[representation.module]).cpu())
+            logits.append(outputs["logits"].float().cpu())
+        made = self.invert(name, torch.cat(raw), noise)
+        return Reconstructed(made, torch.cat(logits), self.reencode(name, made))
+
+    def classifiers(self) -> dict[str, list[str]]:
+        """By the first inverter of each classifier, all inverters of that classifier."""
+        sharing: dict[str, list[str]] = {}
+        for name in self.inverters:
+            sharing.setdefault(self._key(name), []).append(name)
+        return {names[0]: names for names in sharing.values()}
+
+    def measured(self) -> list[str]:
+        """Inverters that read numbers which can be moved a little: all but those of a class alone."""
+        return [name for name, inverter in self.inverters.items() if inverter.representation.tap != "label"]
+
+    def noisy(self) -> list[str]:
+        """Inverters that have noise."""
+        return [name for name, inverter in self.inverters.items() if inverter.sample_noise(1) is not None]
+
+    def representations(self) -> list[str]:
+        """Of those, the first of each classifier and tap: for questions that need no inverter."""
+        first: dict[tuple[str, str], str] = {}
+        for name in self.measured():
+            first.setdefault((self._key(name), self.inverters[name].representation.tap), name)
+        return list(first.values())
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        return {n: i.representation.classifier.fingerprint() for n, i in self.inverters.items()}
+
+    def _key(self, name: str) -> str:
+        return self._keys[name]
+
+    def _progress(self, parts: Iterable[Tensor], what: str) -> Iterator[Tensor]:
+        total = -(-len(self) // CHUNK)
+        yield from tqdm(parts, desc=what, total=total, unit="batch", leave=False, disable=None)
+
+
+def device_of(classifier: Classifier) -> torch.device:
+    """Return the device that a classifier is on."""
+    return classifier.mean.device
+
+
+def _checked(name: str, images: Tensor) -> Tensor:
+    """Return reconstructions as uint8; raises `UnlogitError` for non-finite ones."""
+    if not images.isfinite().all():
+        raise UnlogitError(f"inverter '{name}' returns non-finite values (NaN or inf): its training diverged")
+    return to_bytes(images)
