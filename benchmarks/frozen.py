@@ -98,12 +98,12 @@ def row(name: str, config: TrainConfig, bench: Bench) -> str:
     with patch.object(_base, "spare_slow_gradients"):
         strided = Training(replace(config, out=config.out.with_name("strided")), pick_device())
     full = Training(replace(config, out=config.out.with_name("fp32"), precision="fp32"), pick_device())
-    feed = training.feed
+    feed = training.data
     live = RepresentationCache(None, feed.representation, feed.loader.source, feed.loader.view)
 
     def step(training: Training, cache: RepresentationCache) -> None:
         # The same pictures each time: their rows are there, as they are in every epoch but the first.
-        training.method.images, training.feed.cache = 0, cache
+        training.method.images, training.data.cache = 0, cache
         training.method.step()
 
     times = interleaved(
@@ -111,9 +111,9 @@ def row(name: str, config: TrainConfig, bench: Bench) -> str:
             "cached": partial(step, training, feed.cache),
             "live": partial(step, training, live),
             "classifier": partial(live, feed.loader.batch(0)),
-            "unfused": partial(step, unfused, unfused.feed.cache),
-            "strided": partial(step, strided, strided.feed.cache),
-            "fp32": partial(step, full, full.feed.cache),
+            "unfused": partial(step, unfused, unfused.data.cache),
+            "strided": partial(step, strided, strided.data.cache),
+            "fp32": partial(step, full, full.data.cache),
         },
         bench.rounds,
     )

@@ -24,7 +24,7 @@ def test_every_change_is_one_that_can_be_trained(
 
     found = changed(of(Demo(out=tmp_path), tiny_classifier_spec))
     assert len({repr(config) for config in found.values()}) == len(found)
-    for judge in {config.discriminator for config in found.values()}:
+    for judge in {config.method.discriminator for config in found.values()}:
         if judge.kind == "projected":
             ProjectedDiscriminator(10, 32, judge)
 

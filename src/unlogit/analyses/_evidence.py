@@ -139,7 +139,7 @@ class Evidence(Reconstructions):
         for name, folder in self.runs.items():
             digest.update(data(name))
             for file in (folder / "config.json", folder / "metrics.jsonl"):
-                digest.update(file.readto_bytes() if file.is_file() else b"none")
+                digest.update(file.read_bytes() if file.is_file() else b"none")
         return digest.hexdigest()
 
     @cached_property

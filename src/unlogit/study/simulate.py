@@ -51,9 +51,18 @@ def simulate(database: Database, study: Study, participants: int, preference: fl
                 other = "right" if liked == "left" else "left"
                 chosen = liked if chance.random() < (passing if trial.check else own) else other
                 milliseconds = round(MEDIAN_MS * float(np.exp(SPREAD * chance.standard_normal())))
-                shown = {"place": trial.place, "left": trial.left, "right": trial.right, "chosen": chosen}
-                times = {"milliseconds": milliseconds, "shows": 1}
-                session.add(Vote(participant=person.id or 0, trial=order, key="", **shown, **times))
+                vote = Vote(
+                    participant=person.id or 0,
+                    trial=order,
+                    key="",
+                    place=trial.place,
+                    left=trial.left,
+                    right=trial.right,
+                    chosen=chosen,
+                    milliseconds=milliseconds,
+                    shows=1,
+                )
+                session.add(vote)
                 answers += 1
     return answers
 
