@@ -149,7 +149,7 @@ class DeviceData:
 def configure(options: Options, classifier: str) -> TrainConfig:
     """Return the recipe with the wider generator and the larger batch."""
     out = options.out / classifier.rpartition(":")[2].replace("/", "-")
-    recipe = tiny_imagenet_lite0.Recipe(options.images, out, classifier=classifier)
+    recipe = tiny_imagenet_lite0.Recipe(options.images, out=out, classifier=classifier)
     config = tiny_imagenet_lite0.config(recipe)
     return replace(
         config,

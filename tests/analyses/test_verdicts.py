@@ -81,7 +81,7 @@ def test_a_paired_effect_is_reported_that_the_marginal_intervals_hide() -> None:
     assert [row[-1] for row in table.rows] == ["differs significantly", "not significant"]
     assert isinstance(one, Record)
     assert isinstance(other, Record)
-    assert (one.name, one.inverter) == ("m_less_b", "a")
+    assert (one.metric, one.inverter) == ("m_less_b", "a")
     assert one.estimate.low > 0
     assert isinstance(finding, Finding)
     assert finding.text.startswith("a less b, paired: measure +0.0")
@@ -126,7 +126,7 @@ def test_line_ups_are_the_same_for_inverters_of_different_classifiers(
     evidence = Evidence(tiny_scenes, inverters)
     predicted = [evidence.encoded(name).logits.argmax(1) for name in inverters]
     assert not torch.equal(*predicted)
-    found = list(identify.run(identify.Config(among=16, among_class=4), evidence))
+    found = list(identify.run(identify.Config(among=8, among_class=4), evidence))
     values = {(r.metric, r.inverter): r.estimate for r in found if isinstance(r, Record)}
     # Both reconstruct every image perfectly, so that the same line-ups prove the same.
     for kind in ("any", "class"):

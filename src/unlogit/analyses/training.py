@@ -14,9 +14,10 @@ from matplotlib.ticker import FuncFormatter
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Result, Table
 from unlogit.analyses._style import COLOURS, colour, panels, style
 from unlogit.errors import UnlogitError
+from unlogit.methods.biggan import BigGANConfig
 from unlogit.outside import figure_text
 from unlogit.settings import Bounds
-from unlogit.training.run_folder import RunFolder
+from unlogit.training.run_folder import RunFolder, upgraded
 
 TITLE = "Training"
 QUESTION = "How did the inverters get there, and would longer training still have helped?"
@@ -80,8 +81,8 @@ def _read(name: str, evidence: Evidence) -> Run:
     if not path.is_file():
         raise UnlogitError(f"run '{folder}': has no config.json; a run is the --out folder of 'unlogit train'")
     try:
-        config = json.loads(path.read_text())
-        _told(config)
+        config = upgraded(json.loads(path.read_text()))
+        _describe(config)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnlogitError(
             f"run '{folder}': its config.json is not one of 'unlogit train' ({type(error).__name__}: {error}); "
@@ -92,34 +93,43 @@ def _read(name: str, evidence: Evidence) -> Run:
 
 def _settings(runs: list[Run]) -> Iterator[tuple[Cell, ...]]:
     """What config.json and the last line of metrics.jsonl say, a column a run."""
-    columns = [_told(r.config) | _progress(r.lines[-1]) for r in runs]
-    for setting in columns[0]:
-        yield setting, *(column[setting] for column in columns)
+    columns = [_describe(r.config) | _progress(r.lines[-1]) for r in runs]
+    for setting in dict.fromkeys(setting for column in columns for setting in column):
+        yield setting, *(column.get(setting, "–") for column in columns)
 
 
-def _told(c: dict[str, Any]) -> dict[str, str]:
+def _describe(c: dict[str, Any]) -> dict[str, str]:
+    """Return the settings of a run, by what they are called in the table."""
+    (name, options), *_ = c["method"].items()
+    common = {
+        "classifier": f"{c['classifier']}, its {c['tap']}",
+        "training pictures": f"{c['images']}, {c['crop']} crop{', flipped' if c['flip'] else ''}",
+        "method": name,
+        "begins with": c.get("start") or "random weights",
+        "averaging": f"half-life {c['ema_half_life']:,.0f} pictures",
+        "seed": str(c["seed"]),
+        "batch": str(c["batch"]),
+    }
+    return common | (_describe_biggan(options) if name == BigGANConfig.NAME else {})
+
+
+def _describe_biggan(c: dict[str, Any]) -> dict[str, str]:
     g, d = c["generator"], c["discriminator"]
     attention = f"attention at {g['attention']} px" if g["attention"] else "no attention"
     frozen = f", on {d['network']}" if d["kind"] == "projected" else ""
     return {
-        "classifier": f"{c['classifier']}, its {c['tap']}",
-        "training pictures": f"{c['images']}, {c['crop']} crop{', flipped' if c['flip'] else ''}",
         "generator": f"{g['size']} px, {g['channels']} channels, {g['noise']} noise, {attention}",
         "discriminator": d["kind"] + frozen,
-        "batch": f"{c['batch']}, {c['d_steps']} discriminator step(s) for one of the generator",
+        "discriminator steps": f"{c['d_steps']} per generator step",
         "Adam": f"{c['learning_rate_g']:g} generator, {c['learning_rate_d']:g} discriminator, betas {c['betas']}",
-        "averaging": f"half-life {c['ema_half_life']:,.0f} pictures",
-        "begins with": _beginning(c),
+        "discriminator first": f"{c['discriminator_first']:,} pictures" if c.get("discriminator_first") else "no",
         "warm start": f"{c['warm_start']:,} pictures" if c["warm_start"] else "none",
         "layout term": f"weight {c['layout_weight']:g}" if c["layout_weight"] else "none",
-        "seed": str(c["seed"]),
     }
 
 
-def _beginning(c: dict[str, Any]) -> str:
-    # Runs of earlier versions began with random weights, both networks at once.
-    start, ahead = c.get("start"), c.get("discriminator_first")
-    return (start or "random weights") + (f", the discriminator {ahead:,} pictures ahead" if ahead else "")
+def _warm_start(c: dict[str, Any]) -> int:
+    return max(int(options.get("warm_start", 0)) for options in c["method"].values())
 
 
 def _progress(line: dict[str, Any]) -> dict[str, str]:
@@ -152,7 +162,7 @@ def _draw(evidence: Evidence, runs: list[Run]) -> Drawing:
             seen, values = r.curve(key)
             marker = "o" if key.startswith("val/") and len(seen) < 40 else ""
             axis.plot(seen, values, color=ink, linewidth=1.4, marker=marker, markersize=2.5, label=figure_text(r.name))
-        _finish(axis, title, max(r.config["warm_start"] for r in runs), max(r.lines[-1]["images"] for r in runs))
+        _finish(axis, title, max(_warm_start(r.config) for r in runs), max(r.lines[-1]["images"] for r in runs))
     if len(runs) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(runs))
