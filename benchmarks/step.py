@@ -65,17 +65,20 @@ class Ours:
 
     def __init__(self, work: Work, precision: str, plan: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
         self.device = pick_device()
-        generator = GeneratorConfig(
-            size=work.size, channels=work.channels, noise=work.noise, embedding=work.embedding, hidden=None
+        method = BigGANConfig(
+            d_steps=1,
+            generator=GeneratorConfig(
+                size=work.size, channels=work.channels, noise=work.noise, embedding=work.embedding, hidden=None
+            ),
+            discriminator=DiscriminatorConfig(channels=work.channels),
         )
-        discriminator = DiscriminatorConfig(channels=work.channels)
         config = TrainConfig(
             images="",
             held_out="",
             classifier="",
             out=Path("unused"),
             batch=work.batch,
-            method=BigGANConfig(d_steps=1, generator=generator, discriminator=discriminator),
+            method=method,
             precision=precision,  # type: ignore[arg-type]
         )
         pair = [torch.rand(work.batch, 3, work.size, work.size), torch.randn(work.batch, work.condition)]

@@ -119,5 +119,5 @@ def test_training_has_nothing_to_say_without_runs(
     with pytest.raises(UnlogitError, match=r"has no config\.json"):
         list(module.run(module.Config(), Evidence(tiny_scenes, tiny_inverters, runs={"a": tmp_path})))
     (tmp_path / "config.json").write_text('{"format": 1}')
-    with pytest.raises(UnlogitError, match=r"not one of 'unlogit train' \(KeyError: 'generator'\)"):
+    with pytest.raises(UnlogitError, match=r"not one of 'unlogit train' \(KeyError: 'classifier'\)"):
         list(module.run(module.Config(), Evidence(tiny_scenes, tiny_inverters, runs={"a": tmp_path})))

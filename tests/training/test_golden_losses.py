@@ -69,7 +69,7 @@ def configs(
             method=replace(config.method, generator=generator, discriminator=discriminator),
         )
 
-    recipe = tiny_imagenet_lite0.Recipe(tmp_path, tmp_path / "run")
+    recipe = tiny_imagenet_lite0.Recipe(tmp_path, out=tmp_path / "run")
     small = shrink(demo.inverter_config(demo.Demo(tmp_path), "robust", "logits"), 4, 8)
     decoder = DosovitskiyConfig(size=32, decoder=DecoderConfig(4, 32))
     adversarial = replace(DOSOVITSKIY_2016A, size=32, decoder=DecoderConfig(4, 32), module="stages.1")

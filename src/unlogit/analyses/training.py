@@ -66,7 +66,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     with style():
         figure = _draw(evidence, runs)
     caption = "Against training pictures seen, on the run's validation images where an arrow says which way is better."
-    if any(r.config["warm_start"] for r in runs):
+    if any(_warm_start(r.config) for r in runs):
         caption += " Shaded: the warm start, before the adversarial game begins."
     yield Figure("curves", "Curves", caption, figure)
     columns = (Column("setting"), *(Column(r.name) for r in runs))
