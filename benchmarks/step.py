@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig, discriminator, generator, layers
+from unlogit.methods.biggan import config as plans
 from unlogit.methods.biggan.generator import folded
 from unlogit.methods.biggan.trainer import BigGANTrainer
 from unlogit.runtime.device import autocast, pick_device
@@ -89,7 +90,7 @@ class Ours:
             pair=lambda _position: (images, representation),
             noise=lambda _position, _which, _length: noise,
         )
-        with patch.dict(generator.WIDTHS, {work.size: plan[0]}), patch.dict(discriminator.WIDTHS, {work.size: plan[1]}):
+        with patch.dict(plans.WIDTHS, {work.size: plan[0]}), patch.dict(discriminator.WIDTHS, {work.size: plan[1]}):
             self.method = BigGANTrainer(config, feed, self.device)
             self.folded = folded(self.method.generator)
         self.representation, self.noise = representation, noise
