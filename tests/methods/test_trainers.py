@@ -135,7 +135,7 @@ def test_a_run_from_before_a_setting_existed_goes_on(tiny: Tiny) -> None:
     del written["method"]["biggan"]["discriminator"]["widths"]
     path.write_text(json.dumps(written))
     train(replace(config, pictures=32))
-    with pytest.raises(UnlogitError, match=r"method: \{'biggan'.* there, \{'flow'.* given"):
+    with pytest.raises(UnlogitError, match="method: biggan there, flow given"):
         train(replace(config, method=METHODS["flow"]))
 
 
@@ -344,7 +344,7 @@ def test_a_start_that_does_not_fit_is_refused(tiny: Tiny, tmp_path: Path) -> Non
 
 
 def test_averaging_begins_where_it_is_asked_to_with_a_constant_half_life(tiny: Tiny) -> None:
-    method = Training(tiny(ema_start=1_000, ema_half_life=16, batch=8, d_steps=1), torch.device("cpu")).method
+    method = Training(tiny(ema_start=1_000, ema_half_life=16, batch=8, d_steps=1), torch.device("cpu")).trainer
     average, current = torch.tensor([1.0]), torch.tensor([3.0])
     method.images = 999
     method._lerp([average], [current], 0)
@@ -362,7 +362,7 @@ def test_a_spatial_map_is_inverted_and_saved(tiny: Tiny) -> None:
     shaped = replace(
         config,
         tap="stages.2?reduce=flatten",
-        method=replace(config.method, generator=replace(config.generator, map=(16, side, side))),
+        method=replace(config.method, generator=replace(config.method.generator, map=(16, side, side))),
     )
     train(shaped)
     inverter = open_inverter(str(shaped.out / "inverter"))

@@ -102,9 +102,9 @@ def test_what_the_paper_s_loss_has_beside_it_is_named_by_the_row(controls: Modul
     configs = controls.rows_of(controls.Controls(tmp_path, "rivals"))
     assert configs["robust, loss alone"].deviations == ()
     assert configs["robust, loss alone, scaled projection"].deviations == ("scaled projection",)
-    assert configs["robust, scaled projection + layout"].deviations == ("scaled projection", "layout term")
+    assert configs["robust, scaled projection + layout"].deviations == ("layout term", "scaled projection")
     assert configs["robust, projected discriminator"].deviations == ("projected discriminator", "pixel branch")
-    assert configs["robust, 2016a, comparator Lite1"].dosovitskiy2016a.comparator == controls.LITE1
+    assert configs["robust, 2016a, comparator Lite1"].method.comparator == controls.LITE1
 
 
 def runs(effects: dict[str, float], n: int = 400, seeds: int = 2) -> dict[str, list[dict[str, Any]]]:

@@ -23,8 +23,8 @@ def test_every_ablation_differs_from_the_others(tmp_path: Path) -> None:
     base = tiny_imagenet_methods.configs(natural)["paper, as many pictures, no warm start"]
     found = tiny_imagenet_ablations.changed(base)
     assert len({repr(config) for config in found.values()}) == len(found)
-    assert base.turns == (0, 0)
-    assert found["a warm start"].turns == (400, 500)
+    assert base.method.turns == (0, 0)
+    assert found["a warm start"].method.turns == (400, 500)
 
 
 @pytest.mark.parametrize("kind", ["robust", "standard"])

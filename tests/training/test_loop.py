@@ -100,15 +100,17 @@ RUN = """
 import json, sys
 from pathlib import Path
 import torch
-from unlogit.methods.biggan import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
 from unlogit.training import TrainConfig
 from unlogit.training.loop import train
 torch.set_num_threads(1)
 given = json.loads(sys.argv[1])
-given["generator"] = GeneratorConfig(**given["generator"])
-judge = given["discriminator"]
-given["discriminator"] = DiscriminatorConfig(**judge | {k: tuple(judge[k]) for k in ("maps", "widths")})
-given["betas"] = tuple(given["betas"])
+method = given["method"]
+method["generator"] = GeneratorConfig(**method["generator"])
+saved = method["discriminator"]
+method["discriminator"] = DiscriminatorConfig(**saved | {k: tuple(saved[k]) for k in ("maps", "widths")})
+method["betas"] = tuple(method["betas"])
+given["method"] = BigGANConfig(**method)
 given["out"], given["cache"] = Path(given["out"]), Path(given["cache"])
 train(TrainConfig(**given))
 """
@@ -151,7 +153,7 @@ def test_a_resumed_run_keeps_the_precision_that_it_began_with(tiny: Tiny, monkey
         monkeypatch.setattr("unlogit.training.loop.fastest_precision", lambda _, measured=measured: measured)
         training = Training(tiny(pictures=pictures, precision="auto"), torch.device("cpu"))
         training.run()
-        assert training.precision == training.method.config.precision == "bf16"
+        assert training.precision == training.trainer.config.precision == "bf16"
         assert training.config.precision == "auto"
     assert open_inverter(str(tiny().out / "inverter")).facts["precision"] == "bf16"
 
@@ -222,7 +224,7 @@ def test_a_run_that_breaks_goes_back_where_that_is_asked_for(tiny: Tiny, capfd: 
     assert len(told) == 1 and "not finite at 48 pictures: back to 32, learning rates times 0.5" in told[0]
     state = Checkpoints(config.out / "checkpoints").load()
     assert state is not None and state["images"] == 48 and state["rollbacks"] == 1
-    assert state["optimiser_g"]["param_groups"][0]["lr"] == config.learning_rate_g / 2
+    assert state["optimiser_g"]["param_groups"][0]["lr"] == config.method.learning_rate_g / 2
     lines = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines if "loss_d" in line] == [16, 32, 48]
     assert [line["rollbacks"] for line in lines if "rollbacks" in line] == [1]

@@ -15,11 +15,14 @@ class MethodConfig(Checked):
 
     Attributes:
         NAME: the method's folder in this package.
-        size: side of the reconstructions in pixels.
     """
 
     NAME: ClassVar[str]
-    size: int
+
+    @property
+    def size(self) -> int:
+        """Side of the reconstructions in pixels."""
+        raise NotImplementedError
 
     def check(self, tap: str) -> None:
         """Raise `UnlogitError` where the method cannot invert that tap with these options."""

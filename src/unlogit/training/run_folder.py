@@ -22,7 +22,7 @@ METHODS = {"paper": "biggan", "dosovitskiy2016a": "decoder", "dosovitskiy2016b":
 """What earlier versions called the methods."""
 MUTABLE = {
     *("out", "pictures", "log_every", "checkpoint_every", "validate_every", "validation_pictures", "cache", "strict"),
-    *("rollback", "decay", "best", "recognition", "trust_code"),
+    *("micro_batch", "rollback", "decay", "best", "recognition", "trust_code"),
 }
 
 
@@ -56,9 +56,10 @@ class RunFolder:
         given = plain(config)
         # A setting that came after the run began had its default then.
         before = _filled(upgraded(saved), plain(_defaults(config)))
-        changed = [k for k in given if k not in MUTABLE and _fixed(before.get(k)) != _fixed(given[k])]
+        there, here = _fixed(before), _fixed(given)
+        changed = [name for name in here if there.get(name) != here[name]]
         if changed:
-            told = "; ".join(f"{k}: {before.get(k)} there, {given[k]} given" for k in changed)
+            told = "; ".join(f"{name}: {there.get(name)} there, {here[name]} given" for name in changed)
             raise UnlogitError(
                 f"'{self.folder}' holds a run of another configuration ({told}): "
                 "resume it with its own, or give another --out"
@@ -132,11 +133,11 @@ def _needed(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _fixed(value: Any) -> Any:
-    """Return a saved setting without what may change on resumption."""
-    if not isinstance(value, dict):
-        return value
-    return {key: _fixed(inner) for key, inner in value.items() if key != "micro_batch"}
+def _fixed(saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that must not change on resumption, by name, those of the method among them."""
+    common = {name: value for name, value in saved.items() if name not in MUTABLE | {"method"}}
+    (method, options), *_ = saved["method"].items()
+    return {"method": method} | common | {name: value for name, value in options.items() if name not in MUTABLE}
 
 
 def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class BigGANConfig(MethodConfig):
             raise UnlogitError("re-encoding weight with tap 'label': a predicted class has no gradient; set it to 0")
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         return self.generator.size
 
     @property
