@@ -53,7 +53,7 @@ class Publish(Checked):
     """Of an inverter: what opens its classifier anywhere, such as fitted:NAME; without it, what it has."""
     start: str | None = None
     """Of an inverter: what its training started from, in words."""
-    bits: int = 8
+    bits: int = 16
     """Of an inverter's weights; fewer are fewer bytes in the history that users clone."""
     into: Path | None = None
     """Where the published are kept; by default the package's own weights."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.methods import GeneratorInverter, open_inverter
-from unlogit.methods._packing import packed, unpacked
+from unlogit.methods._packing import halved, packed, unpacked
 from unlogit.methods.biggan.config import GeneratorConfig
 from unlogit.methods.biggan.generator import Generator
 from unlogit.representation import Representation
@@ -67,7 +67,7 @@ def test_a_byte_a_weight_changes_little(inverter: GeneratorInverter, tmp_path: P
     inverter.save(tmp_path / "smaller", bits=4)
     compressed = [len(zlib.compress((tmp_path / n / "model.safetensors").read_bytes())) for n in ("small", "smaller")]
     assert compressed[1] < 0.8 * compressed[0]
-    with pytest.raises(UnlogitError, match="bits 9: must be 2 to 8"):
+    with pytest.raises(UnlogitError, match="bits 9: must be 2 to 8, 16"):
         inverter.save(tmp_path / "small", bits=9)
 
 
@@ -120,3 +120,11 @@ def test_damage_is_told(inverter: GeneratorInverter, tmp_path: Path) -> None:
 def test_a_representation_of_another_length_is_told(inverter: GeneratorInverter) -> None:
     with pytest.raises(UnlogitError, match=r"shape \(2, 7\): this inverter reads N x 10"):
         inverter.invert(torch.randn(2, 7))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_variance_beyond_half_precision_is_kept(bits: int) -> None:
+    """A channel whose variance became infinite would be constant."""
+    tensors = {"var": torch.tensor([1.0, 106_059.0]), "weight": torch.ones(2, 2)}
+    stored = packed(tensors, bits) if bits == 8 else {name: halved(value) for name, value in tensors.items()}
+    torch.testing.assert_close(unpacked(stored), tensors, rtol=1e-3, atol=0)

@@ -29,13 +29,18 @@ def packed(tensors: Mapping[str, Tensor], bits: int = 8) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if tensor.ndim < 2:
-            found[name] = tensor.half()
+            found[name] = halved(tensor)
             continue
         rows = tensor.float().flatten(1)
         scale = (rows.abs().amax(1, keepdim=True) / levels).clamp(min=torch.finfo(torch.float32).tiny)
         found[name] = (rows / scale).round().to(torch.int8).view(tensor.shape)
         found[name + SCALE] = scale.squeeze(1)
     return found
+
+
+def halved(tensor: Tensor) -> Tensor:
+    """Return a tensor in half precision; in float32 where half precision would overflow, as variances can."""
+    return tensor.half() if bool((tensor.abs() <= torch.finfo(torch.float16).max).all()) else tensor.float()
 
 
 def unpacked_header(header: Header, what: str) -> Header:

@@ -16,7 +16,7 @@ from unlogit.classifiers.fitted import lineage
 from unlogit.errors import UnlogitError, first_line
 from unlogit.files import check_replaceable, holding, replacing, to_json
 from unlogit.methods._inverter import Inverter
-from unlogit.methods._packing import packed, unpacked, unpacked_header
+from unlogit.methods._packing import halved, packed, unpacked, unpacked_header
 from unlogit.representation import Representation
 from unlogit.representation.layers import LIMIT
 from unlogit.saved import (
@@ -121,12 +121,13 @@ class LearnedInverter(Inverter, ModelHubMixin):
 
         Args:
             folder: where; a saved inverter that is there is replaced, anything else is an `UnlogitError`.
-            bits: of a weight, 2 to 8, each in a byte: a quarter of the size, and what fewer than eight leave unused is
-                gone once compressed, as by git. With eight pictures differ by about a third of a level in 255, with six
-                by one or two. None keeps float32.
+            bits: bits per weight: None for float32, 16 for half precision, or 2 to 8, each in a byte, a quarter of
+                the size of float32; what fewer than eight leave unused is gone once compressed, as by git. With eight
+                images differ by about a third of a level in 255, with six by one or two. A discriminator, which is
+                only trained further, has at most 8.
         """
-        if bits is not None and not 2 <= bits <= 8:
-            raise UnlogitError(f"bits {bits}: must be 2 to 8, or None for float32")
+        if bits is not None and bits != 16 and not 2 <= bits <= 8:
+            raise UnlogitError(f"bits {bits}: must be 2 to 8, 16, or None for float32")
         with replacing(Path(folder), SAVED, folder=True) as fresh:
             self._save_pretrained(fresh, bits)
 
@@ -150,8 +151,12 @@ class LearnedInverter(Inverter, ModelHubMixin):
         (save_directory / CONFIG).write_text(to_json(config, indent=2) + "\n")
         for file, saved in ((WEIGHTS, tensors), (DISCRIMINATOR, self.discriminator)):
             if saved:
-                plain = {k: v.detach().cpu().float().contiguous() for k, v in saved.items()}
-                write_tensors(plain if bits is None else packed(plain, bits), save_directory / file)
+                stored = {k: v.detach().cpu().float().contiguous() for k, v in saved.items()}
+                if bits == 16 and file == WEIGHTS:
+                    stored = {k: halved(v) for k, v in stored.items()}
+                elif bits is not None:
+                    stored = packed(stored, min(bits, 8))
+                write_tensors(stored, save_directory / file)
         (save_directory / CARD).write_text(card(config, self.size, self.network))
 
     @classmethod
