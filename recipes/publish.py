@@ -1,6 +1,6 @@
 """Put a fitted classifier, or a trained inverter, among those that come with unlogit, without local paths.
 
-The classifier in half precision, the inverter in a byte a weight or less.
+Both in half precision; an inverter's discriminator in a byte a weight.
 
     python recipes/publish.py runs/twins/fgsm --name lite0_robust --pictures "Tiny ImageNet (its terms)" \
         --recipe "recipes/tiny_imagenet_twins.py --objective fgsm"

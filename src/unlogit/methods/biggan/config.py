@@ -176,6 +176,8 @@ class BigGANConfig(MethodConfig):
             "layout term": self.layout_weight > 0,
             "spectral term": self.spectral_weight > 0,
             "pixel branch": self.discriminator.kind == "projected" and self.discriminator.pixel_channels > 0,
+            "second feature network": self.discriminator.kind == "projected"
+            and self.discriminator.second_network is not None,
             "translation": self.translation,
             "representation in the first layer": self.generator.condition_first,
             "re-encoding term": self.reencoding_weight > 0,
