@@ -51,7 +51,9 @@ class Recipe(Checked):
     tap: str = "logits"
     """"label" trains the label-only floor."""
     start: str | None = None
-    """A trained inverter to begin with, with the discriminator that is saved beside it; of the same shape."""
+    """A trained inverter to begin with, and the discriminator saved beside it; of the same shape or narrower."""
+    channels: Count = 16
+    """Width of the generator; a narrower one that is begun with is widened without a change of its images."""
     reencoding: float = 0.0
     """Weight of the re-encoding term, which the paper does not have: the classifier as a second teacher."""
     layout: float = 30.0
@@ -87,7 +89,7 @@ def config(recipe: Recipe) -> TrainConfig:
         method=BigGANConfig(
             generator=GeneratorConfig(
                 size=64,
-                channels=16,
+                channels=recipe.channels,
                 noise=60,
                 embedding=256,
                 hidden=128,

@@ -120,7 +120,7 @@ class Trainer(ABC, Generic[M]):
         # Saved networks have their spectral norms folded in.
         original = f"{NORMED}.original"
         normed = {k.replace(original, ".weight"): k for k in self.network.state_dict() if k.endswith(original)}
-        weights = {normed.get(k, k): v for k, v in begun.network.state_dict().items()}
+        weights = {normed.get(k, k): v for k, v in self.starting_network(begun).state_dict().items()}
         try:
             missing, left = self.network.load_state_dict(weights, strict=False)
             wrong = [name for name in missing if NORMED not in name] + left
@@ -137,6 +137,10 @@ class Trainer(ABC, Generic[M]):
                     _ = layer.weight  # Each reading in training mode is one.
         self.average.module.load_state_dict(self.network.state_dict())
         self.start_discriminator(begun)
+
+    def starting_network(self, begun: LearnedInverter) -> nn.Module:
+        """Return the network whose weights to begin with: that of the inverter, or one made of it that fits."""
+        return begun.network
 
     def start_discriminator(self, begun: LearnedInverter) -> None:
         """Begin with the discriminator that is saved beside an inverter, where there is one and the method has one."""

@@ -17,6 +17,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ from unlogit.methods.biggan.generator import Generator, folded, standing_statist
 from unlogit.methods.biggan.inverter import GeneratorInverter
 from unlogit.methods.biggan.layers import still
 from unlogit.methods.biggan.projected import ProjectedDiscriminator
+from unlogit.methods.biggan.widening import widened
 from unlogit.runtime import distributed
 
 WARM_LEARNING_RATE = 1e-3
@@ -76,6 +78,14 @@ class BigGANTrainer(Trainer[BigGANConfig]):
         if isinstance(self.discriminator, ProjectedDiscriminator):
             self.discriminator.calibrate(torch.cat(list(self.data.first(MAPS_PICTURES))))
         super().begin()
+
+    def starting_network(self, begun: LearnedInverter) -> nn.Module:
+        """Return its generator, widened where this run's has more channels and is the same in all else."""
+        network, wanted = begun.network, replace(self.method.generator, spectral_norm=False)
+        if not isinstance(network, Generator) or network.config.channels >= wanted.channels:
+            return network
+        same = wanted.attention is None and replace(network.config, channels=wanted.channels) == wanted
+        return widened(network, wanted.channels, self.config.seed) if same else network
 
     def start_discriminator(self, begun: LearnedInverter) -> None:
         """Take over what was saved; a part that it lacks, such as the pixel branch, begins with random weights."""
