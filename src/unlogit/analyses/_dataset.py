@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unlogit.errors import UnlogitError
-from unlogit.images import ImageSource, Loader, View
+from unlogit.images import ImageSource, Loader, View, to_bytes
 
 CHUNK = 64
 """Images per batch."""
@@ -94,8 +94,3 @@ class Dataset:
         """Return the positions of `count` images, drawn at random, in the order drawn."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return order[:count]
-
-
-def to_bytes(images: Tensor) -> Tensor:
-    """Return images in [0, 1] as uint8 on the CPU, rounded."""
-    return (images * 255).round().clamp(0, 255).byte().cpu()

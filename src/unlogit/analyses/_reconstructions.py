@@ -6,15 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unlogit.analyses._dataset import CHUNK, Dataset, Pictures, to_bytes
+from unlogit.analyses._dataset import CHUNK, Dataset, Pictures
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
+from unlogit.images import to_bytes
 from unlogit.methods import Inverter
+from unlogit.runtime.seeds import seeded
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,7 @@ class Reconstructions:
             for position, raw in enumerate(self._progress(parts, f"{name} reconstructs")):
                 noise = self.noise(inverter, len(raw), position)
                 made = inverter.invert(raw.to(device_of(classifier)), noise)
-                if not made.isfinite().all():
-                    raise UnlogitError(
-                        f"inverter '{name}' returns non-finite values (NaN or inf): its training diverged"
-                    )
-                images = to_bytes(made)
+                images = _checked(name, made)
                 pictures.append(images)
                 # As the picture that is shown and could be saved: with its 256 levels.
                 reencoded.append(classifier(images.to(device_of(classifier)).float() / 255).float().cpu())
@@ -126,9 +123,7 @@ class Reconstructions:
 
     def noise(self, inverter: Inverter, n: int, position: int, draw: int = 0) -> Tensor | None:
         """The noise of chunk `position`; the same for all inverters of one noise length. Other draws differ."""
-        # A hash, since torch's generator on the CPU looks at the low 32 bits of its seed alone.
-        mixed = np.random.SeedSequence([self.seed, draw, position]).generate_state(1)
-        return inverter.sample_noise(n, torch.Generator().manual_seed(int(mixed[0])))
+        return inverter.sample_noise(n, seeded(self.seed, draw, position))
 
     def noise_at(self, name: str, which: Tensor) -> Tensor | None:
         """The very noise from which `reconstructed` made the pictures at these places, n x Z; None without noise."""
@@ -225,7 +220,7 @@ def device_of(classifier: Classifier) -> torch.device:
 
 
 def _checked(name: str, images: Tensor) -> Tensor:
-    """Return reconstructions as uint8; raises `UnlogitError` for non-finite ones."""
+    """Return reconstructions as uint8 on the CPU; raises `UnlogitError` for non-finite ones."""
     if not images.isfinite().all():
         raise UnlogitError(f"inverter '{name}' returns non-finite values (NaN or inf): its training diverged")
-    return to_bytes(images)
+    return to_bytes(images).cpu()

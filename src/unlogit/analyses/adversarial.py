@@ -19,6 +19,7 @@ from unlogit.analyses._style import colour, style
 from unlogit.attacks import fgsm, pgd
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
+from unlogit.images import to_bytes
 from unlogit.metrics.pixel import pixel_error
 from unlogit.settings import Bounds, Count, Several
 from unlogit.statistics import Difference, Estimate, bootstrap, correct_family, paired_tests, wilson
@@ -161,7 +162,7 @@ def _apply(method: object, classifier: Classifier, clean: Pictures, labels: Tens
     parts = zip(torch.arange(len(clean)).split(BATCH), labels.split(BATCH), strict=True)
     made = [method(classifier, clean[at].to(device), y.to(device), epsilon).cpu() for at, y in parts]  # type: ignore[operator]
     # As they could be saved. Rounding moves a pixel by at most half a level.
-    return Pictures.of([(images * 255).round().byte() for images in made])
+    return Pictures.of([to_bytes(images) for images in made])
 
 
 def _measure(evidence: Evidence, a: Attacked) -> dict[str, Estimate | None]:

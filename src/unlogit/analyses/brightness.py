@@ -18,6 +18,7 @@ from unlogit.analyses._paired import FAMILY, format_p, format_signed, pair_tests
 from unlogit.analyses._sheet import Block, sheet
 from unlogit.analyses._style import INK, style
 from unlogit.analyses._sweep import check_amounts
+from unlogit.images import to_bytes
 from unlogit.settings import Count, Several, Weight
 from unlogit.statistics import Difference, Estimate, bootstrap, correct_family, paired_tests
 
@@ -152,7 +153,7 @@ def _described(d: Difference) -> str:
 
 def _change(evidence: Evidence, which: Tensor, change: str, factor: float) -> Pictures:
     made = [CHANGES[change](chunk, factor) for chunk in Pictures(evidence.originals.bytes[which]).chunks()]
-    return Pictures.of([(images * 255).round().clamp(0, 255).byte() for images in made])
+    return Pictures.of([to_bytes(images) for images in made])
 
 
 def _answers(

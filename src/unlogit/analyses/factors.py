@@ -18,7 +18,7 @@ from unlogit.analyses._fidelity import MetricInfo, listed
 from unlogit.analyses._matching import matched
 from unlogit.analyses._paired import report_pairs
 from unlogit.analyses._style import INK, colour, panels, style
-from unlogit.images import Loader
+from unlogit.images import Loader, to_bytes
 from unlogit.images.scenes import FACTORS, SceneImages
 from unlogit.outside import figure_text
 from unlogit.settings import Bounds, Count, Share
@@ -89,7 +89,7 @@ def _training(config: Config, evidence: Evidence, source: SceneImages) -> tuple[
     split = "test" if source.split == "train" else "train"
     training = SceneImages(f"scenes:{split}", split, source.size, config.training, source.seed)
     batches = list(Loader(training, evidence.view, CHUNK, seed=0).once())
-    seen = Pictures.of([(b.images * 255).round().byte() for b in batches])
+    seen = Pictures.of([to_bytes(b.images) for b in batches])
     return training, (seen, torch.cat([b.indices for b in batches]))
 
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -25,6 +24,7 @@ from unlogit.runtime import distributed
 from unlogit.runtime.checkpoint import Checkpoints
 from unlogit.runtime.device import autocast
 from unlogit.runtime.progress import Due, Metrics, interruptible
+from unlogit.runtime.seeds import seeded
 
 WARM = 5
 """The learning rates go up for one part in so many of the training, and then down."""
@@ -82,8 +82,7 @@ class Fitting:
 
     def noise(self) -> Tensor:
         """Standard normal, for this process's pictures of the global batch."""
-        mixed = np.random.SeedSequence([self.config.seed, self.images]).generate_state(1)
-        generator = torch.Generator().manual_seed(int(mixed[0]))
+        generator = seeded(self.config.seed, self.images)
         noise = torch.randn(self.config.batch, 3, self.config.size, self.config.size, generator=generator)
         return noise.chunk(distributed.world_size())[distributed.rank()].to(self.device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -65,24 +66,22 @@ def find_head(network: nn.Module, size: int, spec: str) -> Head:
     def note(name: str, outputs: int | None, _module: nn.Module, _args: object, output: object) -> None:
         calls.append(Call(name, outputs, output[:1].numel() if isinstance(output, Tensor) else 0))
 
-    hooks = []
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            outputs = module.out_features if isinstance(module, nn.Linear) else module.out_channels
-            hooks.append(module.register_forward_hook(partial(note, name, outputs)))
-        elif next(module.parameters(recurse=False), None) is not None:
-            hooks.append(module.register_forward_hook(partial(note, name, None)))
     device = next(network.parameters(), torch.zeros(())).device
-    try:
-        logits = network.eval().float()(torch.zeros(2, 3, size, size, device=device))
-    # A network may fail in any way of its own.
-    except Exception as error:
-        raise UnlogitError(
-            f"classifier '{spec}' cannot read images of {size} px ({first_line(error)}): give another size"
-        ) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks:
+        for name, module in network.named_modules():
+            outputs = None
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                outputs = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+            elif next(module.parameters(recurse=False), None) is None:
+                continue
+            hooks.enter_context(module.register_forward_hook(partial(note, name, outputs)))
+        try:
+            logits = network.eval().float()(torch.zeros(2, 3, size, size, device=device))
+        # A network may fail in any way of its own.
+        except Exception as error:
+            raise UnlogitError(
+                f"classifier '{spec}' cannot read images of {size} px ({first_line(error)}): give another size"
+            ) from error
     if not (isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == 2):
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise UnlogitError(f"classifier '{spec}' returns {got} for 2 images: must be logits, 2 x K")

@@ -117,8 +117,7 @@ class Classifier(nn.Module):
         """
         known = dict(self.network.named_modules())
         found: dict[str, Tensor] = {}
-        hooks = []
-        try:
+        with contextlib.ExitStack() as hooks:
             for name in modules:
                 if name == "logits":
                     continue
@@ -130,11 +129,8 @@ class Classifier(nn.Module):
                     hook = known[name].register_forward_hook(partial(_keep, found, name))
                 else:
                     raise self._unknown(name)
-                hooks.append(hook)
+                hooks.enter_context(hook)
             found["logits"] = self.forward(pixels)
-        finally:
-            for hook in hooks:
-                hook.remove()
         unused = next((name for name in modules if name not in found), None)
         if unused is not None:
             raise UnlogitError(f"layer '{unused}' of {self.spec} is not run when it classifies: choose another")

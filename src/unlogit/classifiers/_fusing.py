@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 
 import torch
@@ -94,22 +95,19 @@ def _pairs(network: nn.Module, trial: Tensor, kept: set[str]) -> list[tuple[str,
     """Names of (convolution, batch norm), where the one's output is read by the other alone."""
     made: dict[str, list[Node | None]] = {}
     read: dict[str, list[Node | None]] = {}
-    hooks = []
     # A module with two names would be replaced under one of them.
     names = Counter(module for _, module in network.named_modules(remove_duplicate=False))
-    for name, module in network.named_modules():
-        if names[module] > 1 or not _own(module):
-            continue
-        if type(module) in CONVOLUTIONS and name not in kept:
-            hooks.append(module.register_forward_hook(partial(_note_output, made.setdefault(name, []))))
-        elif isinstance(module, nn.BatchNorm2d) and _after(module) is not None:
-            hooks.append(module.register_forward_pre_hook(partial(_note_input, read.setdefault(name, []))))
-    try:
-        with torch.enable_grad():
-            output = network(trial.clone().requires_grad_())
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.enable_grad():
+        for name, module in network.named_modules():
+            if names[module] > 1 or not _own(module):
+                continue
+            if type(module) in CONVOLUTIONS and name not in kept:
+                note_output = partial(_note_output, made.setdefault(name, []))
+                hooks.enter_context(module.register_forward_hook(note_output))
+            elif isinstance(module, nn.BatchNorm2d) and _after(module) is not None:
+                note_input = partial(_note_input, read.setdefault(name, []))
+                hooks.enter_context(module.register_forward_pre_hook(note_input))
+        output = network(trial.clone().requires_grad_())
     readers = _readers(output.grad_fn)
     # A module that is run twice, or not at all, is left alone.
     makers = {nodes[0]: name for name, nodes in made.items() if len(nodes) == 1 and readers[nodes[0]] == 1}

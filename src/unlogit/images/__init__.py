@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unlogit import registry
 from unlogit.errors import BrokenImage
-from unlogit.images._base import ImageSource, check_pixels
+from unlogit.images._base import ImageSource, check_pixels, to_bytes
 from unlogit.images._decoding import decode
 from unlogit.images._loading import Batch, Loader
 from unlogit.images._overlap import same_images, warn_of_overlap
@@ -27,6 +27,7 @@ __all__ = [
     "same_images",
     "square",
     "summary",
+    "to_bytes",
     "warn_of_overlap",
 ]
 

@@ -112,6 +112,11 @@ def add_file(digest: Hash, name: str, path: str | Path) -> None:
     digest.update(b"\0")
 
 
+def to_bytes(images: Tensor) -> Tensor:
+    """Return images in [0, 1] as uint8 of the same shape, each value rounded to the nearest of 256 levels."""
+    return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
 def check_pixels(images: Tensor, what: str = "images") -> Tensor:
     """Check the pixel contract: floating point, N x 3 x H x W, in [0, 1] and finite. Returns its argument.
 

@@ -74,7 +74,7 @@ class View:
             if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[0] != 3:
                 raise UnlogitError(
                     f"view of a picture of {picture.dtype}, {tuple(picture.shape)}: must be uint8, 3 x H x W; "
-                    "for x in [0, 1] give (x * 255).round().byte()"
+                    "for x in [0, 1] give images.to_bytes(x)"
                 )
         if not pictures:
             return torch.zeros(0, 3, self.size, self.size)

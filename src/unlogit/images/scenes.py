@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from unlogit.errors import BrokenImage, UnlogitError, unknown
-from unlogit.images._base import ImageSource
+from unlogit.images._base import ImageSource, to_bytes
 from unlogit.images._shapes import SHAPES
 
 TEXTURES = ("plain", "stripes", "checks", "dots")
@@ -137,7 +137,7 @@ class SceneImages(ImageSource):
         places = torch.as_tensor(indices, dtype=torch.int64)
         chunk = max(1, _CHUNK // self.size**2)
         parts = [render(self.labels[p], self.factors(p), self.size) for p in torch.split(places, chunk)]
-        return torch.cat([(part * 255).round_().to(torch.uint8) for part in parts])
+        return torch.cat([to_bytes(part) for part in parts])
 
     def fingerprint(self) -> str:
         """Of some scenes as they are rendered, so that a change of the renderer shows."""

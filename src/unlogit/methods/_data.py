@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from unlogit.representation import Representation, RepresentationCache
 from unlogit.representation.layers import Tap
 from unlogit.runtime import distributed
 from unlogit.runtime.checkpoint import check_unchanged
+from unlogit.runtime.seeds import seeded
 
 CALIBRATION_PICTURES = 2_048
 NOISE_D, NOISE_G, TIME, SHIFT_REAL, SHIFT_FAKE_D, SHIFT_FAKE_G = range(6)
@@ -91,16 +91,13 @@ class TrainingData:
 
     def noise(self, position: int, which: int, *shape: int) -> Tensor:
         """N(0, 1): this process's rows, each of `shape`, of what belongs to the global batch at `position`."""
-        return self._rows(torch.randn(self.config.batch, *shape, generator=self._generator(position, which)))
+        generator = seeded(self.config.seed, position, which)
+        return self._rows(torch.randn(self.config.batch, *shape, generator=generator))
 
     def uniform(self, position: int, which: int, *shape: int) -> Tensor:
         """The same, uniform in [0, 1)."""
-        return self._rows(torch.rand(self.config.batch, *shape, generator=self._generator(position, which)))
-
-    def _generator(self, position: int, which: int) -> torch.Generator:
-        # Mixed, since torch's generator on the CPU reads no more than 32 bits of a seed.
-        mixed = np.random.SeedSequence([self.config.seed, position, which]).generate_state(1)
-        return torch.Generator().manual_seed(int(mixed[0]))
+        generator = seeded(self.config.seed, position, which)
+        return self._rows(torch.rand(self.config.batch, *shape, generator=generator))
 
     def _rows(self, whole: Tensor) -> Tensor:
         return whole.chunk(distributed.world_size())[distributed.rank()].to(self.device)

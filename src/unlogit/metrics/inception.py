@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unlogit.images import check_pixels
+from unlogit.images import check_pixels, to_bytes
 from unlogit.metrics._base import Unavailable
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
@@ -51,7 +51,7 @@ def features() -> Callable[[Tensor], Tensor]:
 
     @torch.no_grad()
     def measure(images: Tensor) -> Tensor:
-        found: Tensor = network((check_pixels(images) * 255).round().byte())[0]
+        found: Tensor = network(to_bytes(check_pixels(images)))[0]
         return found
 
     return measure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -130,7 +131,6 @@ def places(classifier: Classifier) -> list[Place]:
     named += [_place("label", "one-hot of the predicted class", outputs["logits"])]
     named += [_place("penultimate", f"input of {classifier.penultimate}", outputs["penultimate"])]
     found: dict[str, Place] = {}
-    hooks = []
 
     def note(name: str, module: nn.Module, _args: object, output: object) -> None:
         # Not what gives a row a window instead of one a picture, or several tensors.
@@ -138,13 +138,10 @@ def places(classifier: Classifier) -> list[Place]:
             found[name] = _place(name, type(module).__name__, output)
 
     modules = [(name, module) for name, module in classifier.network.named_modules() if name]
-    for name, module in modules:
-        hooks.append(module.register_forward_hook(partial(note, name)))
-    try:
+    with ExitStack() as hooks:
+        for name, module in modules:
+            hooks.enter_context(module.register_forward_hook(partial(note, name)))
         classifier(classifier.grey(2))
-    finally:
-        for hook in hooks:
-            hook.remove()
     return named + [found[name] for name, _ in modules if name in found]
 
 

@@ -16,7 +16,7 @@ from torchvision.utils import make_grid
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing, written_here
-from unlogit.images import ImageSource, Loader, View
+from unlogit.images import ImageSource, Loader, View, to_bytes
 from unlogit.methods import SCORES, LearnedInverter, TrainConfig, open_inverter
 from unlogit.metrics.diversity import diversity
 from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
@@ -208,4 +208,4 @@ def write_grid(originals: Tensor, reconstructions: Tensor, path: Path, columns: 
     pairs = torch.stack([originals, reconstructions], 1).flatten(0, 1)
     grid = make_grid(pairs, nrow=2 * columns, padding=1)
     with replacing(path, written_here) as fresh:
-        Image.fromarray((grid * 255).round().byte().permute(1, 2, 0).numpy()).save(fresh, "PNG")
+        Image.fromarray(to_bytes(grid).permute(1, 2, 0).numpy()).save(fresh, "PNG")
