@@ -54,10 +54,9 @@ from unlogit.methods import open_inverter
 from unlogit.methods.biggan import DiscriminatorConfig
 from unlogit.methods.decoder import DOSOVITSKIY_2016A, DecoderConfig
 from unlogit.metrics import Unavailable
-from unlogit.metrics.diversity import diversity
 from unlogit.metrics.identification import difference_over_lineups, over_lineups
 from unlogit.metrics.mirroring import flipped, mirroring
-from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
+from unlogit.metrics.pixel import diversity, layout, layout_cosine, pixel_error
 from unlogit.metrics.recognition import encode, part_in_training, recognition
 from unlogit.metrics.reencoding import agreement, logit_cosine
 from unlogit.representation.layers import Tap

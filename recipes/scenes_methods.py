@@ -30,7 +30,6 @@ from typing import Any
 import torch
 import tyro
 from demo import HELD_OUT, IMAGES, Demo, classifier_config, classifier_folder, inverter_config
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from unlogit import metrics
@@ -38,14 +37,14 @@ from unlogit.analyses import Evidence, Record, identify, ruler
 from unlogit.classifier_training import fit
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.cli import guarded
+from unlogit.drawing import INK, Block, sheet, style
 from unlogit.files import SIGNATURE, marked, replacing, signed
-from unlogit.images import open_images
+from unlogit.images import open_images, to_bytes
 from unlogit.methods import Inverter, cost, open_inverter
 from unlogit.methods.decoder import DOSOVITSKIY_2016A, DecoderConfig, DosovitskiyConfig
 from unlogit.methods.flow import FlowConfig
 from unlogit.metrics import Metric, Unavailable
-from unlogit.metrics.diversity import diversity
-from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
+from unlogit.metrics.pixel import diversity, layout, layout_cosine, pixel_error
 from unlogit.metrics.reencoding import agreement, logit_cosine
 from unlogit.settings import Checked
 from unlogit.statistics import Estimate, bootstrap, wilson
@@ -186,14 +185,10 @@ def write(out: Path, rows: list[Row], shown: dict[str, Tensor]) -> None:
         writer = csv.DictWriter(handle, columns)
         writer.writeheader()
         writer.writerows(flat)
-    count = len(next(iter(shown.values())))
-    figure = Figure(figsize=(1.15 * len(shown), 1.1 * count + 0.8), dpi=130, facecolor="white", layout="constrained")
-    axes = figure.subplots(count, len(shown), squeeze=False)
-    for column, (name, pictures) in enumerate(shown.items()):
-        axes[0, column].set_title(name.replace(", ", ",\n").replace(" & ", " &\n").replace(" + ", "\n+ "), fontsize=7)
-        for ax, picture in zip(axes[:, column], pictures, strict=True):
-            ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="bicubic")
-            ax.set_axis_off()
+    images = torch.stack([to_bytes(column) for column in shown.values()], 1)
+    with style():
+        figure = sheet([Block("", INK, tuple(shown), images)])
+    figure.set_facecolor("white")
     with replacing(out / "methods.png", signed) as fresh:
         figure.savefig(fresh, format="png", metadata=SIGNATURE)
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from unlogit import cli, reconstruct
+from unlogit.images import to_bytes
 from unlogit.methods import Inverter
 
 
@@ -40,6 +41,9 @@ def test_two_classes_of_one_name_are_two(
     made, _, _ = reconstruct.reconstruct(config)
     assert [one.kept for one in made] == [True, True, True, False, False, False]
     assert made[3].original == "crane (3)" and made[3].reconstructed == "crane (0)"
+    # Rounded, not cut off, to 256 levels.
+    with Image.open(made[0].file) as file:
+        assert np.array_equal(np.asarray(file), to_bytes(made[0].picture).permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("name", ["_hidden", "a/b", "../up", "$x_1$", "\udcff", "n" * 300])

@@ -63,12 +63,15 @@ def test_a_paired_effect_is_found_that_two_marginal_intervals_hide() -> None:
     assert test.verdict == "differs significantly"
 
 
-@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (3, 17), (512, 1000)])
-def test_wilson_matches_scipy(successes: int, n: int) -> None:
-    theirs = stats.binomtest(successes, n).proportion_ci(method="wilson")
-    ours = wilson(successes, n)
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
-    assert ours.value == successes / n
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_gives_published_intervals(successes: int, n: int, low: float, high: float) -> None:
+    # Newcombe (1998), Statistics in Medicine 17, table I, method 3.
+    interval = wilson(successes, n)
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=5e-5)
+    assert interval.value == successes / n and interval.n == n
 
 
 def test_wilson_covers_the_proportion() -> None:

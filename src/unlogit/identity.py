@@ -61,12 +61,16 @@ def module_identity(
     return digest.hexdigest()
 
 
+def tensor_bytes(value: Tensor) -> bytes:
+    """Return the values of a tensor of any device and layout as bytes, for a digest."""
+    # Flattened, since a channels-last tensor may be contiguous without a last stride of one.
+    flat = value.detach().cpu().contiguous().flatten()
+    return flat.view(torch.uint8).numpy().tobytes() if value.ndim else str(value.item()).encode()
+
+
 def _update(digest: Any, key: str, value: object, qualified: Callable[[Any], str]) -> None:
     if isinstance(value, Tensor):
-        # Flattened, since a channels-last tensor may be contiguous without a last stride of one.
-        flat = value.detach().cpu().contiguous().flatten()
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(flat.view(torch.uint8).numpy().tobytes() if value.ndim else str(value.item()).encode())
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode() + tensor_bytes(value))
     elif isinstance(value, SETTINGS) or is_dataclass(value) or _is_plain(value):
         digest.update(f"{key}={value!r}\n".encode())
     elif inspect.isroutine(value) or isinstance(value, type):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,12 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from unlogit import photos as packaged
+from unlogit.drawing import INK, Block, sheet, style
 from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed
-from unlogit.images import View
-from unlogit.images._decoding import decode_file
+from unlogit.images import View, decode_file, to_bytes
 from unlogit.methods import Inverter, Sight, called, open_inverter
-from unlogit.outside import MAX_FILE_NAME, figure_text, file_name, short_names
+from unlogit.outside import MAX_FILE_NAME, file_name, short_names
 from unlogit.settings import Checked, Seed
 
 DEFAULT_INVERTER = "efficientnet_lite0"
@@ -32,9 +31,6 @@ CHUNK = 64
 SHOWN = View(256)
 """How originals stand in the grid."""
 CELLS_IN_A_ROW = 6
-WRAP, LINE = 24, 0.24
-"""Letters of a class's name in a line below a picture, and what a line of text takes of the figure, in inches."""
-INK, KEPT = "#444444", "#16915d"
 
 
 @dataclass(frozen=True)
@@ -169,7 +165,7 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
     with report_disk_full(config.out):
         for one in made:
             with replacing(one.file, signed) as fresh:
-                to_pil_image(one.picture).save(fresh, "PNG", pnginfo=info)
+                to_pil_image(to_bytes(one.picture)).save(fresh, "PNG", pnginfo=info)
         with replacing(config.out / f"{GRID}.png", signed) as fresh:
             _grid(made, inverters, config.view).savefig(fresh, format="png", metadata=SIGNATURE)
     return made, broken, describe_view(inverters, config.view)
@@ -228,39 +224,28 @@ def _classes(inverter: Inverter, images: Tensor) -> list[int]:
     return predicted
 
 
-def _grid(made: Sequence[Reconstruction], inverters: Mapping[str, Inverter], view: Sight) -> Figure:
-    """Groups (photo | its reconstructions), each with the class that is seen in it, and below what made them."""
+def _grid(reconstructions: Sequence[Reconstruction], inverters: Mapping[str, Inverter], view: Sight) -> Figure:
+    """Return rows of photos and their reconstructions, each with its predicted class, and below what made them."""
     count = len(inverters)
-    photos = [made[i : i + count] for i in range(0, len(made), count)]
+    photos = [reconstructions[i : i + count] for i in range(0, len(reconstructions), count)]
     across = min(max(1, CELLS_IN_A_ROW // (1 + count)), len(photos))
-    down = -(-len(photos) // across)
-    columns = (1 + count) * across
-    told = textwrap.fill(f"{_told(inverters)} {describe_view(inverters, view)}", 36 * columns)
-    # Classifiers may differ about the photo; each reconstruction is compared with its own's answer.
-    seen = [" | ".join(dict.fromkeys(one.original for one in group)) for group in photos]
-    words = [
-        [textwrap.fill(word, WRAP) for word in (name, *(one.reconstructed for one in group))]
-        for name, group in zip(seen, photos, strict=True)
-    ]
-    rows = [words[i : i + across] for i in range(0, len(words), across)]
-    lines = [max(word.count("\n") + 1 for group in row for word in group) for row in rows]
-    text = sum(lines) + (count > 1) + told.count("\n") + 1
-    size = (2.1 * columns, 2.1 * down + LINE * text)
-    figure = Figure(figsize=size, dpi=120, facecolor="white", layout="constrained")
-    axes = figure.subplots(down, columns, squeeze=False).flatten()
-    for ax in axes:
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-    for place, group in enumerate(photos):
-        cells = [(group[0].shown, any(one.kept for one in group)), *((one.picture, one.kept) for one in group)]
-        titles = ["photo", *inverters] if count > 1 and place < across else [""] * len(cells)
-        for ax, (picture, kept), word, title in zip(
-            axes[(1 + count) * place :], cells, words[place], titles, strict=False
-        ):
-            ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="bicubic")
-            ax.set_xlabel(figure_text(word), fontsize=10, color=KEPT if kept else INK)
-            ax.set_title(figure_text(title), fontsize=10, color=INK)
-    figure.supxlabel(figure_text(told), fontsize=8, color=INK)
+    blocks = []
+    for column in (photos[start::across] for start in range(across)):
+        # Classifiers may differ about the photo; each reconstruction is compared with its own's answer.
+        predicted = [" | ".join(dict.fromkeys(one.original for one in group)) for group in column]
+        blocks.append(
+            Block(
+                "",
+                INK,
+                ("photo", *inverters),
+                [[to_bytes(group[0].shown), *(to_bytes(one.picture) for one in group)] for group in column],
+                tuple((word, *(o.reconstructed for o in g)) for word, g in zip(predicted, column, strict=True)),
+                tuple((any(one.kept for one in group), *(one.kept for one in group)) for group in column),
+            )
+        )
+    with style():
+        figure = sheet(blocks, across, note=f"{_told(inverters)} {describe_view(inverters, view)}")
+    figure.set_facecolor("white")
     return figure
 
 

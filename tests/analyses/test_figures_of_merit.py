@@ -10,7 +10,6 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from unlogit.analyses import Evidence, Finding, Record, Result, Table, quality, reconstruct, training
-from unlogit.analyses._style import enlarge, shorten
 from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
@@ -156,13 +155,6 @@ def test_the_grid_shows_the_pictures_at_whole_multiples(evidence: Evidence) -> N
     assert np.array_equal(drawn[int(top) : int(bottom), int(left) : int(right), :3], shown)
     with pytest.raises(UnlogitError, match="at least 1"):
         reconstruct.Config(pictures=0)
-
-
-def test_enlarge_and_shorten() -> None:
-    picture = torch.arange(12, dtype=torch.uint8).view(3, 2, 2)
-    assert enlarge(picture, 2)[:, :, 0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
-    assert shorten("abcdef", 6) == "abcdef"
-    assert shorten("abc defg", 5) == "abc…"
 
 
 def test_the_trend_compares_the_end_with_what_was_before() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from unlogit.errors import UnlogitError
-from unlogit.images import View, check_pixels
+from unlogit.images import View, check_pixels, to_bytes
 
 GOOD = torch.rand(2, 3, 4, 4)
 
@@ -49,6 +49,15 @@ def test_good_pixels(pixels: torch.Tensor) -> None:
 def test_views_are_of_bytes(picture: torch.Tensor) -> None:
     with pytest.raises(UnlogitError, match="must be uint8, 3 x H x W"):
         View(4).apply([picture])
+
+
+def test_bytes_are_the_nearest_of_256_levels() -> None:
+    values = torch.tensor([-1e-3, 0.0, 0.4 / 255, 0.6 / 255, 127.6 / 255, 1.0, 1 + 1e-3])
+    before = values.clone()
+    assert to_bytes(values).tolist() == [0, 0, 0, 1, 128, 255, 255]
+    assert torch.equal(values, before)
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_bytes(levels.float() / 255), levels)
 
 
 def test_checks_stay_without_assertions() -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unlogit.metrics.diversity import diversity
-from unlogit.metrics.pixel import layout, layout_cosine, layout_top, pixel_error
+from unlogit.metrics.pixel import diversity, layout, layout_cosine, layout_top, pixel_error
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
 
 

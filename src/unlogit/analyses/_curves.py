@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from unlogit.analyses._style import INK, colour, panels
+from unlogit.drawing import INK, colour, panels
 from unlogit.outside import figure_text
 from unlogit.statistics import Estimate
 

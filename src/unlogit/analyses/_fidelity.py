@@ -10,9 +10,8 @@ from torch import Tensor
 
 from unlogit.analyses._base import Better, Column
 from unlogit.analyses._evidence import CHUNK, Evidence, Pictures, Reconstructed
-from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
+from unlogit.metrics.pixel import WINDOW, layout, layout_cosine, pixel_error, ssim
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
-from unlogit.metrics.structural import WINDOW, ssim
 from unlogit.settings import Checked, Rate
 from unlogit.statistics import Difference, Estimate, bootstrap, statistic_test, wilson
 

@@ -14,7 +14,7 @@ from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Evidence, Pictures
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import pair_tests, report_pairs
-from unlogit.analyses._style import style
+from unlogit.drawing import style
 from unlogit.statistics import bootstrap
 
 STILL = 1e-6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit.analyses._base import Cell, Column, Figure, Finding, Record, Result, Table
+from unlogit.analyses._base import AnalysisConfig, Cell, Column, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Evidence, Pictures
 from unlogit.analyses._fidelity import Margins, MetricInfo, listed
 from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_p, format_signed, pair_tests, report_pairs
-from unlogit.analyses._sheet import inverter_blocks, sheet
-from unlogit.analyses._style import style
+from unlogit.drawing import inverter_blocks, sheet, style
 from unlogit.errors import UnlogitError
 from unlogit.metrics.appearance import brightness, colourfulness, contrast, sharpness
+from unlogit.settings import Count, Several
 from unlogit.statistics import Difference, bootstrap, correct_family, paired_tests
 
 Units = Literal["sd", "raw"]
@@ -43,6 +43,26 @@ COMPARED = ("content", "same_class", "distance", "moved")
 """What inverters are compared by."""
 TITLES = {name: title for name, (title, *_) in (LOOKS | CONTENT).items()}
 EXPLAINED = {name: words[-1] for name, words in (LOOKS | CONTENT).items()}
+
+
+@dataclass(frozen=True)
+class SweepConfig(AnalysisConfig):
+    """What the configuration of every sweep has beside its amounts."""
+
+    pictures: Several = 256
+    """Number of images measured."""
+    shown: Count = 4
+    """Number of images shown."""
+    margins: Margins = field(default_factory=Margins)
+    """Changes that count as none."""
+
+
+@dataclass(frozen=True)
+class UnitSweepConfig(SweepConfig):
+    """The same for amounts that are in units of the logits."""
+
+    units: Units = "sd"
+    """"sd": of a logit over images, so that classifiers of unlike logits can be compared. "raw": as they are."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +126,7 @@ def run_sweep(sweep: Sweep, evidence: Evidence, pictures: int, shown: int, note:
     heads = tuple(sweep.words(a) for a in sweep.amounts)
     originals = evidence.originals.bytes[which[:shown]]
     blocks = inverter_blocks(
-        evidence,
+        evidence.inverters,
         {"original": originals},
         {n: {head: images.bytes[:shown] for head, images in zip(heads, made[n], strict=False)} for n in names},
     )

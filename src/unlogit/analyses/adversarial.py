@@ -14,10 +14,9 @@ from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Fin
 from unlogit.analyses._evidence import Pictures, Reconstructed
 from unlogit.analyses._fidelity import Margins, MetricInfo, Ruler
 from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_difference, format_p, pair_tests, report_pairs
-from unlogit.analyses._sheet import Block, sheet
-from unlogit.analyses._style import colour, style
 from unlogit.attacks import fgsm, pgd
 from unlogit.classifiers import Classifier
+from unlogit.drawing import Block, colour, sheet, style
 from unlogit.errors import UnlogitError
 from unlogit.images import to_bytes
 from unlogit.metrics.pixel import pixel_error

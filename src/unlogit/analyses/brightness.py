@@ -15,9 +15,8 @@ from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import FAMILY, format_p, format_signed, pair_tests, report_pairs
-from unlogit.analyses._sheet import Block, sheet
-from unlogit.analyses._style import INK, style
 from unlogit.analyses._sweep import check_amounts
+from unlogit.drawing import INK, Block, sheet, style
 from unlogit.images import to_bytes
 from unlogit.settings import Count, Several, Weight
 from unlogit.statistics import Difference, Estimate, bootstrap, correct_family, paired_tests

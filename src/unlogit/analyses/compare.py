@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from matplotlib.figure import Figure as Drawing
-from scipy import special
 from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._fidelity import MetricInfo, common_fidelity, common_merits, listed
 from unlogit.analyses._paired import FAMILY, format_p, format_share, pair_tests, report_pairs
-from unlogit.analyses._sheet import Block, sheet
-from unlogit.analyses._style import INK, colour, panels, style
+from unlogit.drawing import INK, Block, colour, panels, sheet, style
 from unlogit.outside import figure_text, short_names
 from unlogit.settings import Count
 from unlogit.statistics import ALPHA, Estimate, holm, weighted_bootstrap, wilson
@@ -95,12 +93,13 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
 
 def _shares(evidence: Evidence, c: Contrast) -> Iterator[Result]:
     """Yield of how many images inverter `a` keeps more, by each measure and by all together."""
+    from scipy.stats import binomtest  # Here, since it takes most of a second to import.
+
     gains = {m.title: c.gains[m.name] for m in c.merits} | {ALL: c.total}
     # Of images that both keep equally much, neither is counted.
     apart = {title: int((gain != 0).sum()) for title, gain in gains.items()}
     more = {title: int((gain > 0).sum()) for title, gain in gains.items()}
-    # Both tails of the binomial distribution of one half are alike.
-    p = [min(1.0, 2 * float(special.bdtr(min(more[t], apart[t] - more[t]), apart[t], 0.5))) for t in gains]
+    p = [float(binomtest(more[t], apart[t]).pvalue) if apart[t] else 1.0 for t in gains]
     corrected = dict(zip(gains, holm(torch.tensor(p, dtype=torch.double)).tolist(), strict=True))
     shares = {title: wilson(more[title], apart[title]) for title in gains if apart[title]}
     if not shares:

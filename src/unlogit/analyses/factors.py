@@ -17,7 +17,7 @@ from unlogit.analyses._factors import Readers, Reading, Target, class_share, of_
 from unlogit.analyses._fidelity import MetricInfo, listed
 from unlogit.analyses._matching import matched
 from unlogit.analyses._paired import report_pairs
-from unlogit.analyses._style import INK, colour, panels, style
+from unlogit.drawing import INK, colour, panels, style
 from unlogit.images import Loader, to_bytes
 from unlogit.images.scenes import FACTORS, SceneImages
 from unlogit.outside import figure_text

@@ -13,8 +13,7 @@ from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import MetricInfo, Ruler
 from unlogit.analyses._paired import pair_tests, report_pairs
-from unlogit.analyses._sheet import inverter_blocks, sheet
-from unlogit.analyses._style import style
+from unlogit.drawing import inverter_blocks, sheet, style
 from unlogit.settings import Count, Several, Weight
 from unlogit.statistics import Estimate, bootstrap, wilson
 
@@ -59,7 +58,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     walks = {name: _walk(config, evidence, name, which) for name in evidence.inverters}
     rounds = sorted({1, 2, 4, config.rounds} & set(range(1, config.rounds + 1)))
     blocks = inverter_blocks(
-        evidence,
+        evidence.inverters,
         {"original": evidence.originals.bytes[which[: config.shown]]},
         {
             name: {f"round {r}": walk.pictures[r - 1].bytes[: config.shown] for r in rounds}

@@ -17,7 +17,7 @@ from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Fin
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import report_pairs
-from unlogit.analyses._style import INK, colour, panels, style
+from unlogit.drawing import INK, colour, panels, style
 from unlogit.metrics.identification import (
     Lineups,
     bits,

@@ -14,8 +14,7 @@ from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.analyses._paths import tell_paths
-from unlogit.analyses._sheet import inverter_blocks, sheet
-from unlogit.analyses._style import style
+from unlogit.drawing import inverter_blocks, sheet, style
 from unlogit.manipulate import interpolate
 from unlogit.settings import Count, Several
 from unlogit.statistics import Estimate, bootstrap
@@ -46,7 +45,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     points = {name: _walk(evidence, name, pairs, amounts) for name in names}
     first, second = (evidence.originals.bytes[pairs[: config.shown, end]] for end in (0, 1))
     blocks = inverter_blocks(
-        evidence,
+        evidence.inverters,
         {"first": first},
         {
             name: {f"{a:.0%}": p.bytes[: config.shown] for a, p in zip(amounts, points[name], strict=True)}

@@ -11,8 +11,7 @@ from torch import Tensor
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._fidelity import SHORT, Margins, MetricInfo, fidelity, listed, matched_difference
 from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_p, format_share, format_signed
-from unlogit.analyses._sheet import Block, sheet
-from unlogit.analyses._style import colour, style
+from unlogit.drawing import Block, colour, sheet, style
 from unlogit.outside import short_names
 from unlogit.settings import Count
 from unlogit.statistics import Difference, Estimate, correct_family, wilson

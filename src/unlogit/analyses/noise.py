@@ -14,8 +14,7 @@ from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Fin
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import format_share, pair_tests, report_pairs
-from unlogit.analyses._sheet import inverter_blocks, sheet
-from unlogit.analyses._style import colour, panels, style
+from unlogit.drawing import colour, inverter_blocks, panels, sheet, style
 from unlogit.metrics.embedding import Embedding, Pixels
 from unlogit.metrics.variance import TwoWay
 from unlogit.outside import figure_text
@@ -69,7 +68,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     which = evidence.sample(config.pictures, evidence.seed)
     draws = {name: _draws(evidence, name, which, max(config.draws, config.shown_draws)) for name in names}
     blocks = inverter_blocks(
-        evidence,
+        evidence.inverters,
         {"original": evidence.originals.bytes[which[: config.shown]]},
         {
             name: {f"noise {d + 1}": draws[name][d].bytes[: config.shown] for d in range(config.shown_draws)}

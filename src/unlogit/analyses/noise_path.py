@@ -11,8 +11,7 @@ import torch
 from unlogit.analyses import AnalysisConfig, Evidence, Figure, Result
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._paths import tell_paths
-from unlogit.analyses._sheet import inverter_blocks, sheet
-from unlogit.analyses._style import style
+from unlogit.drawing import inverter_blocks, sheet, style
 from unlogit.manipulate import interpolate, resample
 from unlogit.methods import LearnedInverter
 from unlogit.settings import Count, Several
@@ -44,7 +43,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     if not points:
         return
     blocks = inverter_blocks(
-        evidence,
+        evidence.inverters,
         {"original": evidence.originals.bytes[which[: config.shown]]},
         {
             name: {f"{a:.0%}": p.bytes[: config.shown] for a, p in zip(amounts, points[name], strict=True)}

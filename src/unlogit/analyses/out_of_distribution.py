@@ -10,8 +10,7 @@ import torch
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._fidelity import PERCEPTUAL, SHORT, Ruler, common_merits, difference, fidelity, over, verdict
 from unlogit.analyses._paired import FAMILY, pair_tests, report_pairs
-from unlogit.analyses._sheet import Block, sheet
-from unlogit.analyses._style import INK, style
+from unlogit.drawing import INK, Block, sheet, style
 from unlogit.settings import Count, Several
 from unlogit.statistics import correct_family
 

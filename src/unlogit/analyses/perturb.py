@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
-from unlogit.analyses import AnalysisConfig, Evidence, Result
-from unlogit.analyses._fidelity import Margins
-from unlogit.analyses._sweep import Sweep, Units, check_amounts, run_sweep, unit
+from unlogit.analyses import Evidence, Result
+from unlogit.analyses._sweep import Sweep, UnitSweepConfig, check_amounts, run_sweep, unit
 from unlogit.manipulate import perturb
-from unlogit.settings import Count, Several, Weight
+from unlogit.settings import Weight
 
 TITLE = "Perturbed logits"
 QUESTION = "How far does a picture move when noise is added to its logits: are near logits near pictures?"
 
 
 @dataclass(frozen=True)
-class Config(AnalysisConfig):
+class Config(UnitSweepConfig):
     """By how much; the paper's own is `units="raw"` with a deviation of 0.742, a variance of 0.55."""
 
     deviations: tuple[Weight, ...] = (0.0, 0.125, 0.25, 0.5, 1.0)
     """Standard deviations of the noise, in growing order."""
-    units: Units = "sd"
-    """sd: of a logit over pictures, so that classifiers of unlike logits can be compared; raw: as they are."""
-    pictures: Several = 256
-    """Number of images measured."""
-    shown: Count = 4
-    margins: Margins = field(default_factory=Margins)
-    """Changes that count as none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,7 +14,7 @@ from unlogit.analyses._factors import Reading
 from unlogit.analyses._fidelity import MetricInfo, fidelity
 from unlogit.analyses._paired import FAMILY, format_difference, format_p, format_share, pair_tests, report_pairs
 from unlogit.analyses._probe import FOLDS, LAYOUT, probe_layout, probe_others, probed_names
-from unlogit.analyses._style import INK, colour, panels, style
+from unlogit.drawing import INK, colour, panels, style
 from unlogit.outside import figure_text
 from unlogit.statistics import Difference, Estimate, bootstrap, correct_family, paired_tests
 

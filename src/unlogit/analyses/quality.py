@@ -16,13 +16,12 @@ from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import LOGITS, PIXELS, MetricInfo, fidelity, over, verdict
 from unlogit.analyses._paired import FAMILY, format_p, pair_tests
 from unlogit.analyses._probe import FOLDS, probe_layout, probed_names
-from unlogit.analyses._style import INK, colour, panels, style
+from unlogit.drawing import INK, colour, panels, style
 from unlogit.errors import UnlogitError
 from unlogit.methods.nearest import NearestNeighbour
 from unlogit.metrics import inception
 from unlogit.metrics.distribution import fid_interval, kid, precision_recall
-from unlogit.metrics.diversity import diversity
-from unlogit.metrics.pixel import layout, layout_top
+from unlogit.metrics.pixel import diversity, layout, layout_top
 from unlogit.outside import figure_text
 from unlogit.settings import Several
 from unlogit.statistics import Difference, Estimate, correct_family

@@ -12,8 +12,8 @@ from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Fin
 from unlogit.analyses._evidence import Pictures
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import pair_tests, report_pairs
-from unlogit.analyses._style import INK, colour, panels, style
 from unlogit.classifiers import Classifier
+from unlogit.drawing import INK, colour, panels, style
 from unlogit.errors import UnlogitError
 from unlogit.methods import LearnedInverter
 from unlogit.metrics.recognition import encode, networks, part_in_training, recognition, references

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from matplotlib.axes import Axes
+import torch
 from matplotlib.figure import Figure as Drawing
 
 from unlogit.analyses import AnalysisConfig, Evidence, Figure, Finding, Result
-from unlogit.analyses._style import DPI, INK, MATCH, WIDTH, canvas, colour, enlarge, shorten, style
-from unlogit.outside import figure_text, short_names
+from unlogit.drawing import GAP, INK, WIDTH, Block, colour, sheet, style
+from unlogit.outside import short_names
 from unlogit.settings import Count, Seed
 
 TITLE = "Reconstructions"
@@ -20,11 +19,6 @@ QUESTION = "What does each inverter see of a picture, once all that it is given 
 
 CELLS, MANY = 10, 14
 """Pictures across the page: as many blocks side by side as the first allows; two where the second allows two."""
-GAP, BLOCK_GAP, HEADER, LABEL = 8, 44, 96, 40
-LARGE, MIDDLE, SMALL = 8.5, 7.2, 6.2
-"""Of words, in points: smaller ones for longer words, and then they are cut short; headings are wrapped first."""
-LINES = 3
-"""Of a heading at most."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Shown:
-    """One picture's row: enlarged pictures by column, a word under each, and which of them keep their class."""
+    """The row of one image: a word under the original and each reconstruction, and which of these keep their class."""
 
     place: int
     words: tuple[str, ...]
@@ -90,50 +84,21 @@ def _caption(evidence: Evidence, shown: int) -> str:
 
 
 def _draw(evidence: Evidence, rows: list[Shown]) -> Drawing:
-    columns = 1 + len(evidence.inverters)
-    blocks = min(max(1, CELLS // columns, min(2, MANY // columns)), len(rows))
-    across = blocks * columns
-    room = (WIDTH - (blocks - 1) * BLOCK_GAP) // max(across, CELLS // 2) - GAP
-    size = evidence.view.size
-    cell = size * max(1, room // size)
-    step, down = cell + GAP, cell + LABEL
-    per_block = math.ceil(len(rows) / blocks)
-    width = across * step - GAP * blocks + (blocks - 1) * BLOCK_GAP
-    figure, axes = canvas(width, HEADER + per_block * down)
-    for number in range(blocks):
-        left = number * (columns * step - GAP + BLOCK_GAP)
-        mine = rows[number * per_block : (number + 1) * per_block]
-        if not mine:
-            break
-        for column, name in enumerate(("original", *evidence.inverters)):
-            ink = INK if column == 0 else colour(column - 1)
-            _word(axes, left + column * step + cell / 2, HEADER - 12, name, cell, ink, bold=True, bottom=True)
-        for line, row in enumerate(mine):
-            top = HEADER + line * down
-            pictures = [evidence.originals, *(evidence.reconstructed(name).pictures for name in evidence.inverters)]
-            for column, (source, word, kept) in enumerate(zip(pictures, row.words, (False, *row.kept), strict=True)):
-                x = left + column * step
-                picture = enlarge(source.bytes[row.place], cell // size)
-                axes.imshow(picture, extent=(x, x + cell, top + cell, top), interpolation="nearest")
-                _word(axes, x + cell / 2, top + cell + 4, word, cell, MATCH if kept else INK, bold=kept)
-    axes.set(xlim=(0, width), ylim=(HEADER + per_block * down, 0))
-    return figure
-
-
-def _word(
-    axes: Axes, x: float, y: float, text: str, width: int, ink: str, *, bold: bool = False, bottom: bool = False
-) -> None:
-    # How wide a letter of this font is, on average and of its height.
-    letter = (0.64 if bold else 0.57) * DPI / 72
-    lines = textwrap.wrap(text, max(4, int(width / (MIDDLE * letter))))[:LINES] if bottom else [text]
-    points = min(LARGE, max(SMALL, width / (max(map(len, lines), default=1) * letter)))
-    axes.text(
-        x,
-        y,
-        figure_text("\n".join(shorten(line, max(4, int(width / (points * letter)))) for line in lines)),
-        color=ink,
-        fontsize=points,
-        weight="bold" if bold else "normal",
-        ha="center",
-        va="bottom" if bottom else "top",
-    )
+    names = ("original", *evidence.inverters)
+    images = [evidence.originals, *(evidence.reconstructed(name).pictures for name in evidence.inverters)]
+    inks = (INK, *map(colour, range(len(evidence.inverters))))
+    across = min(max(1, CELLS // len(names), min(2, MANY // len(names))), len(rows))
+    per_block = math.ceil(len(rows) / across)
+    blocks = [
+        Block(
+            "",
+            INK,
+            names,
+            torch.stack([torch.stack([source.bytes[row.place] for source in images]) for row in part]),
+            tuple(row.words for row in part),
+            tuple((False, *row.kept) for row in part),
+            inks,
+        )
+        for part in (rows[start : start + per_block] for start in range(0, len(rows), per_block))
+    ]
+    return sheet(blocks, across, WIDTH // (CELLS // 2) - GAP)

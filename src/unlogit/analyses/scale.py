@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
-from unlogit.analyses import AnalysisConfig, Evidence, Result
-from unlogit.analyses._fidelity import Margins
-from unlogit.analyses._sweep import Sweep, check_amounts, run_sweep
+from unlogit.analyses import Evidence, Result
+from unlogit.analyses._sweep import Sweep, SweepConfig, check_amounts, run_sweep
 from unlogit.manipulate import scale
-from unlogit.settings import Bounds, Count, Several
+from unlogit.settings import Bounds
 
 TITLE = "Scaled logits"
 QUESTION = (
@@ -20,16 +19,11 @@ QUESTION = (
 
 
 @dataclass(frozen=True)
-class Config(AnalysisConfig):
+class Config(SweepConfig):
     """By how much; the defaults are the paper's, and without a unit."""
 
     exponents: tuple[Annotated[float, Bounds(-30, 30)], ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
     """Factors are 10 to the power of these, in growing order."""
-    pictures: Several = 256
-    """Number of images measured."""
-    shown: Count = 4
-    margins: Margins = field(default_factory=Margins)
-    """Changes that count as none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
-from unlogit.analyses import AnalysisConfig, Evidence, Result
-from unlogit.analyses._fidelity import Margins
-from unlogit.analyses._sweep import Sweep, Units, check_amounts, run_sweep, unit
+from unlogit.analyses import Evidence, Result
+from unlogit.analyses._sweep import Sweep, UnitSweepConfig, check_amounts, run_sweep, unit
 from unlogit.manipulate import shift
-from unlogit.settings import Bounds, Count, Several
+from unlogit.settings import Bounds
 
 TITLE = "Shifted logits"
 QUESTION = (
@@ -20,7 +19,7 @@ QUESTION = (
 
 
 @dataclass(frozen=True)
-class Config(AnalysisConfig):
+class Config(UnitSweepConfig):
     """By how much.
 
     The paper's own are `units="raw"` with ±0.15 and ±0.30 for its robust and ±0.05 and ±0.10 for its standard network.
@@ -28,13 +27,6 @@ class Config(AnalysisConfig):
 
     constants: tuple[Annotated[float, Bounds()], ...] = (-0.2, -0.1, 0.0, 0.1, 0.2)
     """In growing order."""
-    units: Units = "sd"
-    """sd: of a logit over pictures, so that classifiers of unlike logits can be compared; raw: as they are."""
-    pictures: Several = 256
-    """Number of images measured."""
-    shown: Count = 4
-    margins: Margins = field(default_factory=Margins)
-    """Changes that count as none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

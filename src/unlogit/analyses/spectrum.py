@@ -14,7 +14,7 @@ from torch import Tensor
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curve
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._style import INK, colour, panels, shorten, style
+from unlogit.drawing import INK, colour, panels, shorten, style
 from unlogit.metrics.recognition import references
 from unlogit.metrics.spectrum import (
     LOBE,

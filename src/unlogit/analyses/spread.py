@@ -12,7 +12,7 @@ from torch import Tensor
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import pair_tests, report_pairs
-from unlogit.analyses._style import colour, panels, style
+from unlogit.drawing import colour, panels, style
 from unlogit.outside import figure_text
 from unlogit.settings import Several
 from unlogit.statistics import bootstrap

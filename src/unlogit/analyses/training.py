@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Result, Table
-from unlogit.analyses._style import COLOURS, colour, panels, style
+from unlogit.drawing import COLOURS, colour, panels, style
 from unlogit.errors import UnlogitError
 from unlogit.methods.biggan import BigGANConfig
 from unlogit.outside import figure_text

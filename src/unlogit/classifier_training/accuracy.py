@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unlogit.attacks import pgd
-from unlogit.classifiers._base import Classifier
+from unlogit.classifiers import Classifier
 from unlogit.images import Loader
 from unlogit.runtime import distributed
 from unlogit.statistics import wilson

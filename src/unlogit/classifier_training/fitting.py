@@ -16,7 +16,7 @@ from tqdm import tqdm
 from unlogit.classifier_training.config import FitConfig
 from unlogit.classifier_training.muon import Muon
 from unlogit.classifier_training.objectives import OBJECTIVES
-from unlogit.classifiers._base import Classifier
+from unlogit.classifiers import Classifier
 from unlogit.classifiers.small import SmallResNet
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, Loader, View

@@ -16,7 +16,7 @@ from unlogit.classifier_training.accuracy import accuracy
 from unlogit.classifier_training.config import BUILT_IN, FitConfig
 from unlogit.classifier_training.fitting import Fitting
 from unlogit.classifiers import _starts as starts
-from unlogit.classifiers._labels import read_labels
+from unlogit.classifiers import read_labels
 from unlogit.classifiers.small import SmallConfig
 from unlogit.errors import UnlogitError
 from unlogit.files import is_unfinished, locked, recover, report_disk_full, to_json

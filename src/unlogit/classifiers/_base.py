@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from unlogit.classifiers._fusing import fuse, restore, spare_slow_gradients
 from unlogit.errors import UnlogitError
-from unlogit.identity import module_identity
+from unlogit.identity import module_identity, tensor_bytes
 from unlogit.images import check_pixels
 
 Interpolation = Literal["bicubic", "bilinear"]
@@ -185,10 +185,7 @@ class Classifier(nn.Module):
             return self._weights_digest
         digest = hashlib.sha256()
         for name, value in sorted(self.network.state_dict().items()):
-            digest.update(name.encode())
-            # Flattened, since a channels-last tensor may be contiguous without a last stride of one.
-            flat = value.detach().cpu().contiguous().flatten()
-            digest.update(flat.view(torch.uint8).numpy().tobytes() if value.ndim else str(value.item()).encode())
+            digest.update(name.encode() + tensor_bytes(value))
         return digest.hexdigest()[:16]
 
 

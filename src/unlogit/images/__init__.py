@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from unlogit import registry
 from unlogit.errors import BrokenImage
-from unlogit.images._base import ImageSource, check_pixels, to_bytes
-from unlogit.images._decoding import decode
+from unlogit.images._base import ImageSource, check_pixels, same_images, to_bytes, warn_of_overlap
+from unlogit.images._decoding import decode, decode_file
 from unlogit.images._loading import Batch, Loader
-from unlogit.images._overlap import same_images, warn_of_overlap
 from unlogit.images._reading import AnyImages, load_images, read_images
 from unlogit.images._summary import summary
 from unlogit.images._views import View, square
@@ -21,6 +20,7 @@ __all__ = [
     "View",
     "check_pixels",
     "decode",
+    "decode_file",
     "load_images",
     "open_images",
     "read_images",

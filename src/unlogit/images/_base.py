@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -17,7 +18,7 @@ from torch import Tensor
 from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.images._broken import Broken
 from unlogit.images._inventory import Inventory
-from unlogit.outside import data
+from unlogit.outside import data, plain
 
 SLACK = 1e-3
 """How far outside of [0, 1] rounding may take a pixel."""
@@ -110,6 +111,24 @@ def add_file(digest: Hash, name: str, path: str | Path) -> None:
         status = Path(path).stat()
         digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}".encode())
     digest.update(b"\0")
+
+
+def same_images(fingerprint: str, other: str) -> bool:
+    """Return whether two fingerprints are of the same images in the same order, whatever their specs.
+
+    Images that two different datasets share are not looked for.
+    """
+    return fingerprint.rsplit("#", 2)[1:] == other.rsplit("#", 2)[1:]
+
+
+def warn_of_overlap(training: ImageSource, held_out: ImageSource) -> None:
+    """Print a warning to stderr where held-out images are the training images: metrics then measure memory."""
+    if same_images(training.fingerprint(), held_out.fingerprint()):
+        print(
+            f"unlogit: warning: the held-out images {plain(held_out.spec)} are the training images: metrics on them "
+            "show what was memorised; give other images for an honest measure",
+            file=sys.stderr,
+        )
 
 
 def to_bytes(images: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from unlogit.errors import unknown
 from unlogit.metrics import perceptual
 from unlogit.metrics._base import Metric, Unavailable
-from unlogit.metrics.pixel import layout_error, pixel_error, psnr
-from unlogit.metrics.structural import WINDOW, ssim
+from unlogit.metrics.pixel import WINDOW, layout_error, pixel_error, psnr, ssim
 
 __all__ = ["Metric", "Unavailable", "get", "names"]
 

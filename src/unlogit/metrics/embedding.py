@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -80,17 +79,17 @@ def last_maps(classifier: Classifier) -> list[str]:
     """
     size = classifier.preprocessing.size or 64
     sides: dict[str, int] = {}
-
-    def note(name: str, _module: nn.Module, _args: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4:
-            sides[name] = output.shape[-1]
-
     with ExitStack() as hooks:
         for name, module in classifier.network.named_modules():
             # Blocks and what holds them: inside a block there is no more than a part of a step.
             if name and name.count(".") < 2 and not isinstance(module, nn.Identity):
-                hooks.enter_context(module.register_forward_hook(partial(note, name)))
+                hook = module.register_forward_hook(lambda _m, _a, out, name=name: sides.update(_side(name, out)))
+                hooks.enter_context(hook)
         classifier(torch.full((1, 3, size, size), 0.5, device=classifier.mean.device))
     # Dictionaries keep the order in which modules ran, so that the last of a resolution stays.
     last = {side: name for name, side in sides.items() if 1 < side <= size // 4}
     return list(last.values()) or ["penultimate"]
+
+
+def _side(name: str, output: object) -> dict[str, int]:
+    return {name: output.shape[-1]} if isinstance(output, Tensor) and output.ndim == 4 else {}

@@ -16,7 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from unlogit.analyses import Evidence, Table, format_estimate
-from unlogit.analyses._style import colour
+from unlogit.drawing import colour
 from unlogit.files import check_replaceable, marked, replacing, report_disk_full, to_json
 from unlogit.methods import Inverter, LearnedInverter
 from unlogit.methods.nearest import NearestNeighbour

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from unlogit.classifiers import Classifier
@@ -18,8 +18,7 @@ from unlogit.errors import UnlogitError
 from unlogit.files import replacing, written_here
 from unlogit.images import ImageSource, Loader, View, to_bytes
 from unlogit.methods import SCORES, LearnedInverter, TrainConfig, open_inverter
-from unlogit.metrics.diversity import diversity
-from unlogit.metrics.pixel import layout, layout_cosine, pixel_error
+from unlogit.metrics.pixel import diversity, layout, layout_cosine, pixel_error
 from unlogit.metrics.recognition import encode, networks, part_in_training, recognition
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
 from unlogit.metrics.spectrum import octave_excess, peak_excess, power_spectrum
@@ -208,4 +207,4 @@ def write_grid(originals: Tensor, reconstructions: Tensor, path: Path, columns: 
     pairs = torch.stack([originals, reconstructions], 1).flatten(0, 1)
     grid = make_grid(pairs, nrow=2 * columns, padding=1)
     with replacing(path, written_here) as fresh:
-        Image.fromarray(to_bytes(grid).permute(1, 2, 0).numpy()).save(fresh, "PNG")
+        to_pil_image(to_bytes(grid)).save(fresh, "PNG")
