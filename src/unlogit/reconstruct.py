@@ -16,7 +16,6 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from unlogit import photos as packaged
-from unlogit.drawing import INK, Block, sheet, style
 from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed
 from unlogit.images import View, decode_file, to_bytes
@@ -226,6 +225,8 @@ def _classes(inverter: Inverter, images: Tensor) -> list[int]:
 
 def _grid(reconstructions: Sequence[Reconstruction], inverters: Mapping[str, Inverter], view: Sight) -> Figure:
     """Return rows of photos and their reconstructions, each with its predicted class, and below what made them."""
+    from unlogit.drawing import INK, Block, sheet, style
+
     count = len(inverters)
     photos = [reconstructions[i : i + count] for i in range(0, len(reconstructions), count)]
     across = min(max(1, CELLS_IN_A_ROW // (1 + count)), len(photos))

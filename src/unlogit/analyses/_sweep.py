@@ -62,7 +62,8 @@ class UnitSweepConfig(SweepConfig):
     """The same for amounts that are in units of the logits."""
 
     units: Units = "sd"
-    """"sd": of a logit over images, so that classifiers of unlike logits can be compared. "raw": as they are."""
+    """Unit of the change: "sd" is the standard deviation of a logit over images, which makes classifiers comparable;
+    "raw" is the logit's own."""
 
 
 @dataclass(frozen=True)
