@@ -96,7 +96,7 @@ class Evidence(Reconstructions):
     def training_raw(self, name: str) -> Tensor:
         """Return the representations of `training_images` that inverter `name` reads, N x K."""
         representation = self.inverters[name].representation
-        key = (self._key(name), representation.tap)
+        key = (self._keys[name], representation.tap)
         if key not in self._training_raw:
             assert self.training_images is not None
             chunks = self.training_images.chunks()

@@ -84,9 +84,9 @@ class Reconstructions:
     @torch.no_grad()
     def encoded(self, name: str) -> Encoded:
         """What the classifier of inverter `name` says of the originals, shared by all inverters of that classifier."""
-        key = self._key(name)
+        key = self._keys[name]
         if key not in self._encoded:
-            sharing = [i.representation for n, i in self.inverters.items() if self._key(n) == key]
+            sharing = [i.representation for n, i in self.inverters.items() if self._keys[n] == key]
             classifier = sharing[0].classifier
             logits, raw = [], {r.tap: [] for r in sharing}  # type: ignore[var-annotated]
             for images in self._progress(self.originals.chunks(), f"{classifier.spec} sees originals"):
@@ -184,7 +184,7 @@ class Reconstructions:
         """By the first inverter of each classifier, all inverters of that classifier."""
         sharing: dict[str, list[str]] = {}
         for name in self.inverters:
-            sharing.setdefault(self._key(name), []).append(name)
+            sharing.setdefault(self._keys[name], []).append(name)
         return {names[0]: names for names in sharing.values()}
 
     def measured(self) -> list[str]:
@@ -199,15 +199,13 @@ class Reconstructions:
         """Of those, the first of each classifier and tap: for questions that need no inverter."""
         first: dict[tuple[str, str], str] = {}
         for name in self.measured():
-            first.setdefault((self._key(name), self.inverters[name].representation.tap), name)
+            first.setdefault((self._keys[name], self.inverters[name].representation.tap), name)
         return list(first.values())
 
     @cached_property
     def _keys(self) -> dict[str, str]:
+        """By the inverters' names, the fingerprint of the classifier."""
         return {n: i.representation.classifier.fingerprint() for n, i in self.inverters.items()}
-
-    def _key(self, name: str) -> str:
-        return self._keys[name]
 
     def _progress(self, parts: Iterable[Tensor], what: str) -> Iterator[Tensor]:
         total = -(-len(self) // CHUNK)
