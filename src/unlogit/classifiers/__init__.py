@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from unlogit import registry, trust
+from unlogit import specs, trust
 from unlogit.classifiers._base import Classifier, Preprocessing, differ
 from unlogit.classifiers._fit import fit
 from unlogit.classifiers._fit_config import FitConfig, FitLaunch
@@ -55,7 +55,7 @@ def open_classifier(spec: str, trust_code: bool = False) -> Classifier:
 
 def load_classifier(spec: str) -> Classifier:
     """Open a frozen classifier without probing it, for a source that builds on another's network."""
-    module, rest = registry.split(spec, "classifier", __name__)
+    module, rest = specs.split(spec, "classifier", __name__)
     # Networks are made with random weights before they get their own: do not advance the caller's random state.
     with torch.random.fork_rng(devices=[]):
         check_allowed(spec)
@@ -68,5 +68,5 @@ def load_classifier(spec: str) -> Classifier:
 
 def check_allowed(spec: str) -> None:
     """Raise `UnlogitError` where a file names a classifier that it may not name; see `unlogit.trust`."""
-    registry.split(spec, "classifier", __name__)  # An unknown source is said to be one.
+    specs.split(spec, "classifier", __name__)  # An unknown source is said to be one.
     trust.check_source(spec.partition(":")[0], spec, SAFE, FROM_HUB)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -19,13 +20,32 @@ from torch import nn
 
 from unlogit.classifiers._assembling import adjusted, assemble
 from unlogit.classifiers._base import Classifier, Preprocessing
-from unlogit.classifiers._options import canonical, existing_file, parse_options, read_class_names, triple
+from unlogit.classifiers._options import (
+    Deviation,
+    Mean,
+    Side,
+    canonical,
+    existing_file,
+    read_class_names,
+    read_options,
+    triple,
+)
 from unlogit.errors import UnlogitError, first_line, unknown
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of this source; see the module."""
+
+    classes: Path | None = None
+    mean: Mean | None = None
+    size: Side | None = None
+    std: Deviation | None = None
 
 
 def open_source(rest: str, spec: str) -> Classifier:
     """Call the factory; raises `UnlogitError` where it cannot be found, fails, or makes no network."""
-    name, options = parse_options(rest, spec, ("classes", "mean", "size", "std"))
+    name, options = read_options(Options, rest, spec)
     where, _, factory = name.rpartition(":")
     if not where or not factory:
         raise UnlogitError(f"classifier '{spec}': write python:package.module:factory or python:file.py:factory")
@@ -35,10 +55,11 @@ def open_source(rest: str, spec: str) -> Classifier:
     if not (own_size is None or isinstance(own_size, int)):
         raise UnlogitError(f"input_size of '{spec}' is {own_size!r}: must be the side of its pictures in pixels")
     mean, std = (
-        triple(getattr(network, key, neutral), f"{key} of '{spec}'") for key, neutral in (("mean", "0"), ("std", "1"))
+        triple(getattr(network, key, neutral), f"{key} of '{spec}'")
+        for key, neutral in (("mean", (0, 0, 0)), ("std", (1, 1, 1)))
     )
     preprocessing = adjusted(Preprocessing(own_size, mean, std), options)
-    class_names = read_class_names(options) or getattr(network, "class_names", None)
+    class_names = read_class_names(options.classes) or getattr(network, "class_names", None)
     return assemble(network, preprocessing, canonical(spec, f"{file or where}:{factory}", options), class_names)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from unlogit import registry
+from unlogit import specs
 from unlogit.errors import BrokenImage, UnlogitError, one_line, unknown
 from unlogit.images._base import ImageSource
 from unlogit.images._decoding import decode
@@ -85,12 +86,20 @@ class ParquetImages(ImageSource):
         return f"parquet#{len(self)}#{digest.hexdigest()[:16]}"
 
 
+@dataclass(frozen=True)
+class Options:
+    """Options of this source; see the module."""
+
+    image: str | None = None
+    label: str | None = None
+
+
 def open_source(rest: str, spec: str) -> ParquetImages:
-    pattern, options = registry.options(rest, spec, ("image", "label"))
+    pattern, options = specs.read(Options, rest, spec)
     files = matching(pattern)
     if not files:
         raise UnlogitError(f"{plain(spec)}: no file matches '{plain(pattern)}'; write it as parquet:FOLDER/*.parquet")
-    return ParquetImages(files, spec, options.get("image"), options.get("label"))
+    return ParquetImages(files, spec, options.image, options.label)
 
 
 def _read(file: Path, image: str | None, label: str | None) -> tuple[pa.Schema, pa.Table]:

@@ -1,4 +1,4 @@
-"""Inverters: one API, one file a method; trained ones are folders, the others are opened by `method:?option=value`."""
+"""Inverters: one API, one file a method; trained ones are folders, the others are opened by `method:CLASSIFIER?option=value`."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def known() -> list[str]:
 
 
 def untrained() -> list[str]:
-    """The methods that need no training, and are opened as METHOD:?option=value."""
+    """The methods that need no training, and are opened as METHOD:CLASSIFIER?option=value."""
     return [name for name in registry.names(__name__) if hasattr(_module(name), "open_source")]
 
 
 def open_inverter(name: str, trust_code: bool = False) -> Inverter:
     """Open an inverter: the name of one that comes with the package, a folder, or a method with its options.
 
-    A method that needs no training is written as `engstrom:?classifier=small:runs/c&tap=penultimate&steps=200`.
+    A method that needs no training is written as `engstrom:small:runs/c?tap=penultimate&steps=200`.
     Raises `UnlogitError` where it is none of these, or something it names cannot be opened.
 
     Args:
-        name: such as efficientnet_lite0, runs/a/inverter or nearest:?classifier=small:runs/c&images=scenes:.
+        name: such as efficientnet_lite0, runs/a/inverter or nearest:small:runs/c?images=scenes:.
         trust_code: whether a file that is opened may name a classifier that runs code (`python:`). What `name` itself
             names is the caller's own and needs no permission.
     """
@@ -73,7 +73,7 @@ def open_inverter(name: str, trust_code: bool = False) -> Inverter:
             return inverter
     raise UnlogitError(
         f"inverter '{name}': neither a folder nor one of those that come with unlogit ({', '.join(known()) or 'none'}) "
-        f"nor a method with its options ({', '.join(f'{method}:?...' for method in untrained())})"
+        f"nor a method with its options ({', '.join(f'{method}:CLASSIFIER' for method in untrained())})"
     )
 
 
