@@ -26,7 +26,7 @@ from unlogit.representation import RepresentationCache
 from unlogit.training import TrainConfig
 from unlogit.training.loop import Training
 
-IMAGES, HELD_OUT = "scenes:count=1024,size={}", "scenes:test,count=64,size={}"
+IMAGES, HELD_OUT = "scenes:?count=1024&size={}", "scenes:test?count=64&size={}"
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def open_source(rest: str, spec: str) -> Classifier:
     name, options = read_options(Options, rest, spec)
     if "{}" not in options.template:
         raise UnlogitError(
-            f"option 'template={options.template}' of '{spec}': must have {{}} where the class name goes"
+            f"option 'template={options.template}' of '{spec}': must have {{}} for the class name"
         )
     model = _model(library, name, options, spec)
     class_names = read_class_names(options.classes)

@@ -1,4 +1,4 @@
-"""Inverters: one API, one file a method; trained ones are folders, the others are opened by `method:CLASSIFIER?option=value`."""
+"""Inverters: one API, one file per method; trained ones are folders, others `method:CLASSIFIER?option=value`."""
 
 from __future__ import annotations
 
