@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import torch
 import tyro
@@ -24,6 +23,7 @@ from unlogit.images._decoding import decode_file
 from unlogit.methods import Inverter, Sight, called, open_inverter
 from unlogit.outside import MAX_FILE_NAME, figure_text, file_name, short_names
 from unlogit.settings import Checked, Seed
+from unlogit.specs import Spec, pairs
 
 DEFAULT_INVERTER = "efficientnet_lite0"
 GRID = "grid"
@@ -98,7 +98,7 @@ class ReconstructConfig(Checked):
                     f"--inverter two={named[-1][1]}"
                 )
             return dict(named)
-        return {self.method: f"{self.method}:?classifier={quote(self.classifier, safe='/:?=,')}&{self.options}"}
+        return {self.method: str(Spec(self.method, self.classifier, tuple(pairs(self.options))))}
 
 
 @dataclass(frozen=True)

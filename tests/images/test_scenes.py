@@ -324,12 +324,12 @@ def test_any_other_spec_is_one_clear_line(rest):
         ("scenes:seed", "must be one of test, train"),
         ("scenes:tset", "must be one of test, train. Did you mean 'test'"),
         ("scenes:test,sise=64", "must be one of count, seed, size. Did you mean 'size'"),
-        ("scenes:size=4", "size must be given once, a whole number from 8 to 1024"),
-        ("scenes:size=64,size=32", "given once"),
-        ("scenes:count=0", "whole number from 1"),
-        ("scenes:seed=-1", "whole number from 0"),
+        ("scenes:size=4", "must be at least 8"),
+        ("scenes:size=64,size=32", "once"),
+        ("scenes:count=0", "must be at least 1"),
+        ("scenes:seed=-1", "must not be negative"),
         ("scenes:count=1e3", "whole number"),
-        ("scenes:test,seed", "whole number"),
+        ("scenes:test,seed", "once, as seed=VALUE"),
     ],
 )
 def test_errors_say_what_is_allowed(spec, message):

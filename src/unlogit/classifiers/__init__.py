@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from unlogit import registry, trust
+from unlogit import specs, trust
 from unlogit.classifiers._base import Classifier, Preprocessing, differ
 from unlogit.classifiers._labels import read_labels
 from unlogit.classifiers._listing import find
@@ -98,7 +98,7 @@ def load_classifier(spec: str) -> Classifier:
     """Open a frozen classifier without probing it, for a source that builds on another's network."""
     if spec.startswith(PREFIX):
         return open_bound(spec)
-    module, rest = registry.split(spec, "classifier", __name__)
+    module, rest = specs.split(spec, "classifier", __name__)
     # Networks are made with random weights before they get their own: do not advance the caller's random state.
     with torch.random.fork_rng(devices=[]):
         check_allowed(spec)
@@ -113,5 +113,5 @@ def check_allowed(spec: str) -> None:
     """Raise `UnlogitError` where a file names a classifier that it may not name; see `unlogit.trust`."""
     if spec.startswith(PREFIX):  # Only an object that the caller passes opens it.
         return
-    registry.split(spec, "classifier", __name__)  # An unknown source is said to be one.
+    specs.split(spec, "classifier", __name__)  # An unknown source is said to be one.
     trust.check_source(spec.partition(":")[0], spec, SAFE, FROM_HUB)

@@ -79,7 +79,7 @@ def own_preprocessing(network: nn.Module, spec: str) -> tuple[Preprocessing, Seq
     if not (size is None or isinstance(size, int)):
         raise UnlogitError(f"input_size of '{spec}' is {size!r}: must be the side of its images in pixels")
     mean, std = (
-        triple(getattr(network, key, neutral), f"{key} of '{spec}'") for key, neutral in (("mean", "0"), ("std", "1"))
+        triple(getattr(network, key, neutral), f"{key} of '{spec}'") for key, neutral in (("mean", 0), ("std", 1))
     )
     return Preprocessing(size, mean, std), getattr(network, "class_names", None)
 

@@ -17,6 +17,7 @@ from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing, to_json, written_here
 from unlogit.saved import CONFIG, WEIGHTS, write_tensors
+from unlogit.specs import Spec
 
 
 def new_small(shape: SmallConfig, class_names: Sequence[str], spec: str, seed: int) -> Classifier:
@@ -85,12 +86,13 @@ def architecture(start: str, network: nn.Module) -> str:
         return fitted.architecture(rest, start)
     if prefix == "python":  # Its network may be timm's with another forward.
         return start
+    random = (("pretrained", "false"),)
     if rest.startswith(timm.HUB):  # Its configuration there may differ from the architecture's.
-        return f"timm:{rest.partition('?')[0]}?pretrained=false"
+        return str(Spec("timm", Spec.parse(start).name, random))
     known = getattr(network, "pretrained_cfg", None)
     if known and known.get("architecture"):
         return f"timm:{known['architecture']}?pretrained=false"
-    return f"torchvision:{rest.partition('?')[0]}?pretrained=false" if prefix == "torchvision" else start
+    return str(Spec("torchvision", Spec.parse(start).name, random)) if prefix == "torchvision" else start
 
 
 def _with_classes(classifier: Classifier, class_names: Sequence[str], seed: int) -> Classifier:
