@@ -21,7 +21,6 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import tiny_imagenet_lite0
 import tyro

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -10,15 +11,25 @@ from hypothesis import strategies as st
 
 from unlogit import specs
 from unlogit.errors import UnlogitError
-from unlogit.settings import Bounds, Count
+from unlogit.settings import Bounds, Checked, Count
 from unlogit.specs import Spec
 
-TEXT = st.text(st.one_of(st.sampled_from("[]?&=%:,~/\\ abx25B"), st.characters()), max_size=24)
+LETTERS = st.one_of(st.sampled_from("[]?&=%:,~/\\ abx25B\udc80"), st.characters())
+TEXT = st.text(LETTERS, max_size=24)
+SOURCES = st.from_regex(r"[a-z_]+", fullmatch=True)
 KEYS = st.from_regex(specs.KEY, fullmatch=True)
 
 
+def specs_of(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    options = st.lists(st.tuples(KEYS, values), max_size=3).map(tuple)
+    return st.builds(Spec, SOURCES, values, options).map(str)
+
+
+NESTED = st.recursive(st.text("ab/*?.&=% ", max_size=8), specs_of, max_leaves=8)
+
+
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     size: Count = 8
     rate: Annotated[float, Bounds(0, 1)] = 0.5
     mean: Annotated[tuple[float, float, float], Bounds()] | None = None
@@ -34,20 +45,41 @@ def read(rest: str) -> tuple[str, Options]:
     return specs.read(Options, rest, f"source:{rest}")
 
 
-@given(st.from_regex(r"[^:]+", fullmatch=True), TEXT, st.lists(st.tuples(KEYS, TEXT)))
-def test_what_is_written_reads_the_same(source: str, name: str, options: list[tuple[str, str]]) -> None:
+def is_matched(text: str) -> bool:
+    depth = 0
+    for letter in text:
+        depth += (letter == "[") - (letter == "]")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+@given(SOURCES, TEXT, st.lists(st.tuples(KEYS, TEXT)))
+def test_a_spec_is_parsed_as_it_was_formatted(source: str, name: str, options: list[tuple[str, str]]) -> None:
     try:
         spec = Spec(source, name, tuple(options))
-        outer = Spec("outer", str(spec))
     except UnlogitError as error:
-        assert "brackets must match" in str(error)
+        assert "brackets must match" in str(error) and not is_matched(name)
     else:
         assert Spec.parse(str(spec)) == spec
-        assert Spec.parse(str(outer)) == outer
+
+
+@given(SOURCES, KEYS, NESTED, NESTED)
+def test_brackets_nest(source: str, key: str, name: str, value: str) -> None:
+    outer = Spec(source, name, ((key, value), ("limit", "3")))
+    parsed = Spec.parse(str(outer))
+    assert parsed.name == name and parsed.options == ((key, value), ("limit", "3"))
+    assert Spec.parse(f"x:?spec=[{outer}]&n=1").options[0] == ("spec", str(outer))
+
+
+@given(TEXT.filter(bool), st.sampled_from(["", "/", "/:?=,", ":/*"]))
+def test_percent_encoded_values_of_earlier_versions_are_decoded(value: str, safe: str) -> None:
+    written = quote(value, safe=safe, errors="surrogateescape")
+    assert Spec.parse(f"nearest:?images={written}&size=32").options == (("images", value), ("size", "32"))
 
 
 @given(TEXT)
-def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
+def test_any_text_is_parsed_or_refused_in_one_line(text: str) -> None:
     for call in (
         Spec.parse,
         lambda rest: specs.read(Options, rest, rest),
@@ -74,10 +106,11 @@ def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
         ("a & [b]&size=3", "a & [b]&size=3", {}),
         (r"C:\data\[old]?size=3", r"C:\data\[old]", {"size": 3}),
         ("[lite0?size=128]&text=[parquet:train-*.parquet]", "lite0?size=128", {"text": "parquet:train-*.parquet"}),
+        ("[lite0?size=128]?text=[parquet:train-*.parquet]", "lite0?size=128", {"text": "parquet:train-*.parquet"}),
         ("[packaged:lite0]?text=a[b]", "packaged:lite0", {"text": "a[b]"}),
         ("x?text=[hf:a?split=b&label=[c?d=e]]&size=3", "x", {"text": "hf:a?split=b&label=[c?d=e]", "size": 3}),
         ("x?text=what is a {}?", "x", {"text": "what is a {}?"}),
-        # As strings were written before there were brackets.
+        # As earlier versions wrote them.
         ("x?text=hf:a%3Fsplit=b%26label=c&size=3", "x", {"text": "hf:a?split=b&label=c", "size": 3}),
         ("x?text=packaged:lite0?size=128&size=3", "x", {"text": "packaged:lite0?size=128", "size": 3}),
         ("x?text=c++ d%26e", "x", {"text": "c++ d&e"}),
@@ -98,6 +131,7 @@ def test_a_file_whose_name_holds_percent_signs_is_found(tmp_path: Path) -> None:
     (tmp_path / "a%20b").touch()
     assert read(f"?file={tmp_path}/a%20b")[1].file == tmp_path / "a%20b"
     assert read(f"?file={tmp_path}/c%20d")[1].file == tmp_path / "c d"
+    assert read(f"?file=[{tmp_path}/c%20d]")[1].file == tmp_path / "c%20d"
 
 
 @pytest.mark.parametrize(
@@ -108,11 +142,11 @@ def test_a_file_whose_name_holds_percent_signs_is_found(tmp_path: Path) -> None:
         ("a?size=1&size=2", "option 'size=2' of .*: give each option once"),
         ("a?size=1&text", "option 'text=' of .*: give each option once, as text=VALUE"),
         ("a?size=big", "option 'size=big' of .*: must be a whole number"),
-        ("a?size=0", "option 'size=0' of .*: must be at least 1"),
-        ("a?rate=nan", "option 'rate=nan' of .*: must be a finite number"),
+        ("a?size=0", "'source:a[?]size=0': size 0: must be at least 1"),
+        ("a?rate=nan", "rate nan: must be a finite number"),
         ("a?rate=x", "option 'rate=x' of .*: must be a number"),
         ("a?mean=1,2", "option 'mean=1,2' of .*: must be 3 values with commas between, each a number"),
-        ("a?mean=inf", "option 'mean=inf' of .*: must be a finite number"),
+        ("a?mean=inf", "mean inf: must be a finite number"),
         ("a?pretrained=no", "option 'pretrained=no' of .*: must be true or false"),
         ("a?reduce=maxx", "option 'reduce=maxx' of .*: must be one of max, mean. Did you mean 'max'"),
     ],
@@ -126,6 +160,15 @@ def test_a_name_can_stand_for_an_option() -> None:
     assert specs.read(Options, "x", "s:x", name_is="text")[1].text == "x"
     with pytest.raises(UnlogitError, match="give each option once"):
         specs.read(Options, "x?text=y", "s:x?text=y", name_is="text")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [lambda: Spec("s", "a", (("b c", "d"),)), lambda: Spec("s", "[a?b=c", (("d", "e"),)), lambda: Spec.parse("s")],
+)
+def test_what_the_grammar_cannot_write_is_one_clear_line(spec: object) -> None:
+    with pytest.raises(UnlogitError, match=r"source:name"):
+        spec()  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(("spec", "rest"), [("folder:", ""), ("folder:c:/d", "c:/d"), ("folder:x?n=1", "x?n=1")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,9 +21,9 @@ from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, repo
 from unlogit.images import View
 from unlogit.images._decoding import decode_file
 from unlogit.methods import Inverter, Sight, called, open_inverter
-from unlogit.outside import MAX_FILE_NAME, figure_text, file_name, short_names
+from unlogit.outside import MAX_FILE_NAME, figure_text, file_name, plain, short_names
 from unlogit.settings import Checked, Seed
-from unlogit.specs import Spec, pairs
+from unlogit.specs import Spec
 
 DEFAULT_INVERTER = "efficientnet_lite0"
 GRID = "grid"
@@ -98,7 +98,10 @@ class ReconstructConfig(Checked):
                     f"--inverter two={named[-1][1]}"
                 )
             return dict(named)
-        return {self.method: str(Spec(self.method, self.classifier, tuple(pairs(self.options))))}
+        given = Spec.parse(f"{self.method}:?{self.options}")
+        if given.name:
+            raise UnlogitError(f"--options '{plain(self.options)}': must be option=value, joined by &")
+        return {self.method: str(replace(given, name=self.classifier))}
 
 
 @dataclass(frozen=True)

@@ -86,24 +86,18 @@ class Checked:
             expanded = _expanded(value)
             if expanded is not value:
                 object.__setattr__(self, field.name, expanded)
+            bounds, whole = _bounds(type(self))[field.name]  # type: ignore[arg-type]
+            if bounds is None or value is None:
+                continue
             for each in value if isinstance(value, list | tuple) else (value,):
-                if wrong := problem(type(self), field.name, each):
-                    raise UnlogitError(f"{self.prefix()}{field.name} {each}: {wrong}")
+                if problem := bounds.problem(each, whole):
+                    hint = f"; {bounds.hint}" if bounds.hint else ""
+                    raise UnlogitError(f"{self.prefix()}{field.name} {each}: {problem}{hint}")
 
     @classmethod
     def prefix(cls) -> str:
         """Return what stands before the names of its fields on the command line."""
         return ""
-
-
-def problem(config: type, name: str, value: object) -> str:
-    """Return which bound of its field a value breaks, or the first of a tuple's values; empty where none does."""
-    bounds, whole = _bounds(config)[name]  # type: ignore[arg-type]
-    if bounds is None or value is None:
-        return ""
-    wrong = (bounds.problem(each, whole) for each in (value if isinstance(value, list | tuple) else (value,)))
-    hint = f"; {bounds.hint}" if bounds.hint else ""
-    return next((f"{text}{hint}" for text in wrong if text), "")
 
 
 def _expanded(value: Any) -> Any:

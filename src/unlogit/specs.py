@@ -1,12 +1,12 @@
-"""One grammar for what opens things: `source:name?option=value&option=value`.
+"""One grammar for the strings that open things: `source:name?option=value&option=value`.
 
-A name or a value that is a spec with options of its own stands in brackets, which match:
+A spec inside another one stands in brackets, which must match:
 
     nearest:[packaged:efficientnet_lite0?size=128]?images=[parquet:train-*.parquet]&limit=1000
 
-Options begin at the first question mark that `option=` follows, so that other question marks stay wildcards. Brackets
-quote a name only where they hold such options or a `source:`, so that those of globs and files stay their own; an `&`
-may follow them in place of the question mark. A value without brackets may be percent-encoded, as in older files.
+Options begin at the first question mark that `option=` follows, so that any other question mark is a wildcard. Brackets
+around a name count only where they hold options or a `source:`, so that a glob keeps its own; `&` may stand for the
+question mark after them. Files of earlier versions hold values that are percent-encoded instead, which are read too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, NoneType, UnionType
+from types import ModuleType, UnionType
 from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import unquote
 
@@ -24,9 +24,9 @@ from unlogit import registry
 from unlogit.errors import UnlogitError, one_of, unknown
 from unlogit.files import expand_user
 from unlogit.outside import plain
-from unlogit.settings import problem
+from unlogit.settings import Checked
 
-T = TypeVar("T")
+Options = TypeVar("Options", bound=Checked)
 
 KEY = r"[A-Za-z_][\w-]*"
 OPTIONS = re.compile(rf"\?(?={KEY}=)")
@@ -38,9 +38,15 @@ KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "
 
 @dataclass(frozen=True)
 class Spec:
-    """A source, a name and options, all as text; `str` writes them so that `parse` reads the same.
+    """A parsed spec; `str` writes it so that `parse` returns an equal one.
 
-    Raises `UnlogitError` for what the grammar cannot write, such as a name with options and half a bracket.
+    Attributes:
+        source: what stands before the first colon.
+        name: without brackets.
+        options: keys and values as text, in order, without brackets and percent-encoding.
+
+    Raises:
+        UnlogitError: the grammar cannot write it, such as a key with a space, or options after half a bracket.
     """
 
     source: str
@@ -48,59 +54,59 @@ class Spec:
     options: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        keys = [key for key, _ in self.options]
-        if not re.fullmatch(r"[^:]+", self.source) or not all(re.fullmatch(KEY, key) for key in keys):
-            raise UnlogitError(f"'{plain(self.source)}:' with options {plain(', '.join(keys))}: must be words")
         str(self)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a spec; raise `UnlogitError` where it has no source."""
+        """Parse a spec; raise `UnlogitError` where it has no source."""
         source, colon, rest = text.partition(":")
-        if not colon:
+        if not colon or not source:
             raise UnlogitError(f"'{plain(text)}' has no source: write it as source:name")
-        name, options = _split(rest)
-        return cls(source, name, tuple((key, _decoded(raw)) for key, raw in options))
+        name, pairs = _split(rest)
+        return cls(source, name, tuple((key, _decoded(raw)) for key, raw in pairs))
 
     def __str__(self) -> str:
-        query = "&".join(f"{key}={_encoded(value)}" for key, value in self.options)
+        pairs = [(key, _encoded(value)) for key, value in self.options]
+        query = "&".join(f"{key}={raw}" for key, raw in pairs)
         tail = f"?{query}" if query else ""
         for rest in (f"{self.name}{tail}", f"{self.name}?", f"[{self.name}]{tail}"):
-            name, options = _split(rest)
-            if name == self.name and len(options) == len(self.options):
+            if _split(rest) == (self.name, pairs):
                 return f"{self.source}:{rest}"
-        raise UnlogitError(f"name '{plain(self.name)}' of {plain(self.source)}: its brackets must match")
+        raise UnlogitError(
+            f"'{plain(self.source)}:{plain(self.name)}{plain(tail)}' cannot be written as source:name?option=value: "
+            "brackets must match, and options be words with a value each"
+        )
 
 
 def split(spec: str, kind: str, package: str) -> tuple[ModuleType, str]:
-    """Return the module of a spec's source, and the rest of the spec with a leading ~ replaced.
+    """Return the module of a spec's source and the rest of the spec, a leading ~ replaced by the home folder.
 
     Args:
         spec: as the user typed it.
         kind: what it opens, for errors, such as "classifier".
-        package: whose modules are the sources.
+        package: the package whose modules are the sources.
 
     Raises:
-        UnlogitError: no or an unknown source; lists the known ones.
+        UnlogitError: the source is missing or unknown; the error lists the known ones.
     """
-    prefix, colon, rest = spec.partition(":")
+    source, colon, rest = spec.partition(":")
     if not colon:
         examples = ", ".join(f"{name}:" for name in registry.names(package))
         raise UnlogitError(
             f"{kind} '{plain(spec)}' has no source prefix: write it as source:name, with one of {examples}"
         )
-    return registry.module(package, prefix, f"{kind} prefix"), expand_user(rest)
+    return registry.module(package, plain(source), f"{kind} prefix"), expand_user(rest)
 
 
-def read(options: type[T], rest: str, spec: str, name_is: str | None = None) -> tuple[str, T]:
-    """Return the name, and the options as a dataclass.
+def read(options: type[Options], rest: str, spec: str, name_is: str | None = None) -> tuple[str, Options]:
+    """Return the name and the options of a spec.
 
     Args:
-        options: a frozen dataclass, whose fields are the options: of type int, float, bool, str, Path, a Literal, a
-            tuple of them (values with commas between; one value stands for all of a fixed number), or one of several.
-        rest: the spec behind its source.
+        options: the class of the options, whose fields are of type int, float, bool, str, Path, a Literal, a tuple of
+            them (values with commas between; one value stands for all of a fixed number), or a union of these.
+        rest: the spec without its source.
         spec: all of it, for errors.
-        name_is: the option that the name stands for, where there is one.
+        name_is: the field that the name is the value of, if any.
 
     Raises:
         UnlogitError: an option is unknown, missing, given twice, of another type, or out of the bounds of its field.
@@ -114,30 +120,23 @@ def read(options: type[T], rest: str, spec: str, name_is: str | None = None) -> 
             raise unknown(f"option of {what}", plain(key), hints)
         if key in values or not raw:
             raise UnlogitError(f"option '{key}={plain(raw)}' of {what}: give each option once, as {key}=VALUE")
-        text = _decoded(raw)
+        # Earlier versions wrote the paths of classifiers' files without percent-encoding.
+        text = raw if hints[key] in (Path, Path | None) and os.path.exists(raw) else _decoded(raw)  # noqa: PTH110
         try:
-            # Files used to be written without percent-encoding.
-            values[key] = _typed(raw if hints[key] in (Path, Path | None) and os.path.exists(raw) else text, hints[key])  # noqa: PTH110
-            wrong = problem(options, key, values[key])
+            values[key] = _typed(text, hints[key])
         except ValueError:
-            wrong = _allowed(hints[key], text)
-        if wrong:
-            raise UnlogitError(f"option '{key}={plain(text)}' of {what}: {wrong}")
+            raise UnlogitError(f"option '{key}={plain(text)}' of {what}: {_allowed(hints[key], text)}") from None
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         if field.name not in values and field.default is dataclasses.MISSING:
-            raise UnlogitError(
-                f"{what}: option '{field.name}' is missing: add {field.name}=VALUE; it has {', '.join(hints)}"
-            )
-    return name, options(**values)
-
-
-def pairs(query: str) -> list[tuple[str, str]]:
-    """Return the options of `key=value&key=value`, decoded."""
-    return [(key, _decoded(raw)) for key, raw in _pairs(query)]
+            raise UnlogitError(f"option '{field.name}' of {what} is missing: add {field.name}=VALUE")
+    try:
+        return name, options(**values)
+    except UnlogitError as error:
+        raise UnlogitError(f"{what}: {error}") from None
 
 
 def _split(rest: str) -> tuple[str, list[tuple[str, str]]]:
-    """Return the name and the options, their values as they are written."""
+    """Return the name, and the options with their values as they are written."""
     end = _closing(rest)
     inner, after = rest[1:end], rest[end + 1 :]
     if end > 0 and AFTER_BRACKETS.fullmatch(after) and (SOURCE.match(inner) or OPTIONS.search(inner)):
@@ -148,7 +147,8 @@ def _split(rest: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
-    found = []
+    """Return the keys and raw values of `key=value&key=value`, where brackets may hold `&`."""
+    pairs = []
     while query:
         key, equals, _ = query.partition("&")[0].partition("=")
         start = len(key) + len(equals)
@@ -157,18 +157,18 @@ def _pairs(query: str) -> list[tuple[str, str]]:
             end = query.find("&", start)
             end = len(query) if end < 0 else end
         if key or equals:
-            found.append((key, query[start:end]))
+            pairs.append((key, query[start:end]))
         query = query[end + 1 :]
-    return found
+    return pairs
 
 
 def _closing(text: str) -> int:
-    """Return the index of the bracket that closes the one at the beginning; -1 where none begins or closes."""
+    """Return the index of the bracket that closes the one at the beginning; -1 where there is none."""
     depth = 0
-    for index, letter in enumerate(text if text.startswith("[") else ""):
+    for index, letter in enumerate(text):
         depth += (letter == "[") - (letter == "]")
-        if depth == 0:
-            return index
+        if depth < 1:
+            return index or -1
     return -1
 
 
@@ -183,7 +183,7 @@ def _encoded(value: str) -> str:
     quoted = f"[{value}]"
     if _closing(quoted) == len(quoted) - 1:
         return quoted
-    return re.sub(r"[%&\[\]]", lambda found: f"%{ord(found[0]):02X}", value)
+    return re.sub(r"[%&\[\]]", lambda found: f"%{ord(found[0]):02X}", value)  # Its brackets do not match.
 
 
 def _typed(text: str, hint: Any) -> Any:
@@ -204,18 +204,16 @@ def _typed(text: str, hint: Any) -> Any:
         return tuple(_typed(part, each) for part, each in zip(parts, repeated, strict=True))
     elif kind is bool and text in ("true", "false"):
         return text == "true"
-    elif kind in (int, float, str):
+    elif kind in (int, float, str, Path):
         return kind(text)
-    elif kind is Path:
-        return Path(expand_user(text))
     raise ValueError(text)
 
 
 def _allowed(hint: Any, text: str) -> str:
     """Return what a type allows, in words, and the likely value."""
+    if get_origin(hint) in (Union, UnionType):
+        hint = get_args(hint)[0]
     kind, args = get_origin(hint) or hint, get_args(hint)
-    if kind in (Union, UnionType):
-        (kind, args), *_ = [(get_origin(each) or each, get_args(each)) for each in args if each is not NoneType]
     if kind is Literal:
         return one_of(text, args)
     if kind is tuple:

@@ -113,7 +113,7 @@ def test_the_first_tensor_that_does_not_fit_is_named(
         ("?arch=torchvision:resnt18", "unknown torchvision classifier 'resnt18': did you mean resnet18"),
         ("?arch=timm:test_resnet&mean=0.5,0.5", "'mean=0.5,0.5' of .*: must be 3 values"),
         ("?arch=timm:test_resnet&std=a", "'std=a' of .*: must be 3 values"),
-        ("?arch=timm:test_resnet&size=8", "must be at least 32"),
+        ("?arch=timm:test_resnet&size=8", "size 8: must be at least 32"),
         ("?arch=timm:test_resnet&classes=none.txt", "classes 'none.txt' of .*: no such file"),
         ("?arch=timm:vit_tiny_patch16_224&size=64", "it has no tensor 'cls_token'"),
     ],

@@ -139,7 +139,12 @@ def test_any_text_is_a_tap_or_one_clear_error(text: str) -> None:
     except UnlogitError:
         assert "?" in text
     else:
-        assert tap.text == text
+        assert Tap.parse(tap.text) == tap
+
+
+@pytest.mark.parametrize("text", ["softmax?", "softmax"])
+def test_a_question_mark_without_an_option_changes_nothing(text: str) -> None:
+    assert Tap.parse(text) == Tap("softmax", "logits", "mean")
 
 
 def test_places_are_those_that_can_be_tapped(classifier: Classifier) -> None:

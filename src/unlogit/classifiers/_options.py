@@ -1,10 +1,10 @@
-"""What the options of classifiers share: the types of sides and normalisation, files, and class names."""
+"""Options of classifiers: input size, normalisation, files and class names."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar, cast
 
@@ -13,20 +13,32 @@ from torch import Tensor
 from unlogit import specs
 from unlogit.errors import UnlogitError
 from unlogit.files import expand_user
-from unlogit.settings import Bounds
+from unlogit.settings import Bounds, Checked
 from unlogit.specs import Spec
 from unlogit.trust import check_path
 
-T = TypeVar("T")
+Options = TypeVar("Options", bound=Checked)
 
-Side = Annotated[int, Bounds(32, 1024)]
+SIDES = Bounds(32, 1024)
+Side = Annotated[int, SIDES]
 """Side in pixels that images are resized to."""
-Mean = Annotated[tuple[float, float, float], Bounds()]
-"""One number per channel."""
-Deviation = Annotated[tuple[float, float, float], Bounds(0, above=True)]
 
 
-def read_options(options: type[T], rest: str, spec: str) -> tuple[str, T]:
+@dataclass(frozen=True)
+class OwnOptions(Checked):
+    """Options of a network that brings no preprocessing of its own."""
+
+    size: Side | None = None
+    """Side in pixels that images are resized to."""
+    mean: Annotated[tuple[float, float, float], Bounds()] | None = None
+    """Mean that is subtracted from pixels in [0, 1], per channel."""
+    std: Annotated[tuple[float, float, float], Bounds(0, above=True)] | None = None
+    """Standard deviation that pixels are then divided by, per channel."""
+    classes: Path | None = None
+    """File of class names, one per line."""
+
+
+def read_options(options: type[Options], rest: str, spec: str) -> tuple[str, Options]:
     """Return the name and the options, their files as absolute paths; raise `UnlogitError` as `specs.read` does."""
     name, values = specs.read(options, rest, spec)
     files = {key: existing_file(path, f"{key} '{path}' of '{spec}'") for key, path in _files(values)}
@@ -51,7 +63,7 @@ def _files(options: object) -> list[tuple[str, Path]]:
 
 
 def existing_file(given: str | Path, what: str) -> Path:
-    """The absolute path of a file; raises `UnlogitError` where there is none, or it may not be read."""
+    """Return the absolute path of a file; raise `UnlogitError` where there is none, or it may not be read."""
     # Links stay: the Hub's cache keeps what a folder names under a digest, which does not tell the kind of a file.
     path = check_path(Path(os.path.abspath(expand_user(str(given)))))  # noqa: PTH100
     if not path.is_file():
@@ -60,13 +72,18 @@ def existing_file(given: str | Path, what: str) -> Path:
 
 
 def triple(given: object, what: str) -> tuple[float, float, float]:
-    """Return three numbers, one per channel, of a sequence or a tensor; raise `UnlogitError` for anything else."""
+    """Return three numbers, one per channel, from a sequence or a tensor; one number stands for all three.
+
+    Raises `UnlogitError` for anything else.
+    """
     try:
         parts = given.flatten() if isinstance(given, Tensor) else given
-        parts = [parts] * 3 if isinstance(parts, int | float) else parts
+        parts = [parts] if isinstance(parts, int | float) else parts
         values = tuple(float(v) for v in cast("Sequence[float]", parts))
     except (TypeError, ValueError):
         values = ()
+    if len(values) == 1:
+        values *= 3
     if len(values) != 3:
         raise UnlogitError(f"{what}: must be three numbers, one per channel, such as 0.485, 0.456, 0.406")
     return values[0], values[1], values[2]

@@ -8,32 +8,19 @@ the side in pixels and the normalisation that it was trained with, where they ar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from unlogit.classifiers._assembling import adjusted, assemble
 from unlogit.classifiers._base import Classifier
-from unlogit.classifiers._options import (
-    Deviation,
-    Mean,
-    Side,
-    canonical,
-    existing_file,
-    read_class_names,
-    read_options,
-)
+from unlogit.classifiers._options import OwnOptions, canonical, existing_file, read_class_names, read_options
 from unlogit.classifiers._weights import read_weights, with_weights
 from unlogit.errors import UnlogitError
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(OwnOptions):
     """Options of this source; see the module."""
 
     arch: str | None = None
-    classes: Path | None = None
-    mean: Mean | None = None
-    size: Side | None = None
-    std: Deviation | None = None
 
 
 def open_source(rest: str, spec: str) -> Classifier:

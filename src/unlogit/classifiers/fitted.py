@@ -14,16 +14,15 @@ from typing import Any
 from unlogit import classifiers
 from unlogit.classifiers._assembling import adjusted
 from unlogit.classifiers._base import Classifier, Interpolation, Preprocessing
-from unlogit.classifiers._options import Side, canonical, read_options
+from unlogit.classifiers._options import SIDES, Side, canonical, read_options
 from unlogit.classifiers._saved import ADVICE, check_names, read_classifier, read_weights_of
 from unlogit.classifiers._starts import with_head
 from unlogit.errors import UnlogitError
 from unlogit.saved import CONFIG, WEIGHTS, read_header, read_json
+from unlogit.settings import Checked
 from unlogit.specs import Spec
 from unlogit.trust import check_path
 
-MOST = 1024
-"""Largest side in pixels of a saved classifier."""
 OURS = Path(__file__).parents[1] / "weights" / "classifiers"
 
 
@@ -52,7 +51,7 @@ def lineage(spec: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Options of this source; see the module."""
 
     size: Side | None = None
@@ -103,8 +102,9 @@ def _read_config(folder: Path, what: str, name: str) -> dict[str, Any]:
         raise UnlogitError(f"{what} is a built-in one: open it as small:{name}")
     own = {"architecture": str, "size": int | None, "interpolation": Interpolation, "penultimate": str}
     config = read_classifier(folder, what, own)
-    if config["size"] is not None and not 1 <= config["size"] <= MOST:
-        raise UnlogitError(f"{CONFIG} of {what}: size {config['size']}: must be 1 to {MOST} pixels, or null")
+    high = SIDES.high
+    if config["size"] is not None and not 1 <= config["size"] <= high:
+        raise UnlogitError(f"{CONFIG} of {what}: size {config['size']}: must be 1 to {high} pixels, or null")
     if config["architecture"].startswith("fitted:"):
         # It would be opened for ever where it names itself; what is written here never names another.
         raise UnlogitError(f"{CONFIG} of {what}: architecture '{config['architecture']}': must not be a fitted one")

@@ -15,6 +15,7 @@ from unlogit.classifiers._assembling import adjusted, assemble
 from unlogit.classifiers._base import Classifier
 from unlogit.classifiers._options import Side, canonical, existing_file, read_class_names, read_options, triple
 from unlogit.classifiers._weights import read_weights, with_weights
+from unlogit.settings import Checked
 
 # Beside the network the library keeps its normaliser, and both once more inside the attacker.
 NETWORK, NORMALISER = "model.", "normalizer."
@@ -27,7 +28,7 @@ ADVICE = (
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Options of this source; see the module."""
 
     arch: str = "resnet50"

@@ -24,6 +24,7 @@ from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.classifiers._hub import NO_CODE, reach
 from unlogit.classifiers._options import canonical, read_class_names, read_options, triple
 from unlogit.errors import UnlogitError, first_line, one_line
+from unlogit.settings import Checked
 
 HUB = "hf-hub:"
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -49,7 +50,7 @@ def names() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Options of this source; see the module."""
 
     checkpoint: Path | None = None
@@ -63,9 +64,7 @@ def open_source(rest: str, spec: str) -> Classifier:
     library = _library(spec)
     name, options = read_options(Options, rest, spec)
     if "{}" not in options.template:
-        raise UnlogitError(
-            f"option 'template={options.template}' of '{spec}': must have {{}} for the class name"
-        )
+        raise UnlogitError(f"option 'template={options.template}' of '{spec}': must have {{}} for the class name")
     model = _model(library, name, options, spec)
     class_names = read_class_names(options.classes)
     data = library.get_model_preprocess_cfg(model)

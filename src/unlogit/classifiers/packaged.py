@@ -16,6 +16,7 @@ from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.classifiers._imagenet import imagenet_names
 from unlogit.classifiers._options import Side, read_options
 from unlogit.errors import UnlogitError, unknown
+from unlogit.settings import Checked
 
 NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 # 64 px pictures keep 0.43 of a top-1 that at 224 px would be 0.51, at a quarter of the cost.
@@ -27,7 +28,7 @@ def names() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Options of this source; see the module."""
 
     size: Side = DEFAULT_SIZE

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -21,31 +20,13 @@ from torch import nn
 from unlogit.classifiers._assembling import adjusted, assemble
 from unlogit.classifiers._base import Classifier
 from unlogit.classifiers._module import own_preprocessing
-from unlogit.classifiers._options import (
-    Deviation,
-    Mean,
-    Side,
-    canonical,
-    existing_file,
-    read_class_names,
-    read_options,
-)
+from unlogit.classifiers._options import OwnOptions, canonical, existing_file, read_class_names, read_options
 from unlogit.errors import UnlogitError, first_line, unknown
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of this source; see the module."""
-
-    classes: Path | None = None
-    mean: Mean | None = None
-    size: Side | None = None
-    std: Deviation | None = None
 
 
 def open_source(rest: str, spec: str) -> Classifier:
     """Call the factory; raises `UnlogitError` where it cannot be found, fails, or makes no network."""
-    name, options = read_options(Options, rest, spec)
+    name, options = read_options(OwnOptions, rest, spec)
     where, _, factory = name.rpartition(":")
     if not where or not factory:
         raise UnlogitError(f"classifier '{spec}': write python:package.module:factory or python:file.py:factory")

@@ -25,6 +25,7 @@ from unlogit.classifiers._imagenet import imagenet_names
 from unlogit.classifiers._options import Side, canonical, read_options
 from unlogit.classifiers._weights import read_weights, with_weights
 from unlogit.errors import UnlogitError, first_line
+from unlogit.settings import Checked
 
 HUB = "hf-hub:"
 FILES = ("model.safetensors", "pytorch_model.bin")
@@ -37,7 +38,7 @@ def names() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Options of this source; see the module."""
 
     checkpoint: Path | None = None

@@ -19,6 +19,7 @@ from unlogit.classifiers._assembling import adjusted, assemble
 from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.classifiers._options import Side, canonical, read_options
 from unlogit.errors import UnlogitError, first_line, unknown
+from unlogit.settings import Checked
 
 # Their heads for training alone are left out; transform_input turns ImageNet's usual normalisation into their own, as
 # it does with torchvision's weights; and their own way to draw weights takes most of a minute.
@@ -32,7 +33,7 @@ def names() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Options of this source; see the module."""
 
     pretrained: bool = True

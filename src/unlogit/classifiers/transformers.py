@@ -19,6 +19,7 @@ from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.classifiers._hub import NO_CODE, reach
 from unlogit.classifiers._options import Side, canonical, read_options, triple
 from unlogit.errors import UnlogitError, first_line
+from unlogit.settings import Checked
 from unlogit.trust import check_path
 
 BILINEAR = 2
@@ -37,7 +38,7 @@ class Logits(nn.Module):
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Options of this source; see the module."""
 
     pretrained: bool = True

@@ -24,7 +24,7 @@ from unlogit.images._decoding import decode, decode_file
 from unlogit.images._inventory import Inventory
 from unlogit.images._labels import LABEL_COLUMNS, classes
 from unlogit.outside import data
-from unlogit.settings import Count
+from unlogit.settings import Checked, Count
 
 
 class HubImages(ImageSource):
@@ -87,7 +87,7 @@ class HubImages(ImageSource):
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Options of this source; see the module."""
 
     split: str = "train"

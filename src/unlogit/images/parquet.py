@@ -27,7 +27,7 @@ from unlogit.images._decoding import decode
 from unlogit.images._inventory import Inventory
 from unlogit.images._labels import LABEL_COLUMNS, classes
 from unlogit.outside import data, matching, plain
-from unlogit.settings import Count
+from unlogit.settings import Checked, Count
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
 MAX_EXPANSION = 1_000
@@ -116,7 +116,7 @@ class ParquetImages(ImageSource):
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Options of this source; see the module."""
 
     image: str | None = None

@@ -24,7 +24,7 @@ from unlogit.errors import BrokenImage, unknown
 from unlogit.images._base import ImageSource
 from unlogit.images._shapes import SHAPES
 from unlogit.outside import plain
-from unlogit.settings import Bounds
+from unlogit.settings import Bounds, Checked
 
 TEXTURES = ("plain", "stripes", "checks", "dots")
 SPLITS = {"train": 50_000, "test": 10_000}
@@ -288,7 +288,7 @@ def _texture(kinds: Tensor, x: Tensor, y: Tensor, size: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Options of this source; see the module."""
 
     size: Annotated[int, Bounds(8, 1024)] = 32
@@ -297,11 +297,10 @@ class Options:
 
 
 def open_source(rest: str, spec: str) -> SceneImages:
-    first, *others = re.split(r"\s*[,?&]\s*", rest.strip())  # Options used to follow after commas.
-    if "=" in first:
-        first, others = "", [first, *others]
-    _, options = specs.read(Options, f"?{'&'.join(others)}", spec)
-    split = first or "train"
+    # Earlier versions wrote options after commas, as in test,size=64 or size=64.
+    parts = re.split(r"\s*[,?&]\s*", rest.strip())
+    split = "train" if not parts[0] or "=" in parts[0] else parts.pop(0)
+    _, options = specs.read(Options, f"?{'&'.join(parts)}", spec)
     if split not in SPLITS:
         raise unknown(f"split of '{plain(spec)}'", plain(split), SPLITS)
     return SceneImages(spec, split, **vars(options))

@@ -24,6 +24,7 @@ from unlogit.errors import BrokenImage, UnlogitError, one_line, unknown
 from unlogit.images._base import Hash, ImageSource, add_file
 from unlogit.images._decoding import decode_file, upright
 from unlogit.images._labels import classes
+from unlogit.settings import Checked
 from unlogit.specs import Spec
 
 _NOT_OPTIONS = {"transform", "target_transform", "transforms", "download", "loader", "is_valid_file"}
@@ -87,9 +88,10 @@ def open_source(rest: str, spec: str) -> TorchvisionImages:
     takes = {"root", "split"} & parameters.keys() | parameters.keys() - _NOT_OPTIONS
     if "train" in takes and "split" not in takes:
         takes = takes - {"train"} | {"split"}
-    options = make_dataclass("Options", sorted((_option(key, parameters) for key in takes), key=len))
-    arguments = vars(specs.read(options, rest, spec)[1])
-    arguments = {key: value for key, value in arguments.items() if value is not None}
+    fields = sorted((_option(key, parameters) for key in takes), key=len)  # Without a default first.
+    options = make_dataclass("Options", fields, bases=(Checked,), frozen=True)
+    given = specs.read(options, rest, spec)[1]
+    arguments = {key: value for key, value in vars(given).items() if value is not None}
     root = arguments.pop("root", Path(torch.hub.get_dir()).parent / "datasets")
     if "split" in arguments and "split" not in parameters:
         arguments["train"] = arguments.pop("split") == "train"
@@ -147,7 +149,7 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
 
 
 def _option(key: str, parameters: dict[str, inspect.Parameter]) -> tuple[Any, ...]:
-    """Return a parameter as a field, its type told by its default; None leaves the argument out."""
+    """Return a parameter as a field, of the type of its default; None leaves the argument out."""
     if key == "root":
         return key, Path | None, None
     if key not in parameters:  # A split that the set calls train=True or False.

@@ -36,6 +36,7 @@ from unlogit.images._decoding import UNREADABLE, decode, read_regular, suffixes
 from unlogit.images._inventory import Inventory
 from unlogit.images._labels import classes
 from unlogit.outside import file_name, matching, plain
+from unlogit.settings import Checked
 
 SCHEMA = pa.schema([("name", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("label", pa.string())])
 """Of an index: where a picture's bytes begin in the shard and how many there are; its label as it is written."""
@@ -109,7 +110,7 @@ class ShardImages(ImageSource):
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Options of this source; see the module."""
 
     label: str | None = None

@@ -100,5 +100,5 @@ def total_variation(u: Tensor, beta: float) -> Tensor:
 
 
 def open_source(rest: str, spec: str) -> MahendranInverter:
-    """Open `mahendran:?classifier=SPEC&option=value`."""
+    """Open `mahendran:CLASSIFIER?option=value`."""
     return MahendranInverter(specs.read(Options, rest, spec, name_is="classifier")[1])

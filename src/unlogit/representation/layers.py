@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from unlogit import specs
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
+from unlogit.settings import Checked
 
 LIMIT = 65_536
 """Longest representation: the first layer of a generator grows with it, and so does a cache of representations."""
@@ -26,8 +27,8 @@ Reduction = Literal["mean", "max", "first", "flatten"]
 
 
 @dataclass(frozen=True)
-class Options:
-    """What may stand after the name of a layer."""
+class Options(Checked):
+    """Options of a layer."""
 
     reduce: Reduction | None = None
 
@@ -49,11 +50,13 @@ class Tap:
 
     @classmethod
     def parse(cls, text: str) -> Tap:
-        """From "NAME" or "NAME?reduce=WAY"; raises `UnlogitError` for another option or way."""
+        """Parse "NAME" or "NAME?reduce=WAY"; raise `UnlogitError` for another option or way."""
         name, options = specs.read(Options, text, text)
-        if options.reduce and name in OF_LOGITS:
+        if options.reduce is None:
+            return cls(name, "logits" if name in OF_LOGITS else name, "mean")
+        if name in OF_LOGITS:
             raise UnlogitError(f"tap '{text}' is a vector already: leave out '?reduce={options.reduce}'")
-        return cls(text, "logits" if name in OF_LOGITS else name, options.reduce or "mean")
+        return cls(text, name, options.reduce)
 
     def __call__(self, output: Tensor) -> Tensor:
         """N x K, float32, of what the module gave: N x K, tokens N x T x C, or a map N x C x H x W or N x H x W x C."""
