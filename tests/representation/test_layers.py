@@ -179,12 +179,12 @@ def test_the_table_is_aligned_and_tells_what_cannot_be_flattened(classifier: Cla
 
 
 def test_list_taps_and_classifiers(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list", "taps", "timm:test_resnet?pretrained=false"]) == 0
+    assert main(["list", "layers", "timm:test_resnet?pretrained=false"]) == 0
     assert "layer1.0.conv1" in capsys.readouterr().out
     assert main(["list", "classifiers", "torchvision:vit_b*"]) == 0
     assert capsys.readouterr().out.split() == ["torchvision:vit_b_16", "torchvision:vit_b_32"]
-    assert main(["list", "taps", "timm:resnt18"]) == 2
-    assert main(["list", "taps"]) == 2
+    assert main(["list", "layers", "timm:resnt18"]) == 2
+    assert main(["list", "layers"]) == 2
     assert "taps CLASSIFIER" in capsys.readouterr().err
 
 
