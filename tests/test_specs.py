@@ -125,6 +125,7 @@ def test_values_have_the_types_of_the_fields() -> None:
     assert read(given)[1] == Options(3, 0.1, (0.5,) * 3, ("a", "b"), "max", False, either=4)
     assert read("?either=four")[1].either == "four"
     assert read("?file=~/x")[1].file == Path.home() / "x"
+    assert read("?file=./~/x")[1].file == Path.cwd() / "~" / "x"
 
 
 def test_a_file_whose_name_holds_percent_signs_is_found(tmp_path: Path) -> None:

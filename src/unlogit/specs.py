@@ -204,7 +204,10 @@ def _typed(text: str, hint: Any) -> Any:
         return tuple(_typed(part, each) for part, each in zip(parts, repeated, strict=True))
     elif kind is bool and text in ("true", "false"):
         return text == "true"
-    elif kind in (int, float, str, Path):
+    elif kind is Path:
+        # pathlib drops the leading ./, without which the path would be in a home folder.
+        return Path(text).absolute() if text.startswith("./~") else Path(text)
+    elif kind in (int, float, str):
         return kind(text)
     raise ValueError(text)
 
