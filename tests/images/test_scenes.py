@@ -334,7 +334,8 @@ def test_any_other_spec_is_one_clear_line(rest):
         ("scenes:count=0", "must be at least 1"),
         ("scenes:seed=-1", "must not be negative"),
         ("scenes:count=1e3", "whole number"),
-        ("scenes:test,seed", "once, as seed=VALUE"),
+        ("scenes:test,seed", "must be one of test, train"),
+        ("scenes:test,size=8,seed", "once, as seed=VALUE"),
     ],
 )
 def test_errors_say_what_is_allowed(spec, message):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -297,10 +296,11 @@ class Options(Checked):
 
 
 def open_source(rest: str, spec: str) -> SceneImages:
-    # Earlier versions wrote options after commas, as in test,size=64 or size=64.
-    parts = re.split(r"\s*[,?&]\s*", rest.strip())
-    split = "train" if not parts[0] or "=" in parts[0] else parts.pop(0)
-    _, options = specs.read(Options, f"?{'&'.join(parts)}", spec)
+    if "?" not in rest:  # Earlier versions wrote options after commas, as in test,size=64 or size=64.
+        first, *others = [part.strip() for part in rest.split(",")]
+        rest = f"?{'&'.join([first, *others])}" if "=" in first else f"{first}?{'&'.join(others)}"
+    name, options = specs.read(Options, rest, spec)
+    split = name or "train"
     if split not in SPLITS:
         raise unknown(f"split of '{plain(spec)}'", plain(split), SPLITS)
     return SceneImages(spec, split, **vars(options))
