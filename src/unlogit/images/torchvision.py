@@ -90,7 +90,7 @@ def open_source(rest: str, spec: str) -> TorchvisionImages:
         takes = takes - {"train"} | {"split"}
     fields = sorted((_option(key, parameters) for key in takes), key=len)  # Without a default first.
     options = make_dataclass("Options", fields, bases=(Checked,), frozen=True)
-    given = specs.read(options, rest, spec)[1]
+    given: Checked = specs.read(options, rest, spec)[1]
     arguments = {key: value for key, value in vars(given).items() if value is not None}
     root = arguments.pop("root", Path(torch.hub.get_dir()).parent / "datasets")
     if "split" in arguments and "split" not in parameters:
