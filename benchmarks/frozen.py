@@ -27,7 +27,7 @@ from unlogit.runtime.device import pick_device
 from unlogit.training import TrainConfig
 from unlogit.training.loop import Training
 
-IMAGES, HELD_OUT = "scenes:count=1024,size={}", "scenes:test,count=64,size={}"
+IMAGES, HELD_OUT = "scenes:?count=1024&size={}", "scenes:test?count=64&size={}"
 
 
 @dataclass(frozen=True)

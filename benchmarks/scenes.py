@@ -26,7 +26,7 @@ def cpu() -> str:
 
 def rate(size: int, batch: int) -> float:
     """Images a second of the core's time, the median of the batches rendered in `SECONDS`."""
-    source = open_images(f"scenes:size={size}")
+    source = open_images(f"scenes:?size={size}")
     times: list[float] = []
     source.read(range(batch))
     while sum(times) < SECONDS:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +29,7 @@ from unlogit.methods import WEIGHTS as INVERTERS
 from unlogit.methods import LearnedInverter, open_inverter
 from unlogit.saved import CONFIG, WEIGHTS, write_tensors
 from unlogit.settings import Checked
+from unlogit.specs import Spec
 
 CARD = "README.md"
 PUBLISHED = holding(CONFIG, ("reached", "fit", "class_names"), lambda _: (WEIGHTS, CARD))
@@ -126,9 +127,16 @@ def _inverter(publish: Publish) -> Path:
 
 
 def _without_folders(spec: str) -> str:
-    """Return a spec with the last part of an absolute path alone."""
-    source, colon, name = spec.partition(":")
-    return f"{source}{colon}{Path(name).name if name.startswith('/') else name}"
+    """Return a spec with the last part of each absolute path alone."""
+    if ":" not in spec:
+        return spec
+    given = Spec.parse(spec)
+    options = tuple((key, _without_folder(value)) for key, value in given.options)
+    return str(replace(given, name=_without_folder(given.name), options=options))
+
+
+def _without_folder(text: str) -> str:
+    return Path(text).name if text.startswith("/") else text
 
 
 if __name__ == "__main__":

@@ -125,10 +125,10 @@ def folder(name: str) -> str:
 
 def spec(m: Methods, method: str, classifier: str, size: int) -> str:
     """The name that opens a method that needs no training."""
-    ways = f"classifier={classifier}&size={size}"
+    common = f"{method}:[{classifier}]?size={size}"
     if method == "nearest":
-        return f"nearest:?{ways}&images={IMAGES}&limit={m.pictures}&cache={m.out / 'cache'}"
-    return f"{method}:?{ways}&steps={m.steps}"
+        return f"{common}&images=[{IMAGES}]&limit={m.pictures}&cache={m.out / 'cache'}"
+    return f"{common}&steps={m.steps}"
 
 
 Row = dict[str, Estimate | str | float | int | None]

@@ -21,7 +21,6 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import tiny_imagenet_lite0
 import tyro
@@ -113,10 +112,10 @@ def main(n: Natural) -> None:
         inverters[name] = open_inverter(str(config.out / "inverter"))
         trained[name] = n.pictures + (before if config.start else 0)
     for method in OPTIMISED:
-        inverters[method] = open_inverter(f"{method}:?classifier={classifier}&size={size}&steps={n.steps}")
-    training = quote(tiny_imagenet_lite0.training_images(n.data, n.training), safe=":/*")
-    cache = f"images={training}&cache={n.out / 'cache'}"
-    inverters["nearest"] = open_inverter(f"nearest:?classifier={classifier}&size={size}&{cache}")
+        inverters[method] = open_inverter(f"{method}:[{classifier}]?size={size}&steps={n.steps}")
+    training = tiny_imagenet_lite0.training_images(n.data, n.training)
+    cache = f"images=[{training}]&cache={n.out / 'cache'}"
+    inverters["nearest"] = open_inverter(f"nearest:[{classifier}]?size={size}&{cache}")
     fewer = dict.fromkeys(OPTIMISED, n.optimised) | {"flow": n.drawn}
     counts = {name: fewer.get(name, n.held_out) for name in inverters}
     out = n.out / n.kind

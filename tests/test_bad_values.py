@@ -97,7 +97,7 @@ def test_images_that_cannot_be_opened(spec: str, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("spec", CLASSIFIERS)
 def test_classifiers_that_cannot_be_opened(spec: str, capsys: pytest.CaptureFixture[str]) -> None:
-    refuse(capsys, "list", "taps", spec)
+    refuse(capsys, "list", "layers", spec)
     refuse(capsys, "reconstruct", "photo.png", "--out", "out", "--method", "mahendran", "--classifier", spec)
 
 

@@ -89,8 +89,25 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         assert run("list", what) == 0
         (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith(f"{name} ")]
         assert len(line.split()) > 3, "a name without what it is"
-    assert "Did you mean 'images'?" in mistake(capsys, "list", "image")
-    assert "list takes one of images" in mistake(capsys, "list")
+    assert run("list", "inverters") == 0 and "lite0_robust" in capsys.readouterr().out
+    assert "unknown list command 'image': must be one of" in mistake(capsys, "list", "image")
+    assert "CLASSIFIER" in mistake(capsys, "list", "layers")
+    assert "unlogit list analyses --help" in mistake(capsys, "list", "analyses", "quality")
+
+
+@pytest.mark.parametrize("command", ["list", "study"])
+def test_subcommands_have_a_sentence_each_and_every_option_too(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command) == 0
+    usage, _, *lines = capsys.readouterr().out.splitlines()
+    assert usage == f"usage: unlogit {command} COMMAND ..."
+    for name, about in (line.split(maxsplit=1) for line in lines):
+        assert about.endswith(".")
+        assert run(command, name, "--help") == 0
+        shown = capsys.readouterr().out
+        assert about.partition(":")[0][:40] in shown
+        assert f"unlogit {command} {name}" in shown
 
 
 def test_a_reader_that_has_read_enough_is_no_error() -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from unlogit import cli
+from unlogit.reconstruct import ReconstructConfig
 
 
 @pytest.fixture
@@ -34,7 +35,8 @@ def test_a_method_reconstructs_photos(photos: list[str], tiny_classifier_spec: s
     [
         (["--method", "engstrom"], "--method and --classifier belong together"),
         (["--options", "steps=2"], "--options are a method's"),
-        (["--method", "engstrm", "--classifier", "C"], "nor a method with its options (engstrom:?..., mahendran:?"),
+        (["--method", "engstrm", "--classifier", "C"], "a method with its options (engstrom:CLASSIFIER, mahendran"),
+        (["--method", "engstrom", "--classifier", "C", "--options", "steps 2"], "must be option=value, joined by &"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -43,6 +45,13 @@ def test_mistakes_are_one_line(
     assert cli.main(["reconstruct", *photos, "--out", str(tmp_path / "out"), *options]) == 2
     told = capsys.readouterr().err
     assert message in told and told.count("\n") == 1
+
+
+def test_a_classifier_with_options_stands_in_brackets(photos: list[str]) -> None:
+    config = ReconstructConfig(
+        (Path(photos[0]),), method="engstrom", classifier="timm:a?size=64", options="tap=b&steps=2"
+    )
+    assert config.opened == {"engstrom": "engstrom:[timm:a?size=64]?tap=b&steps=2"}
 
 
 def test_methods_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
-from unlogit.errors import UnlogitError
+from unlogit.errors import UnlogitError, unknown
 
 T = TypeVar("T")
 
@@ -49,6 +49,34 @@ def parse(config: Callable[..., T], prog: str, args: Sequence[str], description:
         raise UnlogitError(_in_one_line(text, prog)) from stop
     finally:
         print(written.getvalue(), end="", file=sys.stderr)
+
+
+Commands = Mapping[str, tuple[type[Any], Callable[[Any], None]]]
+"""Subcommands by name: a configuration, and what is done with it."""
+
+
+def run_subcommand(commands: Commands, prog: str, args: Sequence[str]) -> None:
+    """Run the subcommand that the first argument names, or print them all where it is missing or asks for help.
+
+    Args:
+        commands: by name.
+        prog: the command, such as "unlogit study".
+        args: the arguments after it.
+
+    Raises:
+        UnlogitError: there is no such subcommand, or an argument of it is wrong.
+        SystemExit: help was asked for, and is printed.
+    """
+    name, *rest = args or ["--help"]
+    if name in ("-h", "--help"):
+        print(f"usage: {prog} COMMAND ...\n")
+        for each, (config, _) in commands.items():
+            print(f"  {each:<13}{(config.__doc__ or '').splitlines()[0]}")
+        return
+    if name not in commands:
+        raise unknown(f"{prog.removeprefix('unlogit ')} command", name, commands)
+    config, run = commands[name]
+    run(parse(config, f"{prog} {name}", rest))
 
 
 def _in_one_line(box: str, prog: str) -> str:

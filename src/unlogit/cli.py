@@ -5,20 +5,17 @@ A command's options are made by tyro from its frozen configuration.
 
 from __future__ import annotations
 
-import ast
 import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from unlogit import __version__, registry
+from unlogit import __version__
 from unlogit.errors import UnlogitError, unknown
 from unlogit.outside import plain
 from unlogit.runtime.progress import stoppable
 
 INTERRUPTED = "interrupted; the same command goes on from here"
-LISTED = ("images", "classifiers", "inverters", "methods", "analyses")
 
 
 def classify(args: Sequence[str]) -> None:
@@ -106,68 +103,11 @@ def explore(args: Sequence[str]) -> None:
 
 
 def list_(args: Sequence[str]) -> None:
-    """Name what is known: images, classifiers, inverters, methods or analyses, and the taps of a classifier."""
-    if list(args) in (["-h"], ["--help"]):
-        print(
-            f"usage: unlogit list {{{','.join(LISTED)}}}\n"
-            "       unlogit list images SOURCE:NAME    what it holds, and whether any of it is broken\n"
-            "       unlogit list classifiers PATTERN   such as 'resnetv2*' or 'torchvision:*'\n"
-            "       unlogit list taps CLASSIFIER       such as timm:resnet18; --trust-code lets its files run code\n\n"
-            f"{list_.__doc__}"
-        )
-        return
-    if len(args) == 2 and args[0] == "images":
-        from unlogit.images import open_images, summary
+    """List sources, classifiers, layers, inverters, methods or analyses."""
+    from unlogit.arguments import run_subcommand
+    from unlogit.listing import COMMANDS as LISTS
 
-        source = open_images(args[1])
-        print(summary(source))
-        if source.broken.reasons:
-            print(f"unlogit: {source.broken.summary()}", file=sys.stderr)
-        return
-    if len(args) == 2 and args[0] == "classifiers":
-        from unlogit.classifiers import find
-
-        print("\n".join(find(args[1])))
-        return
-    trust_code = "--trust-code" in args
-    args = [arg for arg in args if arg != "--trust-code"]
-    if trust_code and args[:1] != ["taps"]:
-        raise UnlogitError("--trust-code: only 'unlogit list taps CLASSIFIER' opens one; leave it out")
-    if len(args) == 2 and args[0] == "taps":
-        from unlogit.classifiers import open_classifier
-        from unlogit.representation.layers import table
-
-        print(table(open_classifier(args[1], trust_code)))
-        return
-    if len(args) != 1 or args[0] == "taps":
-        raise UnlogitError(
-            f"list takes one of {', '.join(LISTED)}; or images SOURCE:NAME, classifiers PATTERN, taps CLASSIFIER"
-        )
-    if args[0] not in LISTED:
-        raise unknown("list", args[0], LISTED)
-    if args[0] == "inverters":
-        from unlogit.methods import known
-
-        print("\n".join(known()) or "no inverter came with this package: train one and give its folder")
-        return
-    if args[0] == "methods":
-        from unlogit.methods import trainable, untrained
-
-        folder = Path(__file__).parent / "methods"
-        for usage, names in (
-            ("unlogit train METHOD", trainable()),
-            ("unlogit reconstruct --method METHOD", untrained()),
-        ):
-            print(usage)
-            for name in names:
-                file = folder / name / "__init__.py" if name in trainable() else folder / f"{name}.py"
-                print(f"  {name:<18}{_summary(file)}")
-        return
-    names = registry.names(f"unlogit.{args[0]}")
-    width = max(map(len, names)) + 2
-    for name in names:
-        shown = name.replace("_", "-") if args[0] == "analyses" else name
-        print(f"{shown:<{width}}{_summary(Path(__file__).parent / args[0] / f'{name}.py')}")
+    run_subcommand(LISTS, "unlogit list", args)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -247,11 +187,6 @@ def _help() -> str:
     return "\n".join(
         ["usage: unlogit COMMAND ...", "", about, "", *lines, "", "unlogit COMMAND --help tells a command's options."]
     )
-
-
-def _summary(module: Path) -> str:
-    """First line of a module's docstring, read without importing what the module needs."""
-    return (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
 if __name__ == "__main__":

@@ -16,10 +16,15 @@ class BrokenImage(UnlogitError):
 
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> UnlogitError:
     """The error for a name that is not in a list: names what is known and the closest match."""
+    return UnlogitError(f"unknown {kind} '{given}': {one_of(given, allowed)}")
+
+
+def one_of(given: str, allowed: Iterable[str]) -> str:
+    """Return the part of an error that lists what is allowed and names the closest match."""
     known = sorted(allowed)
     close = difflib.get_close_matches(given, known, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
-    return UnlogitError(f"unknown {kind} '{given}': must be one of {', '.join(known)}.{hint}")
+    return f"must be one of {', '.join(known)}.{hint}"
 
 
 def first_line(error: Exception) -> str:

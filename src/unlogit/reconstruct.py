@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 import torch
 import tyro
@@ -20,8 +19,9 @@ from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed
 from unlogit.images import View, decode_file, to_bytes
 from unlogit.methods import Inverter, Sight, called, open_inverter
-from unlogit.outside import MAX_FILE_NAME, file_name, short_names
+from unlogit.outside import MAX_FILE_NAME, file_name, plain, short_names
 from unlogit.settings import Checked, Seed
+from unlogit.specs import Spec
 
 DEFAULT_INVERTER = "efficientnet_lite0"
 GRID = "grid"
@@ -93,7 +93,10 @@ class ReconstructConfig(Checked):
                     f"--inverter two={named[-1][1]}"
                 )
             return dict(named)
-        return {self.method: f"{self.method}:?classifier={quote(self.classifier, safe='/:?=,')}&{self.options}"}
+        given = Spec.parse(f"{self.method}:?{self.options}")
+        if given.name:
+            raise UnlogitError(f"--options '{plain(self.options)}': must be option=value, joined by &")
+        return {self.method: str(replace(given, name=self.classifier))}
 
 
 @dataclass(frozen=True)

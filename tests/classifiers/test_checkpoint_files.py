@@ -14,6 +14,7 @@ from torchvision import models
 
 from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
+from unlogit.specs import Spec
 
 
 def small(classes: int = 7) -> nn.Module:
@@ -111,9 +112,9 @@ def test_the_first_tensor_that_does_not_fit_is_named(
         ("?arch=packaged:efficientnet_lite0", "unknown library of .* 'packaged': must be one of timm, torchvision"),
         ("?arch=timm:resnt18", "unknown timm classifier 'resnt18': did you mean resnet18"),
         ("?arch=torchvision:resnt18", "unknown torchvision classifier 'resnt18': did you mean resnet18"),
-        ("?arch=timm:test_resnet&mean=0.5,0.5", "'mean=0.5,0.5' of .*: must be three numbers"),
-        ("?arch=timm:test_resnet&std=a", "'std=a' of .*: must be three numbers"),
-        ("?arch=timm:test_resnet&size=8", "must be from size=32"),
+        ("?arch=timm:test_resnet&mean=0.5,0.5", "'mean=0.5,0.5' of .*: must be 3 values"),
+        ("?arch=timm:test_resnet&std=a", "'std=a' of .*: must be 3 values"),
+        ("?arch=timm:test_resnet&size=8", "size 8: must be at least 32"),
         ("?arch=timm:test_resnet&classes=none.txt", "classes 'none.txt' of .*: no such file"),
         ("?arch=timm:vit_tiny_patch16_224&size=64", "it has no tensor 'cls_token'"),
     ],
@@ -123,6 +124,32 @@ def test_a_wrong_option_is_told(query: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(UnlogitError, match=told) as error:
         open_classifier(f"checkpoint:{path}{query}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("folder", ["a b", "a&b", "p%20q", "x?size=64", "[1]", "x?size=[64]&y", "[timm:x]", "~", "ü=é"])
+def test_any_path_is_opened_and_the_spec_opens_the_same(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / folder
+    path.mkdir()
+    save(small().state_dict(), path / "w.safetensors")
+    (path / "names.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
+    monkeypatch.chdir(tmp_path)
+    options = (("arch", "timm:test_resnet"), ("classes", f"./{folder}/names.txt"))
+    opened = open_classifier(str(Spec("checkpoint", f"./{folder}/w.safetensors", options)))
+    monkeypatch.chdir(path)
+    again = open_classifier(opened.spec)
+    assert again.spec == opened.spec and again.class_names == tuple("abcdefg")
+    assert again.weights_fingerprint() == opened.weights_fingerprint()
+
+
+def test_paths_that_earlier_versions_wrote_without_encoding_are_read(tmp_path: Path) -> None:
+    (tmp_path / "p%20q").mkdir()
+    save(small().state_dict(), tmp_path / "p%20q" / "w.safetensors")
+    (tmp_path / "p%20q" / "names.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
+    folder = tmp_path / "p%20q"
+    opened = open_classifier(f"checkpoint:{folder}/w.safetensors?arch=timm:test_resnet&classes={folder}/names.txt")
+    assert opened.class_names == tuple("abcdefg")
 
 
 class Dangerous:

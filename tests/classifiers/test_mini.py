@@ -42,9 +42,17 @@ def test_the_seed_decides_the_weights() -> None:
     assert open_classifier("mini:resnet").weights_fingerprint() == weights[0]
 
 
-@pytest.mark.parametrize("option", ["logits=1", "logits=ten", "seed=-1", "seed=99999999999"])
-def test_a_wrong_number_says_what_is_allowed(option: str) -> None:
-    with pytest.raises(UnlogitError, match=f"option '{option}' of .* must be a whole number from"):
+@pytest.mark.parametrize(
+    ("option", "allowed"),
+    [
+        ("logits=1", "logits 1: must be at least 2"),
+        ("logits=ten", "must be a whole number"),
+        ("seed=-1", "seed -1: must not be negative"),
+        ("seed=99999999999", "must be at most 4,294,967,295"),
+    ],
+)
+def test_a_wrong_number_says_what_is_allowed(option: str, allowed: str) -> None:
+    with pytest.raises(UnlogitError, match=f"{option}'.*: {allowed}"):
         open_classifier(f"mini:resnet?{option}")
 
 

@@ -244,7 +244,7 @@ def commands(inverter: Path, fitted: str, photo: Path, out: Path) -> dict[str, l
                   "--generator.attention", "None", "--discriminator.attention", "None"],
         "classify": ["classify", *images, "--start", fitted, "--test-images", "scenes:count=8", *small],
         "explore": ["explore", str(inverter)],
-        "list": ["list", "taps", fitted],
+        "list": ["list", "layers", fitted],
         "reconstruct": ["reconstruct", str(photo), "--inverter", str(inverter), "--out", str(out)],
         "study": ["study", "create", str(inverter), f"other={inverter}", *images, "--database", str(out / "s.sqlite")],
         "train": ["train", *images, "--held-out", "scenes:count=8", "--classifier", fitted, *small],

@@ -207,10 +207,18 @@ def test_a_slice_of_rows(tmp_path):
     assert len({source.fingerprint() for source in (everything, first, rest, middle)}) == 4
 
 
-@pytest.mark.parametrize("option", ["first=0", "skip=-1", "first=two", "skip=1.5"])
-def test_a_slice_takes_whole_numbers_of_rows(tmp_path, option):
+@pytest.mark.parametrize(
+    ("option", "allowed"),
+    [
+        ("first=0", "first 0: must be at least 1"),
+        ("skip=-1", "skip -1: must be at least 1"),
+        ("first=two", "must be a whole number"),
+        ("skip=1.5", "must be a whole number"),
+    ],
+)
+def test_a_slice_takes_whole_numbers_of_rows(tmp_path, option, allowed):
     spec = write(tmp_path / "a.parquet", [1, 2])
-    with pytest.raises(UnlogitError, match="must be a whole number of rows, 1 or more"):
+    with pytest.raises(UnlogitError, match=f"{option}'.*: {allowed}"):
         open_images(f"{spec}?{option}")
 
 

@@ -104,7 +104,7 @@ def scenes(_root: Path) -> Example:
         {
             "option": ("scenes:sise=32", "must be one of count, seed, size. Did you mean 'size'"),
             "missing": ("scenes:val", "must be one of test, train"),
-            "empty": ("scenes:count=0", "whole number from 1"),
+            "empty": ("scenes:count=0", "must be at least 1"),
         },
     )
 

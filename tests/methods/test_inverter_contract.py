@@ -180,8 +180,7 @@ def test_a_folder_of_another_kind_is_told(inverters: dict[str, Inverter], tmp_pa
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("engstrom:small:x", "'small:x' is not understood; write engstrom:[?]classifier="),
-        ("engstrom:?steps=3", "option 'classifier' is missing; it has classifier, tap, size, steps"),
+        ("engstrom:?steps=3", "option 'classifier' of .* is missing: add classifier=VALUE"),
         ("engstrom:?classifier=C&stepps=3", "unknown option .* 'stepps'.* Did you mean 'steps'"),
         ("engstrom:?classifier=C&steps=many", "option 'steps=many' of .*: must be a whole number"),
         ("engstrom:?classifier=C&steps=0", "steps 0: must be at least 1"),
@@ -200,9 +199,12 @@ def test_mistakes_are_one_clear_line(tiny_classifier_spec: str, spec: str, messa
     assert "\n" not in str(told.value)
 
 
-def test_a_value_with_an_ampersand_is_percent_encoded(tmp_path: Path) -> None:
-    with pytest.raises(UnlogitError, match="no config.json in .*a&b"):
-        open_inverter(f"engstrom:?classifier=small:{tmp_path}/a%26b")
+@pytest.mark.parametrize(
+    "rest", ["[small:{}/a&b]", "?classifier=[small:{}/a&b]", "?classifier=small:{}/a%26b", "[small:{}/a&b]&steps=3"]
+)
+def test_a_classifier_with_an_ampersand_stands_in_brackets_or_is_percent_encoded(rest: str, tmp_path: Path) -> None:
+    with pytest.raises(UnlogitError, match="no config.json in .*a&b'"):
+        open_inverter(f"engstrom:{rest.format(tmp_path)}")
 
 
 def test_names_of_inverters() -> None:

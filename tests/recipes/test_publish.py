@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,18 @@ def test_what_is_published_opens_and_names_no_path(tmp_path: Path, classifier: P
 
     for file in [*tmp_path.glob("classifiers/*/*"), *tmp_path.glob("inverters/*/*")]:
         assert str(tmp_path / "made").encode() not in file.read_bytes(), file
+
+
+def test_what_is_published_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
+    without_folders = importlib.import_module("publish")._without_folders
+    assert (
+        without_folders("checkpoint:/a/w.pt?arch=timm:x&classes=/b/n.txt")
+        == "checkpoint:w.pt?arch=timm:x&classes=n.txt"
+    )
+    assert without_folders("parquet:/data/train-*.parquet?first=9") == "parquet:train-*.parquet?first=9"
+    assert without_folders("packaged:efficientnet_lite0?size=128") == "packaged:efficientnet_lite0?size=128"
+    assert without_folders("mine") == "mine"
 
 
 def test_somebody_else_s_folder_is_left_alone(tmp_path: Path, classifier: Path) -> None:

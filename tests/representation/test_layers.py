@@ -99,9 +99,8 @@ def test_a_map_or_tokens_become_a_vector(tap: str, expected: object, classifier:
 @pytest.mark.parametrize(
     ("tap", "told"),
     [
-        ("conv?reduce=flaten", "unknown way to reduce tap .* 'flaten': must be one of .*Did you mean 'flatten'"),
-        ("conv?pool=max", "unknown option of tap .* 'pool': must be one of reduce"),
-        ("conv?", "unknown option"),
+        ("conv?reduce=flaten", "option 'reduce=flaten' of .*: must be one of .*Did you mean 'flatten'"),
+        ("conv?pool=max", "unknown option of .* 'pool': must be one of reduce"),
         ("logits?reduce=mean", r"is a vector already: leave out '\?reduce=mean'"),
         ("conw", "unknown layer 'conw' of test:net.*did you mean conv"),
         ("rows", r"gives \(8, 64, 5\) for 2 pictures, must be rows by picture"),
@@ -140,7 +139,12 @@ def test_any_text_is_a_tap_or_one_clear_error(text: str) -> None:
     except UnlogitError:
         assert "?" in text
     else:
-        assert tap.text == text and tap.module in (text.partition("?")[0], "logits")
+        assert Tap.parse(tap.text) == tap
+
+
+@pytest.mark.parametrize("text", ["softmax?", "softmax"])
+def test_a_question_mark_without_an_option_changes_nothing(text: str) -> None:
+    assert Tap.parse(text) == Tap("softmax", "logits", "mean")
 
 
 def test_places_are_those_that_can_be_tapped(classifier: Classifier) -> None:
@@ -175,13 +179,13 @@ def test_the_table_is_aligned_and_tells_what_cannot_be_flattened(classifier: Cla
 
 
 def test_list_taps_and_classifiers(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list", "taps", "timm:test_resnet?pretrained=false"]) == 0
+    assert main(["list", "layers", "timm:test_resnet?pretrained=false"]) == 0
     assert "layer1.0.conv1" in capsys.readouterr().out
     assert main(["list", "classifiers", "torchvision:vit_b*"]) == 0
     assert capsys.readouterr().out.split() == ["torchvision:vit_b_16", "torchvision:vit_b_32"]
-    assert main(["list", "taps", "timm:resnt18"]) == 2
-    assert main(["list", "taps"]) == 2
-    assert "taps CLASSIFIER" in capsys.readouterr().err
+    assert main(["list", "layers", "timm:resnt18"]) == 2
+    assert main(["list", "layers"]) == 2
+    assert "CLASSIFIER" in capsys.readouterr().err
 
 
 def test_find_looks_in_every_source_whatever_the_case() -> None:

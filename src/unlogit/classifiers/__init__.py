@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from unlogit import registry, trust
+from unlogit import specs, trust
 from unlogit.classifiers._base import Classifier, Preprocessing, differ
 from unlogit.classifiers._labels import read_labels
 from unlogit.classifiers._listing import find
 from unlogit.classifiers._module import PREFIX, binding, from_module, open_bound
+from unlogit.classifiers._options import triple
 from unlogit.classifiers._probe import probe
 from unlogit.errors import UnlogitError
+from unlogit.specs import Spec
 
 __all__ = [
     "Classifier",
@@ -88,17 +91,19 @@ def _with_options(spec: str, given: Mapping[str, object]) -> str:
     """Return the spec with size, mean and std among its options."""
     if "class_names" in given:
         raise UnlogitError(f"class_names with '{spec}': a string takes a file of names, as ?classes=names.txt")
-    for name, value in given.items():
-        text = str(value) if isinstance(value, str | int | float) else ",".join(map(str, value))  # type: ignore[call-overload]
-        spec += f"{'&' if '?' in spec else '?'}{name}={text}"
-    return spec
+    parsed = Spec.parse(spec)
+    texts = {
+        name: str(value) if name == "size" else ",".join(map(str, triple(value, f"{name} {value!r} of '{spec}'")))
+        for name, value in given.items()
+    }
+    return str(replace(parsed, options=(*parsed.options, *texts.items()))) if texts else spec
 
 
 def load_classifier(spec: str) -> Classifier:
     """Open a frozen classifier without probing it, for a source that builds on another's network."""
     if spec.startswith(PREFIX):
         return open_bound(spec)
-    module, rest = registry.split(spec, "classifier", __name__)
+    module, rest = specs.split(spec, "classifier", __name__)
     # Networks are made with random weights before they get their own: do not advance the caller's random state.
     with torch.random.fork_rng(devices=[]):
         check_allowed(spec)
@@ -113,5 +118,5 @@ def check_allowed(spec: str) -> None:
     """Raise `UnlogitError` where a file names a classifier that it may not name; see `unlogit.trust`."""
     if spec.startswith(PREFIX):  # Only an object that the caller passes opens it.
         return
-    registry.split(spec, "classifier", __name__)  # An unknown source is said to be one.
-    trust.check_source(spec.partition(":")[0], spec, SAFE, FROM_HUB)
+    specs.split(spec, "classifier", __name__)  # An unknown source is said to be one.
+    trust.check_source(Spec.parse(spec).source, spec, SAFE, FROM_HUB)

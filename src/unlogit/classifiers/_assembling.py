@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from unlogit.classifiers._base import TRIAL_SIZE, Classifier, Preprocessing
 from unlogit.classifiers._imagenet import imagenet_names
-from unlogit.classifiers._options import triple
 from unlogit.errors import UnlogitError, first_line
 
 MANY = 10_000
@@ -144,8 +143,7 @@ def default_names(logits: int) -> tuple[str, ...]:
     return imagenet_names() if logits == 1000 else tuple(f"class {index}" for index in range(logits))
 
 
-def adjusted(preprocessing: Preprocessing, options: Mapping[str, str]) -> Preprocessing:
-    """With the options size, mean and std in place of its own, where they are given."""
-    size = int(options["size"]) if "size" in options else preprocessing.size
-    mean, std = (triple(options.get(key, getattr(preprocessing, key)), key) for key in ("mean", "std"))
-    return replace(preprocessing, size=size, mean=mean, std=std)
+def adjusted(preprocessing: Preprocessing, options: object) -> Preprocessing:
+    """Return preprocessing with the options size, mean and std in place of its own, where they are given."""
+    given = {key: getattr(options, key, None) for key in ("size", "mean", "std")}
+    return replace(preprocessing, **{key: value for key, value in given.items() if value is not None})

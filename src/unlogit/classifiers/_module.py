@@ -13,7 +13,7 @@ from torch import nn
 
 from unlogit.classifiers._assembling import assemble
 from unlogit.classifiers._base import Classifier, Preprocessing
-from unlogit.classifiers._options import SIZES, triple
+from unlogit.classifiers._options import SIDES, triple
 from unlogit.errors import UnlogitError, first_line
 from unlogit.identity import module_identity
 
@@ -41,8 +41,8 @@ def from_module(
     """
     name = type(network).__qualname__
     spec = f"{PREFIX}{name}"
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not SIZES[0] <= size <= SIZES[1]):
-        raise UnlogitError(f"size {size!r} of '{spec}': must be a whole number of pixels, {SIZES[0]} to {SIZES[1]}")
+    if size is not None and (wrong := SIDES.problem(size, whole=True)):
+        raise UnlogitError(f"size {size!r} of '{spec}': {wrong}")
     preprocessing, names = own_preprocessing(network, spec)
     preprocessing = Preprocessing(
         preprocessing.size if size is None else size,
@@ -79,7 +79,7 @@ def own_preprocessing(network: nn.Module, spec: str) -> tuple[Preprocessing, Seq
     if not (size is None or isinstance(size, int)):
         raise UnlogitError(f"input_size of '{spec}' is {size!r}: must be the side of its images in pixels")
     mean, std = (
-        triple(getattr(network, key, neutral), f"{key} of '{spec}'") for key, neutral in (("mean", "0"), ("std", "1"))
+        triple(getattr(network, key, neutral), f"{key} of '{spec}'") for key, neutral in (("mean", 0), ("std", 1))
     )
     return Preprocessing(size, mean, std), getattr(network, "class_names", None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier
 from unlogit.errors import UnlogitError
 from unlogit.files import replacing, to_json, written_here
 from unlogit.saved import CONFIG, WEIGHTS, write_tensors
+from unlogit.specs import Spec
 
 
 def new_small(shape: SmallConfig, class_names: Sequence[str], spec: str, seed: int) -> Classifier:
@@ -78,19 +79,20 @@ def save(folder: Path, classifier: Classifier, start: str, record: dict[str, Any
 
 def architecture(start: str, network: nn.Module) -> str:
     """A spec that opens a network of the same shape, where possible without weights that would be overwritten."""
-    prefix, _, rest = start.partition(":")
-    if prefix == "fitted":
+    given = Spec.parse(start)
+    if given.source == "fitted":
         from unlogit.classifiers import fitted  # Which imports this module.
 
-        return fitted.architecture(rest, start)
-    if prefix == "python":  # Its network may be timm's with another forward.
+        return fitted.architecture(start.partition(":")[2], start)
+    if given.source == "python":  # Its network may be timm's with another forward.
         return start
-    if rest.startswith(timm.HUB):  # Its configuration there may differ from the architecture's.
-        return f"timm:{rest.partition('?')[0]}?pretrained=false"
+    random = replace(given, options=(("pretrained", "false"),))
+    if given.source == "timm" and given.name.startswith(timm.HUB):  # It may differ from the architecture's own.
+        return str(random)
     known = getattr(network, "pretrained_cfg", None)
     if known and known.get("architecture"):
         return f"timm:{known['architecture']}?pretrained=false"
-    return f"torchvision:{rest.partition('?')[0]}?pretrained=false" if prefix == "torchvision" else start
+    return str(random) if given.source == "torchvision" else start
 
 
 def _with_classes(classifier: Classifier, class_names: Sequence[str], seed: int) -> Classifier:

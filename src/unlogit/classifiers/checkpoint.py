@@ -7,19 +7,28 @@ the side in pixels and the normalisation that it was trained with, where they ar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from unlogit.classifiers._assembling import adjusted, assemble
 from unlogit.classifiers._base import Classifier
-from unlogit.classifiers._options import canonical, existing_file, parse_options, read_class_names
+from unlogit.classifiers._options import OwnOptions, canonical, existing_file, read_class_names, read_options
 from unlogit.classifiers._weights import read_weights, with_weights
 from unlogit.errors import UnlogitError
 
 
+@dataclass(frozen=True)
+class Options(OwnOptions):
+    """Options of this source; see the module."""
+
+    arch: str | None = None
+
+
 def open_source(rest: str, spec: str) -> Classifier:
     """Open a file; raises `UnlogitError` where it is missing, damaged or of another architecture."""
-    name, options = parse_options(rest, spec, ("arch", "classes", "mean", "size", "std"))
+    name, options = read_options(Options, rest, spec)
     file = existing_file(name, f"checkpoint '{name}' of '{spec}'")
-    if "arch" not in options:
+    if options.arch is None:
         raise UnlogitError(f"classifier '{spec}': of which architecture? write 'checkpoint:{name}?arch=timm:resnet50'")
-    network, preprocessing = with_weights(options["arch"], read_weights(file), file, spec)
+    network, preprocessing = with_weights(options.arch, read_weights(file), file, spec)
     preprocessing = adjusted(preprocessing, options)
-    return assemble(network, preprocessing, canonical(spec, file, options), read_class_names(options))
+    return assemble(network, preprocessing, canonical(spec, file, options), read_class_names(options.classes))

@@ -7,16 +7,20 @@ reached) beside `model.safetensors`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unlogit import classifiers
+from unlogit.classifiers._assembling import adjusted
 from unlogit.classifiers._base import Classifier, Interpolation, Preprocessing
-from unlogit.classifiers._options import SIZES, canonical, parse_options
+from unlogit.classifiers._options import SIDES, Side, canonical, read_options
 from unlogit.classifiers._saved import ADVICE, check_names, read_classifier, read_weights_of
 from unlogit.classifiers._starts import with_head
 from unlogit.errors import UnlogitError
 from unlogit.saved import CONFIG, WEIGHTS, read_header, read_json
+from unlogit.settings import Checked
+from unlogit.specs import Spec
 from unlogit.trust import check_path
 
 OURS = Path(__file__).parents[1] / "weights" / "classifiers"
@@ -34,7 +38,7 @@ def lineage(spec: str) -> list[str]:
     """
     found = [spec]
     while found[-1].startswith("fitted:"):
-        name = found[-1].partition(":")[2].partition("?")[0]
+        name = Spec.parse(found[-1]).name
         try:
             folder = OURS / name if name in names() else check_path(Path(name).expanduser().resolve())
             start = read_json(folder / CONFIG, f"classifier '{found[-1]}'", ADVICE)["fit"]["start"]
@@ -44,6 +48,13 @@ def lineage(spec: str) -> list[str]:
             break
         found.append(start)
     return found
+
+
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source; see the module."""
+
+    size: Side | None = None
 
 
 def open_source(rest: str, spec: str) -> Classifier:
@@ -63,14 +74,9 @@ def open_source(rest: str, spec: str) -> Classifier:
     if len(classes) != len(bare.class_names):
         with_head(bare.network, head, len(classes), spec)
     bare.network.load_state_dict(read_weights_of(bare.network, folder, what))
-    preprocessing = Preprocessing(
-        int(options["size"]) if "size" in options else config["size"],
-        tuple(config["mean"]),
-        tuple(config["std"]),
-        config["interpolation"],
-    )
+    saved = Preprocessing(config["size"], tuple(config["mean"]), tuple(config["std"]), config["interpolation"])
     opened = canonical(spec, name if name in names() else folder, options)
-    return Classifier(bare.network, preprocessing, classes, head, opened)
+    return Classifier(bare.network, adjusted(saved, options), classes, head, opened)
 
 
 def architecture(rest: str, spec: str) -> str:
@@ -79,9 +85,9 @@ def architecture(rest: str, spec: str) -> str:
     return found
 
 
-def _find(rest: str, spec: str) -> tuple[str, dict[str, str], Path, dict[str, Any]]:
+def _find(rest: str, spec: str) -> tuple[str, Options, Path, dict[str, Any]]:
     """Name, options, folder and config.json."""
-    name, options = parse_options(rest, spec, ("size",))
+    name, options = read_options(Options, rest, spec)
     folder = OURS / name if name in names() else check_path(Path(name).expanduser().resolve())
     if not name or not (folder / CONFIG).is_file():
         raise UnlogitError(
@@ -96,7 +102,7 @@ def _read_config(folder: Path, what: str, name: str) -> dict[str, Any]:
         raise UnlogitError(f"{what} is a built-in one: open it as small:{name}")
     own = {"architecture": str, "size": int | None, "interpolation": Interpolation, "penultimate": str}
     config = read_classifier(folder, what, own)
-    high = SIZES[1]
+    high = SIDES.high
     if config["size"] is not None and not 1 <= config["size"] <= high:
         raise UnlogitError(f"{CONFIG} of {what}: size {config['size']}: must be 1 to {high} pixels, or null")
     if config["architecture"].startswith("fitted:"):

@@ -6,14 +6,16 @@ in the file. `&classes=names.txt` names the classes, a name a line; `&size=128` 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import Tensor
 
 from unlogit.classifiers._assembling import adjusted, assemble
 from unlogit.classifiers._base import Classifier
-from unlogit.classifiers._options import canonical, existing_file, parse_options, read_class_names, triple
+from unlogit.classifiers._options import Side, canonical, existing_file, read_class_names, read_options, triple
 from unlogit.classifiers._weights import read_weights, with_weights
+from unlogit.settings import Checked
 
 # Beside the network the library keeps its normaliser, and both once more inside the attacker.
 NETWORK, NORMALISER = "model.", "normalizer."
@@ -25,18 +27,27 @@ ADVICE = (
 )
 
 
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source; see the module."""
+
+    arch: str = "resnet50"
+    classes: Path | None = None
+    size: Side | None = None
+
+
 def open_source(rest: str, spec: str) -> Classifier:
     """Open a file; raises `UnlogitError` where it is missing, damaged or of another architecture."""
-    name, options = parse_options(rest, spec, ("arch", "classes", "size"))
+    name, options = read_options(Options, rest, spec)
     file = existing_file(name, f"checkpoint '{name}' of '{spec}'")
     weights = read_weights(file, ADVICE)
-    arch = options.get("arch", "resnet50")
-    network, preprocessing = with_weights(arch if ":" in arch else f"torchvision:{arch}", _network(weights), file, spec)
+    arch = options.arch if ":" in options.arch else f"torchvision:{options.arch}"
+    network, preprocessing = with_weights(arch, _network(weights), file, spec)
     if f"{NORMALISER}new_mean" in weights:
         mean, std = (triple(weights.get(f"{NORMALISER}new_{key}"), f"the {key} in '{file}'") for key in ("mean", "std"))
         preprocessing = replace(preprocessing, mean=mean, std=std)
     preprocessing = adjusted(preprocessing, options)
-    return assemble(network, preprocessing, canonical(spec, file, options), read_class_names(options))
+    return assemble(network, preprocessing, canonical(spec, file, options), read_class_names(options.classes))
 
 
 def _network(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import cast
+from dataclasses import dataclass
+from typing import Annotated, cast
 
 import torch
 from timm.layers import ConvNormAct
@@ -20,9 +21,10 @@ from torch.nn import functional as F
 
 from unlogit.classifiers._assembling import default_names
 from unlogit.classifiers._base import Classifier, Preprocessing
-from unlogit.classifiers._options import canonical, parse_options
+from unlogit.classifiers._options import canonical, read_options
 from unlogit.classifiers.small import MEAN, STD, Block
-from unlogit.errors import UnlogitError, unknown
+from unlogit.errors import unknown
+from unlogit.settings import Bounds, Checked, Seed
 
 SIZE = 32
 WIDTHS = (48, 96, 192)
@@ -31,7 +33,6 @@ DEPTH = 2
 """Blocks per stage."""
 TOKENS, LAYERS, PATCH = 128, 6, 4
 """Embedding width, number of blocks and side of a patch of the ViT and the Mixer."""
-LIMITS = {"logits": (2, 10**6), "seed": (0, 2**32 - 1)}
 
 
 class PlainBlock(Block):
@@ -106,17 +107,21 @@ def names() -> list[str]:
     return list(NETWORKS)
 
 
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source."""
+
+    logits: Annotated[int, Bounds(2, 10**6)] = 10
+    """Number of logits."""
+    seed: Seed = 0
+    """Random seed of the weights."""
+
+
 def open_source(rest: str, spec: str) -> Classifier:
     """Make a network of random weights; raises `UnlogitError` for an unknown name or option."""
-    name, options = parse_options(rest, spec, tuple(LIMITS))
+    name, options = read_options(Options, rest, spec)
     if name not in NETWORKS:
         raise unknown("mini classifier", name, NETWORKS)
-    for key, value in options.items():
-        low, high = LIMITS[key]
-        if not (value.isascii() and value.isdecimal() and len(value) <= 10 and low <= int(value) <= high):
-            raise UnlogitError(f"option '{key}={value}' of '{spec}': must be a whole number from {low} to {high:,}")
-    classes = int(options.get("logits", 10))
-    torch.manual_seed(int(options.get("seed", 0)))
-    preprocessing = Preprocessing(SIZE, MEAN, STD)
-    opened = canonical(spec, name, options)
-    return Classifier(NETWORKS[name](classes), preprocessing, default_names(classes), "head", opened)
+    torch.manual_seed(options.seed)
+    network, names = NETWORKS[name](options.logits), default_names(options.logits)
+    return Classifier(network, Preprocessing(SIZE, MEAN, STD), names, "head", canonical(spec, name, options))

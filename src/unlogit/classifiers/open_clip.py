@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from unlogit.checksums import damage
 from unlogit.classifiers._assembling import assemble
 from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.classifiers._hub import NO_CODE, reach
-from unlogit.classifiers._options import canonical, parse_options, read_class_names, triple
+from unlogit.classifiers._options import canonical, read_class_names, read_options, triple
 from unlogit.errors import UnlogitError, first_line, one_line
+from unlogit.settings import Checked
 
 HUB = "hf-hub:"
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -47,15 +49,24 @@ def names() -> list[str]:
     return [f"{name}.{tag}" for name, tag in _library("open_clip").list_pretrained()]
 
 
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source; see the module."""
+
+    checkpoint: Path | None = None
+    classes: Path | None = None
+    pretrained: bool | None = None
+    template: str = TEMPLATE
+
+
 def open_source(rest: str, spec: str) -> Classifier:
     """Open by name; raises `UnlogitError` for an unknown name or option, or weights that cannot be had or read."""
     library = _library(spec)
-    name, options = parse_options(rest, spec, ("checkpoint", "classes", "pretrained", "template"))
-    template = options.get("template", TEMPLATE)
-    if "{}" not in template:
-        raise UnlogitError(f"option 'template={template}' of '{spec}': must have {{}} where the class name goes")
+    name, options = read_options(Options, rest, spec)
+    if "{}" not in options.template:
+        raise UnlogitError(f"option 'template={options.template}' of '{spec}': must have {{}} for the class name")
     model = _model(library, name, options, spec)
-    class_names = read_class_names(options)
+    class_names = read_class_names(options.classes)
     data = library.get_model_preprocess_cfg(model)
     size = data["size"] if isinstance(data["size"], int) else data["size"][0]
     mean, std = (triple(data[key], f"{key} of '{spec}'") for key in ("mean", "std"))
@@ -66,7 +77,7 @@ def open_source(rest: str, spec: str) -> Classifier:
         width = network.eval()(torch.zeros(1, 3, size, size)).shape[1]
         return Classifier(network, preprocessing, [f"dimension {i}" for i in range(width)], "head", spec)
     tokens = _tokenizer(library, name if name.startswith(HUB) else name.partition(".")[0], spec)
-    head = _text_head(model.eval(), tokens([template.format(c.replace("_", " ")) for c in class_names]))
+    head = _text_head(model.eval(), tokens([options.template.format(c.replace("_", " ")) for c in class_names]))
     return assemble(Clip(model.visual, head), preprocessing, spec, class_names, "head")
 
 
@@ -103,18 +114,18 @@ def _check_text(library: Any, base: str) -> None:
             raise ValueError(f"its text model '{name}' brings code of its own, which is not run")
 
 
-def _model(library: Any, name: str, options: dict[str, str], spec: str) -> Any:
+def _model(library: Any, name: str, options: Options, spec: str) -> Any:
     base, _, tag = (name, "", "") if name.startswith(HUB) else name.partition(".")
-    if len({"checkpoint", "pretrained"} & options.keys()) + bool(tag) > 1:
+    if (options.checkpoint, options.pretrained, tag or None).count(None) < 2:
         raise UnlogitError(f"classifier '{spec}': give only one of a tag, checkpoint or pretrained")
     _check(library, base, tag, spec)
-    random = options.get("pretrained") == "false"
-    weights = None if random else options.get("checkpoint", tag or None)
+    random = options.pretrained is False
+    weights = None if random else str(options.checkpoint or tag or "") or None
     if not (random or weights or base.startswith(HUB)):
         tags = ", ".join(library.list_pretrained_tags_by_model(base)) or "none"
         raise UnlogitError(f"classifier '{spec}': which weights? write 'open_clip:{base}.TAG', with a tag of {tags}")
-    if "checkpoint" in options and (wrong := damage(Path(options["checkpoint"]))):
-        raise UnlogitError(f"checkpoint '{options['checkpoint']}' is damaged ({wrong}): copy it again")
+    if options.checkpoint and (wrong := damage(options.checkpoint)):
+        raise UnlogitError(f"checkpoint '{options.checkpoint}' is damaged ({wrong}): copy it again")
     torch.manual_seed(0)  # since a spec names one classifier
     try:
         repo = base.removeprefix(HUB) if base.startswith(HUB) else _repo(library, base, tag)
@@ -126,7 +137,7 @@ def _model(library: Any, name: str, options: dict[str, str], spec: str) -> Any:
     except Exception as error:
         way = (
             "must be a state dict that holds tensors alone"
-            if "checkpoint" in options
+            if options.checkpoint
             else f"with a file of the weights, write 'open_clip:{base}?checkpoint=FILE'"
         )
         raise UnlogitError(f"weights of '{spec}' cannot be had ({first_line(error)}): {way}") from error

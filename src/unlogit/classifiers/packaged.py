@@ -6,6 +6,7 @@ to: `packaged:efficientnet_lite0?size=160`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import resources
 
 import timm
@@ -13,8 +14,9 @@ import torch
 
 from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.classifiers._imagenet import imagenet_names
-from unlogit.classifiers._options import parse_options
+from unlogit.classifiers._options import Side, read_options
 from unlogit.errors import UnlogitError, unknown
+from unlogit.settings import Checked
 
 NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 # 64 px pictures keep 0.43 of a top-1 that at 224 px would be 0.51, at a quarter of the cost.
@@ -25,9 +27,16 @@ def names() -> list[str]:
     return list(NAMES)
 
 
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source; see the module."""
+
+    size: Side = DEFAULT_SIZE
+
+
 def open_source(rest: str, spec: str) -> Classifier:
     """Open by name; raises `UnlogitError` for an unknown name or option, or a package that is not installed."""
-    name, options = parse_options(rest, spec, ("size",))
+    name, options = read_options(Options, rest, spec)
     if name not in NAMES:
         raise unknown("packaged classifier", name, NAMES)
     weights = _weights(name)
@@ -40,7 +49,7 @@ def open_source(rest: str, spec: str) -> Classifier:
         own[key] = value
     network.load_state_dict(own)
     half = (0.5, 0.5, 0.5)
-    preprocessing = Preprocessing(int(options.get("size", DEFAULT_SIZE)), half, half)
+    preprocessing = Preprocessing(options.size, half, half)
     return Classifier(network, preprocessing, imagenet_names(), "classifier", spec)
 
 

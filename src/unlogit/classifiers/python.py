@@ -20,20 +20,20 @@ from torch import nn
 from unlogit.classifiers._assembling import adjusted, assemble
 from unlogit.classifiers._base import Classifier
 from unlogit.classifiers._module import own_preprocessing
-from unlogit.classifiers._options import canonical, existing_file, parse_options, read_class_names
+from unlogit.classifiers._options import OwnOptions, canonical, existing_file, read_class_names, read_options
 from unlogit.errors import UnlogitError, first_line, unknown
 
 
 def open_source(rest: str, spec: str) -> Classifier:
     """Call the factory; raises `UnlogitError` where it cannot be found, fails, or makes no network."""
-    name, options = parse_options(rest, spec, ("classes", "mean", "size", "std"))
+    name, options = read_options(OwnOptions, rest, spec)
     where, _, factory = name.rpartition(":")
     if not where or not factory:
         raise UnlogitError(f"classifier '{spec}': write python:package.module:factory or python:file.py:factory")
     file = existing_file(where, f"'{where}' of '{spec}'") if where.endswith(".py") else None
     network = _make(_module(file or where, spec), factory, spec)
     preprocessing, own_names = own_preprocessing(network, spec)
-    class_names = read_class_names(options) or own_names
+    class_names = read_class_names(options.classes) or own_names
     return assemble(
         network, adjusted(preprocessing, options), canonical(spec, f"{file or where}:{factory}", options), class_names
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ import timm
 import torch
 from timm.data import infer_imagenet_subset, resolve_data_config
 
-from unlogit.classifiers._assembling import assemble
+from unlogit.classifiers._assembling import adjusted, assemble
 from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.classifiers._hub import reach
 from unlogit.classifiers._imagenet import imagenet_names
-from unlogit.classifiers._options import canonical, parse_options
+from unlogit.classifiers._options import Side, canonical, read_options
 from unlogit.classifiers._weights import read_weights, with_weights
 from unlogit.errors import UnlogitError, first_line
+from unlogit.settings import Checked
 
 HUB = "hf-hub:"
 FILES = ("model.safetensors", "pytorch_model.bin")
@@ -36,25 +37,33 @@ def names() -> list[str]:
     return timm.list_models(pretrained=True)
 
 
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source; see the module."""
+
+    checkpoint: Path | None = None
+    pretrained: bool | None = None
+    size: Side | None = None
+
+
 def open_source(rest: str, spec: str) -> Classifier:
     """Open by name; raises `UnlogitError` for an unknown name or option, or weights that cannot be had or read."""
-    name, options = parse_options(rest, spec, ("checkpoint", "pretrained", "size"))
+    name, options = read_options(Options, rest, spec)
     network: Any
-    if "checkpoint" in options:
-        if "pretrained" in options:
+    if options.checkpoint:
+        if options.pretrained is not None:
             raise UnlogitError(f"classifier '{spec}': give checkpoint or pretrained, not both")
-        file = Path(options["checkpoint"])
-        network, preprocessing = with_weights(f"timm:{name}", read_weights(file), file, spec)
-    elif options.get("pretrained") == "false":
-        network, preprocessing = build(name, spec)
+        file = options.checkpoint
+        network, own = with_weights(f"timm:{name}", read_weights(file), file, spec)
+    elif options.pretrained is False:
+        network, own = build(name, spec)
     else:
         _check(name)
         network = _from_hub(name, pretrained=True)
-        preprocessing = _preprocessing(network, spec)
-    size = int(options["size"]) if "size" in options else preprocessing.size
-    if size != preprocessing.size and network.pretrained_cfg.get("fixed_input_size"):
-        raise UnlogitError(f"classifier '{spec}' takes pictures of {preprocessing.size} only: leave out size={size}")
-    preprocessing = replace(preprocessing, size=size)
+        own = _preprocessing(network, spec)
+    preprocessing = adjusted(own, options)
+    if preprocessing.size != own.size and network.pretrained_cfg.get("fixed_input_size"):
+        raise UnlogitError(f"classifier '{spec}' takes images of {own.size} px only: leave out size={options.size}")
     return assemble(network, preprocessing, canonical(spec, name, options), _class_names(network), _head(network))
 
 

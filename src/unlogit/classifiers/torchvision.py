@@ -8,17 +8,18 @@ smaller pictures. Options are joined by `&`.
 from __future__ import annotations
 
 import difflib
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torchvision import models
 
-from unlogit.classifiers._assembling import assemble
+from unlogit.classifiers._assembling import adjusted, assemble
 from unlogit.classifiers._base import Classifier, Preprocessing
-from unlogit.classifiers._options import canonical, parse_options
+from unlogit.classifiers._options import Side, canonical, read_options
 from unlogit.errors import UnlogitError, first_line, unknown
+from unlogit.settings import Checked
 
 # Their heads for training alone are left out; transform_input turns ImageNet's usual normalisation into their own, as
 # it does with torchvision's weights; and their own way to draw weights takes most of a minute.
@@ -31,20 +32,28 @@ def names() -> list[str]:
     return models.list_models(module=models)
 
 
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source; see the module."""
+
+    pretrained: bool = True
+    size: Side | None = None
+    weights: str | None = None
+
+
 def open_source(rest: str, spec: str) -> Classifier:
     """Open by name; raises `UnlogitError` for an unknown name or option, or weights that cannot be had."""
-    name, options = parse_options(rest, spec, ("pretrained", "size", "weights"))
+    name, options = read_options(Options, rest, spec)
     network: nn.Module
-    weights = _weights(name, options.get("weights"))
-    if options.get("pretrained") == "false":
-        if "weights" in options:
+    weights = _weights(name, options.weights)
+    if not options.pretrained:
+        if options.weights:
             raise UnlogitError(f"classifier '{spec}': give weights or pretrained=false, not both")
         network, preprocessing = build(name, spec)
     else:
         network, preprocessing = _download(name, weights), _preprocessing(weights)
-    if "size" in options:
-        preprocessing = replace(preprocessing, size=int(options["size"]))
-    return assemble(network, preprocessing, canonical(spec, name, options), weights.meta["categories"])
+    spec = canonical(spec, name, options)
+    return assemble(network, adjusted(preprocessing, options), spec, weights.meta["categories"])
 
 
 def build(name: str, spec: str, classes: int | None = None) -> tuple[nn.Module, Preprocessing]:

@@ -7,18 +7,19 @@ and class names come with it. Weights are read from .safetensors alone; `?pretra
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unlogit.classifiers._assembling import assemble
+from unlogit.classifiers._assembling import adjusted, assemble
 from unlogit.classifiers._base import Classifier, Preprocessing
 from unlogit.classifiers._hub import NO_CODE, reach
-from unlogit.classifiers._options import canonical, parse_options, triple
+from unlogit.classifiers._options import Side, canonical, read_options, triple
 from unlogit.errors import UnlogitError, first_line
+from unlogit.settings import Checked
 from unlogit.trust import check_path
 
 BILINEAR = 2
@@ -36,13 +37,21 @@ class Logits(nn.Module):
         return self.model(pixel_values=x).logits
 
 
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source; see the module."""
+
+    pretrained: bool = True
+    size: Side | None = None
+
+
 def open_source(rest: str, spec: str) -> Classifier:
     """Open by name; raises `UnlogitError` where it cannot be had, has no safetensors, or is no image classifier."""
     try:
         import transformers
     except ModuleNotFoundError as error:
         raise UnlogitError(f"classifier '{spec}' needs transformers: pip install 'unlogit[classifiers]'") from error
-    given, options = parse_options(rest, spec, ("pretrained", "size"))
+    given, options = read_options(Options, rest, spec)
     folder = Path(given).expanduser().resolve()
     if not given or (given.startswith((".", "/", "~")) and not folder.is_dir()):
         raise UnlogitError(f"classifier '{spec}': no folder '{given}': give one, or a name on the hub, owner/name")
@@ -54,7 +63,7 @@ def open_source(rest: str, spec: str) -> Classifier:
         if "/" in str(kernel := getattr(config, "_attn_implementation", None)):
             raise ValueError(f"its config.json asks for the compiled code of '{kernel}', which is not run")
         processor = transformers.AutoImageProcessor.from_pretrained(name, **NO_CODE)
-        if options.get("pretrained") == "false":
+        if not options.pretrained:
             torch.manual_seed(0)  # since a spec names one classifier
             model = transformers.AutoModelForImageClassification.from_config(config, **NO_CODE)
             missing = []
@@ -71,9 +80,7 @@ def open_source(rest: str, spec: str) -> Classifier:
         ) from error
     if missing:
         raise UnlogitError(f"classifier '{spec}' was not trained as a classifier: its weights lack {missing[0]}")
-    preprocessing = _preprocessing(processor, spec)
-    if "size" in options:
-        preprocessing = replace(preprocessing, size=int(options["size"]))
+    preprocessing = adjusted(_preprocessing(processor, spec), options)
     names = [config.id2label[index] for index in range(config.num_labels)]
     # Of its own accord it keeps half precision, which pictures in float32 do not fit.
     return assemble(Logits(model.float()), preprocessing, canonical(spec, name, options), names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unlogit import registry
+from unlogit import specs
 from unlogit.errors import BrokenImage
 from unlogit.images._base import ImageSource, check_pixels, same_images, to_bytes, warn_of_overlap
 from unlogit.images._decoding import decode, decode_file
@@ -38,7 +38,7 @@ def open_images(spec: str, *, strict: bool = False) -> ImageSource:
     Its broken pictures are skipped and counted (`ImageSource.broken`), or with `strict` the first is an error.
     Raises `UnlogitError` where the source is unknown, missing, empty or unreadable.
     """
-    module, rest = registry.split(spec, "images", __name__)
+    module, rest = specs.split(spec, "images", __name__)
     source: ImageSource = module.open_source(rest, spec)
     source.broken.strict = strict
     return source

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from unlogit import registry
+from unlogit import registry, specs
 from unlogit.errors import BrokenImage, UnlogitError, one_line, unknown
 from unlogit.images._base import Hash, ImageSource, add_file
 from unlogit.images._decoding import decode, decode_file
 from unlogit.images._inventory import Inventory
 from unlogit.images._labels import LABEL_COLUMNS, classes
 from unlogit.outside import data
-
-OPTIONS = ("split", "config", "revision", "column", "label", "streaming")
+from unlogit.settings import Checked, Count
 
 
 class HubImages(ImageSource):
@@ -86,26 +86,33 @@ class HubImages(ImageSource):
                 add_file(digest, path, path)
 
 
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source; see the module."""
+
+    split: str = "train"
+    config: str | None = None
+    revision: str | None = None
+    column: str | None = None
+    label: str | None = None
+    streaming: Count | None = None
+
+
 def open_source(rest: str, spec: str) -> HubImages:
-    name, options = registry.options(rest, spec, OPTIONS)
-    streamed = options.get("streaming")
-    if streamed is not None and not (streamed.isdecimal() and int(streamed)):
-        raise UnlogitError(
-            f"option 'streaming={streamed}' of '{spec}': must be how many pictures, such as streaming=1000"
-        )
+    name, options = specs.read(Options, rest, spec)
     datasets = registry.needed("datasets", "hf", spec)
     dataset = _load(datasets, name, options, spec)
     features = dataset.features
     if features is None:
         raise UnlogitError(f"{spec}: does not say what its columns hold, so it cannot be streamed; leave out streaming")
     identity = str(getattr(dataset, "_fingerprint", ""))
-    column = _image_column(datasets, features, options.get("column"), spec)
-    label = _label_column(datasets, features, options.get("label"), spec)
+    column = _image_column(datasets, features, options.column, spec)
+    label = _label_column(datasets, features, options.label, spec)
     names = getattr(features[label], "names", None) or () if label else ()
     kept = [column] if label is None else [column, label]
     dataset = dataset.select_columns(kept).cast_column(column, datasets.Image(decode=False))
-    if streamed is not None:
-        rows = list(dataset.take(int(streamed)))
+    if options.streaming is not None:
+        rows = list(dataset.take(options.streaming))
         values = [row[label] if label else None for row in rows]
         return HubImages(rows, column, values, names, spec, identity)
     values = [None] * len(dataset)
@@ -114,9 +121,9 @@ def open_source(rest: str, spec: str) -> HubImages:
     return HubImages(dataset.select_columns([column]), column, values, names, spec, identity)
 
 
-def _load(datasets: Any, name: str, options: dict[str, str], spec: str) -> Any:
+def _load(datasets: Any, name: str, options: Options, spec: str) -> Any:
     """The split, random-access or streaming."""
-    folder, split = Path(name).expanduser(), options.get("split", "train")
+    folder, split = Path(name).expanduser(), options.split
     try:
         if (folder / "dataset_dict.json").is_file():
             splits = datasets.load_from_disk(folder)
@@ -127,9 +134,9 @@ def _load(datasets: Any, name: str, options: dict[str, str], spec: str) -> Any:
             return datasets.load_from_disk(folder)
         if not folder.is_dir():
             _reach(datasets, name, spec)
-        arguments = {"name": options.get("config"), "revision": options.get("revision"), "split": split}
+        arguments = {"name": options.config, "revision": options.revision, "split": split}
         return datasets.load_dataset(
-            str(folder) if folder.is_dir() else name, **arguments, streaming="streaming" in options
+            str(folder) if folder.is_dir() else name, **arguments, streaming=options.streaming is not None
         )
     except UnlogitError:
         raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,13 +20,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from unlogit import registry
+from unlogit import specs
 from unlogit.errors import BrokenImage, UnlogitError, one_line, unknown
 from unlogit.images._base import ImageSource
 from unlogit.images._decoding import decode
 from unlogit.images._inventory import Inventory
 from unlogit.images._labels import LABEL_COLUMNS, classes
 from unlogit.outside import data, matching, plain
+from unlogit.settings import Checked, Count
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
 MAX_EXPANSION = 1_000
@@ -113,25 +115,24 @@ class ParquetImages(ImageSource):
         return f"parquet#{len(self)}#{digest.hexdigest()[:16]}"
 
 
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source; see the module."""
+
+    image: str | None = None
+    label: str | None = None
+    first: Count | None = None
+    skip: Count | None = None
+
+
 def open_source(rest: str, spec: str) -> ParquetImages:
-    pattern, options = registry.options(rest, spec, ("image", "label", "first", "skip"))
-    first, skip = (_count(options, key, spec) for key in ("first", "skip"))
+    pattern, options = specs.read(Options, rest, spec)
     files = matching(pattern)
     if not files:
         raise UnlogitError(f"{plain(spec)}: no file matches '{plain(pattern)}'; write it as parquet:FOLDER/*.parquet")
     # `skip` comes first: skip=100&first=50 are rows 100 to 149.
-    stop = None if first is None else (skip or 0) + first
-    return ParquetImages(files, spec, options.get("image"), options.get("label"), slice(skip, stop))
-
-
-def _count(options: dict[str, str], key: str, spec: str) -> int | None:
-    """Return a whole number of rows, 1 or more; None where the option is not given."""
-    if key not in options:
-        return None
-    value = options[key]
-    if not (value.isascii() and value.isdigit() and int(value) > 0):
-        raise UnlogitError(f"{plain(spec)}: {key} '{plain(value)}' must be a whole number of rows, 1 or more")
-    return int(value)
+    stop = None if options.first is None else (options.skip or 0) + options.first
+    return ParquetImages(files, spec, options.image, options.label, slice(options.skip, stop))
 
 
 def _read(file: Path, image: str | None, label: str | None) -> tuple[pa.Schema, pa.Table]:

@@ -1,7 +1,7 @@
 """`scenes:`: rendered pictures of ten shapes whose every nuisance is a known factor.
 
-`scenes:` is the training split and `scenes:test` the held-out one; options follow after commas, as in
-`scenes:test,size=64,count=2000,seed=1`. A scene is a function of (seed, split, index) alone: its factors come from
+`scenes:` is the training split and `scenes:test` the held-out one, with options as in
+`scenes:test?size=64&count=2000&seed=1`. A scene is a function of (seed, split, index) alone: its factors come from
 a counter-based hash and it is drawn from signed distance functions, so any size shows the same scene.
 """
 
@@ -12,15 +12,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unlogit.errors import BrokenImage, UnlogitError, unknown
+from unlogit import specs
+from unlogit.errors import BrokenImage, unknown
 from unlogit.images._base import ImageSource, to_bytes
 from unlogit.images._shapes import SHAPES
+from unlogit.outside import plain
+from unlogit.settings import Bounds, Checked
 
 TEXTURES = ("plain", "stripes", "checks", "dots")
 SPLITS = {"train": 50_000, "test": 10_000}
@@ -283,21 +286,21 @@ def _texture(kinds: Tensor, x: Tensor, y: Tensor, size: int) -> Tensor:
     return torch.where(kinds == 1, stripes, torch.where(kinds == 2, checks, torch.where(kinds == 3, dots, plain)))
 
 
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source; see the module."""
+
+    size: Annotated[int, Bounds(8, 1024)] = 32
+    count: Annotated[int, Bounds(1, 10_000_000)] | None = None
+    seed: Annotated[int, Bounds(0, 2**31 - 1)] = 0
+
+
 def open_source(rest: str, spec: str) -> SceneImages:
-    first, *others = [part.strip() for part in rest.split(",")]
-    if "=" in first:
-        first, others = "", [first, *others]
-    split = first or "train"
+    if "?" not in rest:  # Earlier versions wrote options after commas, as in test,size=64 or size=64.
+        first, *others = [part.strip() for part in rest.split(",")]
+        rest = f"?{'&'.join([first, *others])}" if "=" in first else f"{first}?{'&'.join(others)}"
+    name, options = specs.read(Options, rest, spec)
+    split = name or "train"
     if split not in SPLITS:
-        raise unknown(f"split in {spec}", split, SPLITS)
-    options: dict[str, int] = {}
-    limits = {"size": (8, 1024), "count": (1, 10_000_000), "seed": (0, (1 << 31) - 1)}
-    for part in others:
-        name, _, value = part.partition("=")
-        if name not in limits:
-            raise unknown(f"option in {spec}", name, limits)
-        low, high = limits[name]
-        if name in options or not (value.isascii() and value.isdigit() and low <= int(value) <= high):
-            raise UnlogitError(f"{spec}: {name} must be given once, a whole number from {low} to {high}")
-        options[name] = int(value)
-    return SceneImages(spec, split, **options)
+        raise unknown(f"split of '{plain(spec)}'", plain(split), SPLITS)
+    return SceneImages(spec, split, **vars(options))

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision import datasets
 
-from unlogit import registry
+from unlogit import specs
 from unlogit.errors import BrokenImage, UnlogitError, one_line, unknown
 from unlogit.images._base import Hash, ImageSource, add_file
 from unlogit.images._decoding import decode_file, upright
 from unlogit.images._labels import classes
+from unlogit.settings import Checked
+from unlogit.specs import Spec
 
 _NOT_OPTIONS = {"transform", "target_transform", "transforms", "download", "loader", "is_valid_file"}
 _BASES = (datasets.VisionDataset, datasets.DatasetFolder, datasets.ImageFolder)
@@ -77,7 +80,7 @@ class TorchvisionImages(ImageSource):
 
 def open_source(rest: str, spec: str) -> TorchvisionImages:
     known = _known()
-    name = rest.partition("?")[0]
+    name = Spec.parse(spec).name
     found = next((cls for each, cls in known.items() if each.casefold() == name.casefold()), None)
     if found is None:
         raise unknown("torchvision data set", name, known)
@@ -85,19 +88,13 @@ def open_source(rest: str, spec: str) -> TorchvisionImages:
     takes = {"root", "split"} & parameters.keys() | parameters.keys() - _NOT_OPTIONS
     if "train" in takes and "split" not in takes:
         takes = takes - {"train"} | {"split"}
-    _, given = registry.options(rest, spec, takes)
-    root = Path(given.pop("root", Path(torch.hub.get_dir()).parent / "datasets")).expanduser()
-    arguments: dict[str, Any] = {}
-    for key, value in given.items():
-        if key == "split" and "split" not in parameters:
-            if value not in ("train", "test"):
-                raise unknown(f"split in {spec}", value, ("train", "test"))
-            arguments["train"] = value == "train"
-        else:
-            arguments[key] = _parsed(value, parameters[key].default, f"option '{key}={value}' of '{spec}'")
-    for key, parameter in parameters.items():
-        if parameter.default is parameter.empty and key not in ("self", "root", *arguments):
-            raise UnlogitError(f"{spec}: does not say which {key}; add {key}=VALUE")
+    fields = sorted((_option(key, parameters) for key in takes), key=len)  # Without a default first.
+    options = make_dataclass("Options", fields, bases=(Checked,), frozen=True)
+    given: Checked = specs.read(options, rest, spec)[1]
+    arguments = {key: value for key, value in vars(given).items() if value is not None}
+    root = arguments.pop("root", Path(torch.hub.get_dir()).parent / "datasets")
+    if "split" in arguments and "split" not in parameters:
+        arguments["train"] = arguments.pop("split") == "train"
     if "loader" in parameters:
         arguments["loader"] = Path  # which reads nothing: files are decoded by us, and labels had without
     try:
@@ -151,15 +148,18 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
     return found
 
 
-def _parsed(value: str, default: object, what: str) -> object:
-    """An option's text as what its default is."""
+def _option(key: str, parameters: dict[str, inspect.Parameter]) -> tuple[Any, ...]:
+    """Return a parameter as a field, of the type of its default; None leaves the argument out."""
+    if key == "root":
+        return key, Path | None, None
+    if key not in parameters:  # A split that the set calls train=True or False.
+        return key, Literal["train", "test"] | None, None
+    default = parameters[key].default
     if isinstance(default, bool):
-        if value not in ("true", "false"):
-            raise UnlogitError(f"{what}: must be true or false")
-        return value == "true"
-    if value.isdecimal() and (isinstance(default, int) or default is None):
-        return int(value)
-    return value
+        return key, bool | None, None
+    if isinstance(default, int) or default is None:
+        return key, int | str | None, None
+    return (key, str) if default is inspect.Parameter.empty else (key, str | None, None)
 
 
 def _targets(dataset: Any, from_files: bool) -> Any:

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 from tqdm import tqdm
 
-from unlogit import registry
+from unlogit import specs
 from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.files import replacing, written_here
 from unlogit.images._base import Hash, ImageSource, add_file
@@ -36,6 +36,7 @@ from unlogit.images._decoding import UNREADABLE, decode, read_regular, suffixes
 from unlogit.images._inventory import Inventory
 from unlogit.images._labels import classes
 from unlogit.outside import file_name, matching, plain
+from unlogit.settings import Checked
 
 SCHEMA = pa.schema([("name", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("label", pa.string())])
 """Of an index: where a picture's bytes begin in the shard and how many there are; its label as it is written."""
@@ -108,8 +109,17 @@ class ShardImages(ImageSource):
                 digest.update(self._encoded(index))
 
 
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of this source; see the module."""
+
+    label: str | None = None
+    classes: Path | None = None
+    index: Path | None = None
+
+
 def open_source(rest: str, spec: str) -> ShardImages:
-    pattern, options = registry.options(rest, spec, ("label", "classes", "index"))
+    pattern, options = specs.read(Options, rest, spec)
     if "://" in pattern:
         raise UnlogitError(f"{spec}: shards must lie on this machine, since any picture is read at will; download them")
     shards: list[Path] = []
@@ -121,13 +131,13 @@ def open_source(rest: str, spec: str) -> ShardImages:
             )
         shards += found
     names: tuple[str, ...] = ()
-    if "classes" in options:
+    if options.classes is not None:
         try:
-            names = tuple(read_regular(Path(options["classes"]).expanduser()).decode().splitlines())
+            names = tuple(read_regular(options.classes).decode().splitlines())
         except (OSError, ValueError) as error:
-            raise UnlogitError(f"option 'classes={options['classes']}' of '{plain(spec)}': {error}") from error
+            raise UnlogitError(f"option 'classes={options.classes}' of '{plain(spec)}': {error}") from error
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "unlogit" / "webdataset"
-    return ShardImages(shards, spec, options.get("label"), Path(options.get("index", cache)).expanduser(), names)
+    return ShardImages(shards, spec, options.label, options.index or cache.expanduser(), names)
 
 
 def _braces(pattern: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Every way to invert a representation, one folder or file per method, and what they share.
 
 A trainable method is a folder with config.py (`CONFIG`), trainer.py (`TRAINER`) and inverter.py (`INVERTER`). A method
-that needs no training is a file with `open_source`, opened as METHOD:?option=value.
+that needs no training is a file with `open_source`, opened as METHOD:CLASSIFIER?option=value.
 """
 
 from __future__ import annotations
@@ -86,20 +86,20 @@ def known() -> list[str]:
 
 
 def untrained() -> list[str]:
-    """The methods that need no training, and are opened as METHOD:?option=value."""
+    """The methods that need no training, and are opened as METHOD:CLASSIFIER?option=value."""
     return [name for name in registry.names(__name__) if name not in trainable()]
 
 
 def open_inverter(name: str | Path, trust_code: bool = False, *, classifier: str | nn.Module | None = None) -> Inverter:
     """Open an inverter: one that comes with the package, a folder, one of the Hugging Face Hub, or a method.
 
-    A method that needs no training is written as `engstrom:?classifier=small:runs/c&tap=penultimate&steps=200`.
+    A method that needs no training is written as `engstrom:small:runs/c?tap=penultimate&steps=200`.
     Raises `UnlogitError` where it is none of these, or something it names cannot be opened.
 
     Args:
         name: such as efficientnet_lite0, runs/a/inverter, owner/name on the Hub, or
-            nearest:?classifier=small:runs/c&images=scenes:. A local folder comes before the Hub, which is not asked
-            for what begins with a local folder's name.
+            nearest:[packaged:efficientnet_lite0?size=128]?images=scenes:. A local folder comes before the Hub, which
+            is not asked for what begins with a local folder's name.
         trust_code: whether a file that is opened may name a classifier that runs code (`python:`). What `name` itself
             names is the caller's own and needs no permission; nothing from the Hub may.
         classifier: the module that the inverter was trained for, where it was passed to training as an object; or
@@ -137,7 +137,7 @@ def open_inverter(name: str | Path, trust_code: bool = False, *, classifier: str
     raise UnlogitError(
         f"inverter '{name}': neither a folder nor one of those that come with unlogit ({', '.join(known()) or 'none'}) "
         f"nor OWNER/NAME on the Hugging Face Hub nor a method with its options "
-        f"({', '.join(f'{method}:?...' for method in untrained())})"
+        f"({', '.join(f'{method}:CLASSIFIER' for method in untrained())})"
     )
 
 

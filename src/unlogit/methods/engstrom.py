@@ -20,8 +20,8 @@ from typing import Annotated
 
 from torch import Tensor
 
+from unlogit import specs
 from unlogit.methods._descent import DescentInverter, DescentOptions
-from unlogit.methods._options import read_options
 from unlogit.representation import Representation
 from unlogit.settings import Bounds, Rate
 
@@ -62,5 +62,5 @@ def _norm(pictures: Tensor) -> Tensor:
 
 
 def open_source(rest: str, spec: str) -> EngstromInverter:
-    """Open `engstrom:?classifier=SPEC&option=value`."""
-    return EngstromInverter(read_options(Options, rest, spec))
+    """Open `engstrom:CLASSIFIER?option=value`."""
+    return EngstromInverter(specs.read(Options, rest, spec, name_is="classifier")[1])

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unlogit import specs
 from unlogit.methods._descent import DescentInverter, DescentOptions
-from unlogit.methods._options import read_options
 from unlogit.representation import Representation
 from unlogit.settings import Rate, Weight, Whole
 
@@ -100,5 +100,5 @@ def total_variation(u: Tensor, beta: float) -> Tensor:
 
 
 def open_source(rest: str, spec: str) -> MahendranInverter:
-    """Open `mahendran:?classifier=SPEC&option=value`."""
-    return MahendranInverter(read_options(Options, rest, spec))
+    """Open `mahendran:CLASSIFIER?option=value`."""
+    return MahendranInverter(specs.read(Options, rest, spec, name_is="classifier")[1])

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from unlogit import specs
 from unlogit.classifiers import open_classifier
 from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.images import ImageSource, Loader, View, open_images
 from unlogit.methods._inverter import Inverter
-from unlogit.methods._options import read_options
 from unlogit.representation import Representation, RepresentationCache
 from unlogit.representation.layers import Tap
 from unlogit.settings import Bounds, Checked, Count
@@ -39,7 +39,7 @@ class Options(Checked):
     """Side of the pictures in pixels."""
     limit: Count | None = None
     """So many pictures, spread at random over the source."""
-    cache: str = "runs/cache"
+    cache: Path = Path("runs/cache")
     """Folder where the classifier's outputs are kept."""
 
 
@@ -115,10 +115,10 @@ class NearestNeighbour(Inverter):
 
 
 def open_source(rest: str, spec: str) -> NearestNeighbour:
-    """Open `nearest:?classifier=SPEC&images=SPEC&option=value`, standardised on some of its pictures."""
-    options = read_options(Options, rest, spec)
+    """Open `nearest:CLASSIFIER?images=IMAGES&option=value`, standardised on some of its pictures."""
+    options = specs.read(Options, rest, spec, name_is="classifier")[1]
     source, view = open_images(options.images), View(options.size)
     few = Loader(source, view, CHUNK, seed=0).once(CALIBRATION_PICTURES)
     classifier = open_classifier(options.classifier).fused([Tap.parse(options.tap).module])
     representation = Representation(classifier, options.tap).fit(b.images for b in few)
-    return NearestNeighbour(representation, source, view, options.limit, Path(options.cache))
+    return NearestNeighbour(representation, source, view, options.limit, options.cache)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from unlogit.classifiers.fitted import lineage
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, check_pixels
 from unlogit.metrics.reencoding import agreement, logit_cosine
+from unlogit.specs import Spec
 
 DEFAULT_NETWORKS = tuple(f"packaged:efficientnet_lite{n}?size=160" for n in (1, 2))
 """ImageNet classifiers that need no download. At 160 px they read a 64 px image better than at its own size."""
@@ -105,5 +107,7 @@ def part_in_training(classifier: Classifier, took_part: Mapping[str, str | None]
 
 
 def _without_size(spec: str) -> str:
-    name, _, query = spec.partition("?")
-    return "&".join([name, *(part for part in query.split("&") if part and not part.startswith("size="))])
+    if ":" not in spec:  # A classifier that was not opened by a spec.
+        return spec
+    given = Spec.parse(spec)
+    return str(replace(given, options=tuple(pair for pair in given.options if pair[0] != "size")))

@@ -6,14 +6,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unlogit import specs
 from unlogit.classifiers import Classifier
-from unlogit.errors import UnlogitError, unknown
+from unlogit.errors import UnlogitError
+from unlogit.settings import Checked
 
 LIMIT = 65_536
 """Longest representation: the first layer of a generator grows with it, and so does a cache of representations."""
@@ -23,6 +25,13 @@ TOP = 5
 """Probabilities that "softmax-top5" keeps, as many prediction interfaces return."""
 
 Reduction = Literal["mean", "max", "first", "flatten"]
+
+
+@dataclass(frozen=True)
+class Options(Checked):
+    """Options of a layer."""
+
+    reduce: Reduction | None = None
 
 
 @dataclass(frozen=True)
@@ -42,16 +51,13 @@ class Tap:
 
     @classmethod
     def parse(cls, text: str) -> Tap:
-        """From "NAME" or "NAME?reduce=WAY"; raises `UnlogitError` for another option or way."""
-        name, question, option = text.partition("?")
-        key, _, way = option.partition("=")
-        if question and key != "reduce":
-            raise unknown(f"option of tap '{text}'", key, ["reduce"])
-        if question and way not in get_args(Reduction):
-            raise unknown(f"way to reduce tap '{text}'", way, get_args(Reduction))
-        if question and name in OF_LOGITS:
-            raise UnlogitError(f"tap '{text}' is a vector already: leave out '?{option}'")
-        return cls(text, "logits" if name in OF_LOGITS else name, way if question else "mean")  # type: ignore[arg-type]
+        """Parse "NAME" or "NAME?reduce=WAY"; raise `UnlogitError` for another option or way."""
+        name, options = specs.read(Options, text, text)
+        if options.reduce is None:
+            return cls(name, "logits" if name in OF_LOGITS else name, "mean")
+        if name in OF_LOGITS:
+            raise UnlogitError(f"tap '{text}' is a vector already: leave out '?reduce={options.reduce}'")
+        return cls(text, name, options.reduce)
 
     def __call__(self, output: Tensor) -> Tensor:
         """N x K, float32, of what the module gave: N x K, tokens N x T x C, or a map N x C x H x W or N x H x W x C."""

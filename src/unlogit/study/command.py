@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from unlogit.arguments import parse
-from unlogit.errors import unknown
+from unlogit.arguments import Commands, run_subcommand
 from unlogit.serving import ServerOptions, listen, serve
 from unlogit.settings import Bounds, Checked, Count, Seed
 from unlogit.study import exports
@@ -153,7 +152,7 @@ def run_table(config: TableConfig) -> None:
         exports.write_table(found, config.out)
 
 
-COMMANDS: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
+COMMANDS: Commands = {
     "create": (CreateConfig, run_create),
     "serve": (ServeConfig, run_serve),
     "observe": (ObserveConfig, run_observe),
@@ -165,19 +164,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
 
 def study(args: Sequence[str]) -> None:
     """Run `unlogit study COMMAND ...`; raises `UnlogitError` where there is no such command."""
-    command, *rest = args or ["--help"]
-    if command in ("-h", "--help"):
-        lines = [f"  {name:<10}{_first_line(config)}" for name, (config, _) in COMMANDS.items()]
-        print("\n".join(["usage: unlogit study COMMAND ...", "", *lines]))
-        return
-    if command not in COMMANDS:
-        raise unknown("study command", command, COMMANDS)
-    config, run = COMMANDS[command]
-    run(parse(config, f"unlogit study {command}", rest))
-
-
-def _first_line(config: type[Any]) -> str:
-    return (config.__doc__ or "").partition("\n")[0]
+    run_subcommand(COMMANDS, "unlogit study", args)
 
 
 def _shown(database: str) -> str:
