@@ -24,10 +24,13 @@ LISTED = ("images", "classifiers", "inverters", "methods", "analyses")
 def classify(args: Sequence[str]) -> None:
     """Fit a classifier, as usual or adversarially; the same command again resumes."""
     from unlogit.arguments import parse
-    from unlogit.classifier_training import FitLaunch, fit
-    from unlogit.runtime.launch import launch
+    from unlogit.classifier_training import FitLaunch
 
     given = parse(FitLaunch, "unlogit classify", args)
+    # Torch is imported where the options are right.
+    from unlogit.classifier_training import fit
+    from unlogit.runtime.launch import launch
+
     for name, figures in launch(fit, given.config, given.processes).items():
         print(
             f"{name} accuracy {figures['accuracy']:.1%} "
@@ -52,10 +55,12 @@ def train(args: Sequence[str]) -> None:
 def bench(args: Sequence[str]) -> None:
     """Measure how fast this machine trains and reconstructs."""
     from unlogit.arguments import parse
-    from unlogit.training.bench import BenchConfig, table
-    from unlogit.training.bench import bench as run
+    from unlogit.training.bench_config import BenchConfig
 
     config = parse(BenchConfig, "unlogit bench", args)
+    from unlogit.training.bench import bench as run
+    from unlogit.training.bench import table
+
     print(table(config, run(config)))
 
 
@@ -78,10 +83,11 @@ def reconstruct(args: Sequence[str]) -> None:
 
 def analyse(args: Sequence[str]) -> None:
     """Analyse what inverters keep of images: one page of images, numbers and findings."""
-    from unlogit.report import summary
     from unlogit.report.command import analyse as run
 
     page, parts = run(args)
+    from unlogit.report import summary
+
     print(summary(parts))
     for part in parts:
         if part.silent:

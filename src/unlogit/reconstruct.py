@@ -7,30 +7,30 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import torch
 import tyro
-from matplotlib.figure import Figure
-from PIL.PngImagePlugin import PngInfo
-from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
 from unlogit import photos as packaged
 from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed
-from unlogit.images import View
-from unlogit.images._decoding import decode_file
-from unlogit.methods import Inverter, Sight, called, open_inverter
+from unlogit.methods import Sight, called, open_inverter
 from unlogit.outside import MAX_FILE_NAME, figure_text, file_name, short_names
 from unlogit.settings import Checked, Seed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from unlogit.methods import Inverter
 
 DEFAULT_INVERTER = "efficientnet_lite0"
 GRID = "grid"
 CHUNK = 64
 """Photos inverted at a time."""
-SHOWN = View(256)
-"""How originals stand in the grid."""
+SHOWN = 256
+"""Side of the originals in the grid, in pixels."""
 CELLS_IN_A_ROW = 6
 WRAP, LINE = 24, 0.24
 """Letters of a class's name in a line below a picture, and what a line of text takes of the figure, in inches."""
@@ -133,6 +133,12 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
         UnlogitError: no such inverter, no photo that can be decoded, a file in the place of a result that this program
             did not write (nothing is written then), or a full disk.
     """
+    from PIL.PngImagePlugin import PngInfo
+    from torchvision.transforms.functional import to_pil_image
+
+    from unlogit.images import View
+    from unlogit.images._decoding import decode_file
+
     opened = config.opened
     targets = _targets(config.files, config.out, list(opened))
     inverters = {name: open_inverter(asked, config.trust_code) for name, asked in opened.items()}
@@ -144,7 +150,7 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
             broken.append(error)
     if not found:
         raise UnlogitError(f"none of the {len(broken)} photos can be decoded ({broken[0]})")
-    made = []
+    made, shown = [], View(SHOWN)
     for start in range(0, len(found), CHUNK):
         chunk = found[start : start + CHUNK]
         pictures = [picture for _, _, picture in chunk]
@@ -156,7 +162,7 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
                 names[before[i]],
                 names[after[i]],
                 before[i] == after[i],
-                SHOWN.apply([picture])[0],
+                shown.apply([picture])[0],
                 images[i],
             )
             for i, (photo, files, picture) in enumerate(chunk)
@@ -221,15 +227,19 @@ def _file(stem: str, ending: str) -> str:
     return (stem if len(os.fsencode(stem)) <= room else file_name(stem)[: room // 4]) + ending
 
 
-@torch.no_grad()
 def _classes(inverter: Inverter, images: Tensor) -> list[int]:
-    """The predicted classes."""
-    predicted: list[int] = inverter.representation.classifier(images).argmax(1).tolist()
+    """Return the index of the predicted class of each image."""
+    import torch
+
+    with torch.no_grad():
+        predicted: list[int] = inverter.representation.classifier(images).argmax(1).tolist()
     return predicted
 
 
 def _grid(made: Sequence[Reconstruction], inverters: Mapping[str, Inverter], view: Sight) -> Figure:
     """Groups (photo | its reconstructions), each with the class that is seen in it, and below what made them."""
+    from matplotlib.figure import Figure
+
     count = len(inverters)
     photos = [made[i : i + count] for i in range(0, len(made), count)]
     across = min(max(1, CELLS_IN_A_ROW // (1 + count)), len(photos))

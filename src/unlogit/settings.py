@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from unlogit.errors import UnlogitError
 from unlogit.files import expand_user
@@ -78,7 +78,12 @@ class Checked:
     """Base of configurations, which are frozen dataclasses.
 
     Raises `UnlogitError` in one line for a value out of the bounds of its field, and replaces a leading ~ in paths.
+
+    Attributes:
+        BASIC: names of the fields that --help shows, where --help-all is needed for the others; None shows all.
     """
+
+    BASIC: ClassVar[tuple[str, ...] | None] = None
 
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]

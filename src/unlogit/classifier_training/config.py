@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unlogit.classifier_training.objectives import Settings
 from unlogit.errors import UnlogitError
 from unlogit.settings import Bounds, Checked, Count, Rate, Seed, Share, Weight, Width
+
+if TYPE_CHECKING:
+    from unlogit.classifier_training.objectives import Settings
 
 BUILT_IN = "small:"
 """The start that is the built-in network with random weights."""
@@ -101,6 +103,8 @@ class FitConfig(Checked):
 
     def settings(self, epsilon: float) -> Settings:
         """Of the objective, when its radius has grown to `epsilon`."""
+        from unlogit.classifier_training.objectives import Settings
+
         return Settings(epsilon, self.pgd_steps, self.label_smoothing, self.trades_beta, self.llr_lambda, self.llr_mu)
 
 

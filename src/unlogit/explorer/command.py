@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import tyro
 
 from unlogit.errors import UnlogitError
-from unlogit.images import open_images
 from unlogit.methods import Sight, called, known, open_inverter
 from unlogit.registry import needed
 from unlogit.serving import ServerOptions, listen, serve
@@ -48,6 +47,8 @@ class ExploreConfig(ServerOptions):
 
 def explore(config: ExploreConfig) -> None:
     """Serve the page until interrupted."""
+    from unlogit.images import open_images
+
     specs = config.specs()
     with listen(config) as listening:
         inverters = {name: open_inverter(spec, config.trust_code) for name, spec in specs.items()}

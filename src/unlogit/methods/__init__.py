@@ -10,25 +10,44 @@ import importlib
 import re
 from pathlib import Path
 from types import ModuleType
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from unlogit import registry
-from unlogit.classifiers import binding, open_classifier
 from unlogit.errors import UnlogitError, unknown
 from unlogit.files import expand_user
-from unlogit.methods._config import MethodConfig
-from unlogit.methods._cost import Cost, cost
-from unlogit.methods._data import TrainingData
-from unlogit.methods._inverter import Inverter, Sight
+from unlogit.lazy import exports
+from unlogit.methods._config import MethodConfig, Sight
 from unlogit.methods._train_config import SCORES, TrainConfig
-from unlogit.methods._trained import FOLDER, SAVED, LearnedInverter, download, kind
-from unlogit.methods._trainer import Trainer
-from unlogit.methods.biggan.inverter import GeneratorInverter
-from unlogit.methods.decoder.inverter import DecoderInverter
-from unlogit.methods.flow.inverter import FlowInverter
-from unlogit.saved import CONFIG, read_json
 from unlogit.trust import named_by, trusting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from unlogit.methods._cost import Cost, cost
+    from unlogit.methods._data import TrainingData
+    from unlogit.methods._inverter import Inverter
+    from unlogit.methods._trained import SAVED, LearnedInverter
+    from unlogit.methods._trainer import Trainer
+    from unlogit.methods.biggan.inverter import GeneratorInverter
+    from unlogit.methods.decoder.inverter import DecoderInverter
+    from unlogit.methods.flow.inverter import FlowInverter
+
+# What needs torch is imported at first use.
+__getattr__ = exports(
+    __name__,
+    {
+        "Cost": "_cost",
+        "DecoderInverter": "decoder.inverter",
+        "FlowInverter": "flow.inverter",
+        "GeneratorInverter": "biggan.inverter",
+        "Inverter": "_inverter",
+        "LearnedInverter": "_trained",
+        "SAVED": "_trained",
+        "Trainer": "_trainer",
+        "TrainingData": "_data",
+        "cost": "_cost",
+    },
+)
 
 __all__ = [
     "SAVED",
@@ -105,6 +124,10 @@ def open_inverter(name: str | Path, trust_code: bool = False, *, classifier: str
         classifier: the module that the inverter was trained for, where it was passed to training as an object; or
             `open_classifier(module, ...)` with the preprocessing that it was trained with.
     """
+    from unlogit.classifiers import binding, open_classifier
+    from unlogit.methods._trained import FOLDER, download, kind
+    from unlogit.saved import CONFIG, read_json
+
     if classifier is not None:
         if isinstance(classifier, str):
             raise UnlogitError(

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
-from torch import nn
 
 from unlogit.errors import unknown
 from unlogit.methods.biggan.config import BigGANConfig
 from unlogit.settings import Checked, Count, Rate, Seed, Several, Share, Whole
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    Classifier = str | nn.Module
+else:
+    # What the command line takes, which is made without torch.
+    Classifier = str
 
 STARTED = "started from another inverter"
 
@@ -32,11 +39,13 @@ class TrainConfig(Checked):
     The defaults match the paper, but for the batch, which a single device holds, and take days on one GPU.
     """
 
+    BASIC: ClassVar = ("images", "held_out", "classifier", "out", "tap", "method", "start", "pictures", "batch", "seed")
+
     images: str
     """Training pictures as source:name, e.g. scenes: or 'parquet:train-*.parquet'."""
     held_out: str
     """Pictures for the validation figures and sample grids, never trained on."""
-    classifier: Annotated[str | nn.Module, tyro.conf.arg(constructor=str)]
+    classifier: Classifier
     """The frozen classifier as source:name, e.g. packaged:efficientnet_lite0; in Python also a torch module."""
     out: Path
     """The run's folder: config, metrics, samples, checkpoints and the inverter."""

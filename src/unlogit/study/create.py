@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote
 
-import numpy as np
 import tyro
-from PIL import Image
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from unlogit.errors import UnlogitError, one_line, unknown
-from unlogit.safety import host_of
 from unlogit.settings import Bounds, Checked, Count, Several, Whole
-from unlogit.study.tables import ORIGINAL, OTHER, Database, Picture, Study
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from unlogit.study.tables import Study
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 ADDRESS = re.compile(r"[0-9a-f]{24}")
@@ -104,6 +104,7 @@ def create(config: CreateConfig) -> tuple[Study, str]:
     from unlogit.analyses import Evidence
     from unlogit.images import open_images
     from unlogit.methods import Inverter, called, open_inverter
+    from unlogit.study.tables import ORIGINAL, OTHER
 
     source = open_images(config.images)
     inverters: dict[str, Inverter] = {}
@@ -125,6 +126,10 @@ def store(
     config: CreateConfig, pairs: Sequence[tuple[str, str]], pngs: Mapping[str, Sequence[bytes]]
 ) -> tuple[Study, str]:
     """Write a study whose pictures are rendered: by maker, `ORIGINAL` included, one PNG a place."""
+    from sqlalchemy.exc import DBAPIError, IntegrityError
+
+    from unlogit.study.tables import ORIGINAL, Database, Picture, Study
+
     places = len(pngs[ORIGINAL])
     assert all(len(made) == places for made in pngs.values())
     trials = places if config.trials is None else config.trials
@@ -196,6 +201,8 @@ def check_redirect(template: str, names: Sequence[str]) -> None:
     """Raise `UnlogitError` unless `template` is empty or an https address whose host holds no placeholder."""
     if not template:
         return
+    from unlogit.safety import host_of
+
     scheme, _, rest = template.partition("://")
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if scheme != "https" or not host_of(host) or re.search(r"[{}\s\\\x00-\x20]", host) or not template.isprintable():
@@ -243,6 +250,8 @@ def _is_unicode(text: str) -> bool:
 
 
 def _png(pixels: np.ndarray) -> bytes:
+    from PIL import Image
+
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

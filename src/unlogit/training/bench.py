@@ -5,11 +5,11 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,39 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from unlogit.classifiers import open_classifier
 from unlogit.images import Loader, View, open_images
 from unlogit.methods import TrainConfig
-from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan import BigGANConfig
 from unlogit.methods.biggan.generator import folded
 from unlogit.methods.biggan.trainer import BigGANTrainer
 from unlogit.runtime.device import autocast, described, matmul_peak, pick_device, seconds
-from unlogit.settings import Checked, Count, Whole, Width
+from unlogit.training.bench_config import BenchConfig
 from unlogit.trust import trusting
-
-
-@dataclass(frozen=True)
-class BenchConfig(Checked):
-    """Measure a training step, reconstruction, the data path and the classifier on this machine."""
-
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    condition: Width = 1_000
-    """Length of the representation."""
-    batch: Count = 64
-    """Pictures at once."""
-    d_steps: Count = 2
-    """Discriminator steps a generator step."""
-    micro_batch: Whole = 0
-    """As in training."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """"auto" is bf16 autocast where the device computes in it."""
-    images: str | None = None
-    """Pictures as source:name, to measure how fast they are read; None leaves it out."""
-    classifier: str | None = None
-    """A classifier as source:name, to measure how fast it runs on them; None leaves it out."""
-    rounds: Count = 5
-    """Each thing is done so often, and once before, which does not count."""
-    trust_code: bool = False
-    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
-    """
 
 
 @dataclass(frozen=True)

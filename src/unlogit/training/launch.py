@@ -7,11 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from unlogit.classifiers._module import check_processes
 from unlogit.methods import TrainConfig, config_of
-from unlogit.runtime import launch as shared
 from unlogit.settings import Checked, Count
-from unlogit.training.loop import train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +38,10 @@ def command(method: str) -> type[Launch]:
 
 def launch(config: TrainConfig, processes: int = 1) -> dict[str, float]:
     """Run `train(config)` on several processes of this machine, as `unlogit.runtime.launch` does it."""
+    from unlogit.classifiers._module import check_processes
+    from unlogit.runtime import launch as shared
+    from unlogit.training.loop import train
+
     if not isinstance(config.classifier, str):
         check_processes(processes)
     # Of the class itself, which another process can import.

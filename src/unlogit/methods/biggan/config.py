@@ -17,6 +17,8 @@ WIDTHS = {32: (8, 8, 4, 2), 64: (16, 16, 8, 4, 2), 128: (16, 16, 8, 4, 2, 1)}
 class GeneratorConfig(Checked):
     """Shape of the generator."""
 
+    BASIC: ClassVar = ("size", "channels")
+
     size: Width = 64
     """Side of the reconstruction in pixels: 32, 64 or 128."""
     channels: Channels = 96
@@ -66,6 +68,8 @@ class GeneratorConfig(Checked):
 class DiscriminatorConfig(Checked):
     """Which discriminator, and its shape."""
 
+    BASIC: ClassVar = ("kind", "channels", "network")
+
     kind: Literal["paper", "projected"] = "paper"
     """"paper" learns from pixels (BigGAN's); "projected" has heads on the feature maps of a frozen network."""
     channels: Channels = 96
@@ -108,6 +112,7 @@ class BigGANConfig(MethodConfig):
     """
 
     NAME: ClassVar[str] = "biggan"
+    BASIC: ClassVar = ("generator", "discriminator")
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)

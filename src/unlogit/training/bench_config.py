@@ -1,0 +1,36 @@
+"""Configuration of `unlogit bench`, whose command line is made of it without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from unlogit.methods.biggan import DiscriminatorConfig, GeneratorConfig
+from unlogit.settings import Checked, Count, Whole, Width
+
+
+@dataclass(frozen=True)
+class BenchConfig(Checked):
+    """Measure a training step, reconstruction, the data path and the classifier on this machine."""
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    condition: Width = 1_000
+    """Length of the representation."""
+    batch: Count = 64
+    """Pictures at once."""
+    d_steps: Count = 2
+    """Discriminator steps a generator step."""
+    micro_batch: Whole = 0
+    """As in training."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """"auto" is bf16 autocast where the device computes in it."""
+    images: str | None = None
+    """Pictures as source:name, to measure how fast they are read; None leaves it out."""
+    classifier: str | None = None
+    """A classifier as source:name, to measure how fast it runs on them; None leaves it out."""
+    rounds: Count = 5
+    """Each thing is done so often, and once before, which does not count."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
