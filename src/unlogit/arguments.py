@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import io
+import itertools
 import re
 import sys
 import textwrap
@@ -83,7 +84,7 @@ def _field_docstrings(config: type) -> dict[str, str]:
     body = definition.body if isinstance(definition, ast.ClassDef) else []
     return {
         field.target.id: " ".join(text.value.value.split())
-        for field, text in zip(body, body[1:], strict=False)
+        for field, text in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
     }
