@@ -58,8 +58,8 @@ class ReconstructConfig(Checked):
     options: str = ""
     """More of the method's options, such as 'tap=penultimate&steps=200&size=32'."""
     view: Sight = "classifier"
-    """"classifier": a photo reaches the classifier at the classifier's input size. "training": at the inverter's size,
-    as images did when the inverter was trained."""
+    """Size at which a photo reaches the classifier: "classifier" is the classifier's input size, "training" the
+    inverter's size, as when the inverter was trained."""
     seed: Seed = 0
     """Random seed of the noise, which is the same for every photo."""
     trust_code: bool = False

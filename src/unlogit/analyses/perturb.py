@@ -24,10 +24,12 @@ class Config(AnalysisConfig):
     deviations: tuple[Weight, ...] = (0.0, 0.125, 0.25, 0.5, 1.0)
     """Standard deviations of the noise, in growing order."""
     units: Units = "sd"
-    """sd: of a logit over pictures, so that classifiers of unlike logits can be compared; raw: as they are."""
+    """Unit of the change: "sd" is the standard deviation of a logit over images, which makes classifiers comparable;
+    "raw" is the logit's own."""
     pictures: Several = 256
     """Number of images measured."""
     shown: Count = 4
+    """Number of images shown."""
     margins: Margins = field(default_factory=Margins)
     """Changes that count as none."""
 

@@ -28,6 +28,7 @@ class Config(AnalysisConfig):
     pictures: Several = 256
     """Number of images measured."""
     shown: Count = 4
+    """Number of images shown."""
     margins: Margins = field(default_factory=Margins)
     """Changes that count as none."""
 

@@ -27,12 +27,14 @@ class Config(AnalysisConfig):
     """
 
     constants: tuple[Annotated[float, Bounds()], ...] = (-0.2, -0.1, 0.0, 0.1, 0.2)
-    """In growing order."""
+    """Constants added to all logits, in increasing order."""
     units: Units = "sd"
-    """sd: of a logit over pictures, so that classifiers of unlike logits can be compared; raw: as they are."""
+    """Unit of the change: "sd" is the standard deviation of a logit over images, which makes classifiers comparable;
+    "raw" is the logit's own."""
     pictures: Several = 256
     """Number of images measured."""
     shown: Count = 4
+    """Number of images shown."""
     margins: Margins = field(default_factory=Margins)
     """Changes that count as none."""
 

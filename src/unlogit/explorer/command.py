@@ -25,8 +25,8 @@ class ExploreConfig(ServerOptions):
     images: str | None = None
     """Images to pick from beside the sample photos that come with unlogit, as source:name."""
     view: Sight = "classifier"
-    """"classifier": an image reaches the classifier at the classifier's input size. "training": at the inverter's
-    size, as images did when the inverter was trained."""
+    """Size at which an image reaches the classifier: "classifier" is the classifier's input size, "training" the
+    inverter's size, as when the inverter was trained."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """

@@ -64,7 +64,7 @@ class AnalyseConfig(Checked):
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
     seed: Seed = 0
-    """Of the noise and of every resampling."""
+    """Random seed for the noise and for all resampling."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -71,7 +71,7 @@ class CreateConfig(Checked):
     rendering: Literal["smooth", "pixelated"] = "smooth"
     """How small pictures are enlarged on the screen."""
     seed: Annotated[int, Bounds(0, 2**31 - 1)] = 0
-    """Of the inverters' noise, and of who is shown what and where."""
+    """Random seed of the inverters' noise, and of which trials a participant is shown and in which order."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """

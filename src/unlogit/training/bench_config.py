@@ -18,19 +18,19 @@ class BenchConfig(Checked):
     condition: Width = 1_000
     """Length of the representation."""
     batch: Count = 64
-    """Pictures at once."""
+    """Images per batch."""
     d_steps: Count = 2
-    """Discriminator steps a generator step."""
+    """Discriminator steps per generator step."""
     micro_batch: Whole = 0
-    """As in training."""
+    """Number of images that the discriminator holds at once; 0 is the whole batch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """"auto" is bf16 autocast where the device computes in it."""
+    """Precision of the networks; "auto" measures whether bf16 autocast is faster than fp32."""
     images: str | None = None
-    """Pictures as source:name, to measure how fast they are read; None leaves it out."""
+    """Images as source:name, to measure how fast they are read; None leaves it out."""
     classifier: str | None = None
     """A classifier as source:name, to measure how fast it runs on them; None leaves it out."""
     rounds: Count = 5
-    """Each thing is done so often, and once before, which does not count."""
+    """Number of timed repetitions of each measurement, after one that does not count."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
