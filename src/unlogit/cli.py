@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,15 +42,17 @@ def classify(args: Sequence[str]) -> None:
 
 def train(args: Sequence[str]) -> None:
     """Train an inverter for a classifier; the same command again resumes."""
-    from unlogit.arguments import parse
-    from unlogit.training.launch import command, launch
+    from unlogit.training.launch import launch, read
 
     # The paper's method where none is named.
     method, args = (args[0], args[1:]) if args and not args[0].startswith("-") else ("biggan", args)
-    given = parse(command(method), f"unlogit train {method}", args)
+    given = read(method, args)
     for name, value in launch(given.config, given.processes).items():
         print(f"{name:<16}{value:.4g}")
-    print(f"next: unlogit reconstruct PHOTO --inverter {given.config.out / 'inverter'}")
+    inverter = shlex.quote(str(given.config.out / "inverter"))
+    print(f"next: unlogit reconstruct PHOTO --inverter {inverter}")
+    images, report = shlex.quote(given.config.held_out), shlex.quote(str(given.config.out / "report"))
+    print(f"      unlogit analyse {inverter} --images {images} --out {report}")
 
 
 def bench(args: Sequence[str]) -> None:

@@ -247,7 +247,7 @@ def commands(inverter: Path, fitted: str, photo: Path, out: Path) -> dict[str, l
         "list": ["list", "taps", fitted],
         "reconstruct": ["reconstruct", str(photo), "--inverter", str(inverter), "--out", str(out)],
         "study": ["study", "create", str(inverter), f"other={inverter}", *images, "--database", str(out / "s.sqlite")],
-        "train": ["train", *images, "--held-out", "scenes:count=8", "--classifier", fitted, *small],
+        "train": ["train", *images, "--held-out", "scenes:count=8", "--classifier", fitted, "--preset", "none", *small],
     }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from unlogit.methods._trained import SAVED, LearnedInverter
     from unlogit.methods._trainer import Trainer
     from unlogit.methods.biggan.inverter import GeneratorInverter
+    from unlogit.methods.biggan.presets import Preset
     from unlogit.methods.decoder.inverter import DecoderInverter
     from unlogit.methods.flow.inverter import FlowInverter
 
@@ -68,6 +69,7 @@ __all__ = [
     "cost",
     "known",
     "open_inverter",
+    "presets_of",
     "trainable",
     "trainer_of",
     "untrained",
@@ -91,6 +93,14 @@ def config_of(name: str) -> type[MethodConfig]:
         raise unknown("method", name, names)
     config: type[MethodConfig] = importlib.import_module(f"{__name__}.{name}.config").CONFIG
     return config
+
+
+def presets_of(name: str) -> dict[str, Preset]:
+    """Return the presets of a trainable method; a method need not have any."""
+    if not (Path(__file__).parent / name / "presets.py").exists():
+        return {}
+    presets: dict[str, Preset] = importlib.import_module(f"{__name__}.{name}.presets").PRESETS
+    return presets
 
 
 def trainer_of(config: MethodConfig) -> type[Trainer[MethodConfig]]:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
-from unlogit.methods import TrainConfig, config_of
+from unlogit.arguments import parse
+from unlogit.errors import UnlogitError
+from unlogit.methods import TrainConfig, config_of, presets_of
 from unlogit.settings import Checked, Count
+
+CPU_PRESET = "cpu-64"
+"""What a machine without a CUDA device trains by."""
+NO_PRESET = "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +33,92 @@ class Launch(Checked):
     another number."""
 
 
-def command(method: str) -> type[Launch]:
-    """Return the command line of a method, with its own options; raise `UnlogitError` for an unknown one."""
-    own = config_of(method)
-    options = ("method", Annotated[own, tyro.conf.arg(name="")], dataclasses.field(default_factory=own))
-    config = dataclasses.make_dataclass("TrainConfig", [options], bases=(TrainConfig,), frozen=True)
+@dataclasses.dataclass(frozen=True)
+class PresetLaunch(Launch):
+    """The same, of a method that has presets."""
+
+    preset: str | None = None
+    """Named settings, which options that are given override; together with --help the defaults shown are theirs. "none"
+    is the defaults shown without it, which a machine with a CUDA device takes; one without takes cpu-64."""
+
+
+def command(method: str, preset: str | None = None) -> type[Launch]:
+    """Return the command line of a method, with its own options and the defaults of a preset.
+
+    Raises:
+        UnlogitError: an unknown method.
+    """
+    own, presets = config_of(method), presets_of(method)
+    settings: dict[str, Any] = presets[preset].settings if preset in presets else {}
+    default = settings.pop("method", own())
+    hints = get_type_hints(TrainConfig, include_extras=True)
+    options = [(name, hints[name], value) for name, value in settings.items()]
+    options.append(("method", Annotated[own, tyro.conf.arg(name="")], default))
+    config = dataclasses.make_dataclass("TrainConfig", options, bases=(TrainConfig,), frozen=True)
     config.__doc__ = TrainConfig.__doc__
-    run = ("config", Annotated[config, tyro.conf.arg(name="")])
-    launch = dataclasses.make_dataclass("Launch", [run], bases=(Launch,), frozen=True)
-    launch.__doc__ = f"{Launch.__doc__}\n\n    Method: {own.__doc__}"
+    fields: list[Any] = [("config", Annotated[config, tyro.conf.arg(name="")])]
+    about = [f"{Launch.__doc__}\n\n    Method: {own.__doc__}"]
+    if presets:
+        choices = Literal[*presets, NO_PRESET]  # type: ignore[valid-type]
+        fields.append(("preset", choices | None, dataclasses.field(default=preset)))
+        about += [f"Presets: {'; '.join(f'{name}: {one.summary}' for name, one in presets.items())}."]
+    launch = dataclasses.make_dataclass("Launch", fields, bases=(PresetLaunch if presets else Launch,), frozen=True)
+    launch.__doc__ = "\n\n".join(about)
     return launch
+
+
+def read(method: str, args: Sequence[str]) -> Launch:
+    """Return what the arguments of `unlogit train METHOD` ask for, by the preset that they name or the machine's.
+
+    A run that exists goes on with the preset that it began with.
+
+    Raises:
+        UnlogitError: an option is unknown or missing, or a value is wrong.
+        SystemExit: help was asked for, and is printed.
+    """
+
+    def given(preset: str | None) -> Launch:
+        return parse(command(method, preset), f"unlogit train {method}", args)
+
+    presets = presets_of(method)
+    if (named := _named(args)) is not None or not presets:
+        return given(named)
+    # Mistakes are reported before torch is imported, which knows whether there is a GPU.
+    problems = []
+    for preset in (None, CPU_PRESET):
+        try:
+            out = given(preset).config.out
+        except UnlogitError as error:
+            problems.append(error)
+    if len(problems) == 2:
+        raise problems[0]
+    from unlogit.runtime.device import pick_device
+    from unlogit.training.run_folder import CONFIG, RunFolder
+
+    usual = None if pick_device().type == "cuda" else CPU_PRESET
+    if (out / CONFIG).is_file():
+        for preset in dict.fromkeys((usual, None, *presets)):
+            with suppress(UnlogitError):
+                found = given(preset)
+                RunFolder(found.config.out).check(found.config)
+                return found
+    if usual is not None:
+        print(
+            f"unlogit: no CUDA device, so the defaults are those of preset {usual} ({presets[usual].summary}); "
+            "--preset chooses others",
+            file=sys.stderr,
+        )
+    return given(usual)
+
+
+def _named(args: Sequence[str]) -> str | None:
+    """Return the value of --preset, if it is there."""
+    for position, arg in enumerate(args):
+        if arg == "--preset":
+            return args[position + 1] if position + 1 < len(args) else ""
+        if arg.startswith("--preset="):
+            return arg.partition("=")[2]
+    return None
 
 
 def launch(config: TrainConfig, processes: int = 1) -> dict[str, float]:

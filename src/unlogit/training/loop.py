@@ -27,7 +27,7 @@ from unlogit.methods import TrainConfig, TrainingData, trainer_of
 from unlogit.runtime import distributed
 from unlogit.runtime.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
 from unlogit.runtime.device import Precision, described, fastest_precision, pick_device
-from unlogit.runtime.progress import Due, interruptible
+from unlogit.runtime.progress import Due, in_words, interruptible
 from unlogit.training.health import Health, NotFinite, check_finite
 from unlogit.training.run_folder import RunFolder, plain
 from unlogit.training.validation import Validator
@@ -139,7 +139,7 @@ class Training:
 
     def run(self) -> dict[str, float]:
         """To the end, from wherever it stands; returns the last validation figures."""
-        with interruptible() as interrupted, self._progress() as bar:
+        with interruptible(self.lead) as interrupted, self._progress() as bar:
             if self.lead:
                 bar.write(f"{described()}; precision {self.precision}", file=sys.stderr)
             figures: dict[str, float] | None = None
@@ -162,6 +162,7 @@ class Training:
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         steps, started, since = 0, time.monotonic(), state.images
         figures: dict[str, float] = {}
+        begin = state.images
         while state.images < config.pictures:
             before = state.images
             state.schedule()
@@ -169,6 +170,8 @@ class Training:
                 sums[name] += value
             steps += 1
             bar.update(state.images - before)
+            if before == begin and self.lead:
+                self._estimate(started, state.images - before, bar, sums.values())
             finished = state.images >= config.pictures
             stopping = distributed.anywhere(interrupted())
             turned = any(before < edge <= state.images for edge in config.method.turns)
@@ -233,6 +236,14 @@ class Training:
     def _warn(self, lines: Iterable[str], bar: tqdm[None]) -> None:
         for line in lines:
             bar.write(f"warning at {self.trainer.images:,} pictures: {line}", file=sys.stderr)
+
+    def _estimate(self, started: float, images: int, bar: tqdm[None], losses: Iterable[Tensor]) -> None:
+        """Print how long the run will take at the speed of its first step, and advice where that is long."""
+        for loss in losses:
+            loss.item()  # On a GPU the step is done only where its losses are there.
+        left = (self.config.pictures - self.trainer.images) * (time.monotonic() - started) / images
+        bar.write(f"{in_words(left)} left at the speed of the first step", file=sys.stderr)
+        self._warn(self.health.time_left(left), bar)
 
     def _intervals(self) -> dict[str, int]:
         config = self.config
