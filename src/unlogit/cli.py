@@ -32,7 +32,7 @@ def classify(args: Sequence[str]) -> None:
     from unlogit.classifier_training import fit
     from unlogit.runtime.launch import launch
 
-    for name, figures in launch(fit, given.config, given.processes).items():
+    for name, figures in launch(fit, given.config, given.processes, given.config.device).items():
         print(
             f"{name} accuracy {figures['accuracy']:.1%} "
             f"(95 % interval {figures['low']:.1%} to {figures['high']:.1%}, n = {figures['n']:,})"

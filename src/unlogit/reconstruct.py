@@ -62,6 +62,8 @@ class ReconstructConfig(Checked):
     inverter's size, as when the inverter was trained."""
     seed: Seed = 0
     """Random seed of the noise, which is the same for every photo."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
@@ -138,10 +140,12 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
 
     from unlogit.images import View
     from unlogit.images._decoding import decode_file
+    from unlogit.runtime.device import pick_device
 
     opened = config.opened
     targets = _targets(config.files, config.out, list(opened))
-    inverters = {name: open_inverter(asked, config.trust_code) for name, asked in opened.items()}
+    device = pick_device(config.device)
+    inverters = {name: open_inverter(asked, config.trust_code).to(device) for name, asked in opened.items()}
     found, broken = [], []
     for photo, files in zip(config.files, targets, strict=True):
         try:
@@ -188,7 +192,7 @@ def _invert(
     results = inverter.reconstruct(pictures, seed=seed, view=view)
     names = short_names(inverter.representation.classifier.class_names)
     before = [index for seen in inverter.views(pictures, view) for index in _classes(inverter, seen)]
-    return results, names, before, _classes(inverter, results)
+    return results.cpu(), names, before, _classes(inverter, results)
 
 
 def describe_view(inverters: Mapping[str, Inverter], view: Sight) -> str:

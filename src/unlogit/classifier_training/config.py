@@ -89,6 +89,8 @@ class FitConfig(Checked):
     """Pictures between two checkpoints."""
     strict: bool = False
     """Stop at the first broken picture, instead of skipping up to 1 %."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """

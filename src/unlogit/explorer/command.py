@@ -27,6 +27,8 @@ class ExploreConfig(ServerOptions):
     view: Sight = "classifier"
     """Size at which an image reaches the classifier: "classifier" is the classifier's input size, "training" the
     inverter's size, as when the inverter was trained."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
@@ -48,10 +50,12 @@ class ExploreConfig(ServerOptions):
 def explore(config: ExploreConfig) -> None:
     """Serve the page until interrupted."""
     from unlogit.images import open_images
+    from unlogit.runtime.device import pick_device
 
     specs = config.specs()
     with listen(config) as listening:
-        inverters = {name: open_inverter(spec, config.trust_code) for name, spec in specs.items()}
+        device = pick_device(config.device)
+        inverters = {name: open_inverter(spec, config.trust_code).to(device) for name, spec in specs.items()}
         source = open_images(config.images) if config.images else None
         # Before Gradio is imported: it asks its makers for the newest version otherwise, and others for telemetry.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "False"

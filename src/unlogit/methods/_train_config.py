@@ -39,7 +39,19 @@ class TrainConfig(Checked):
     The defaults match the paper, but for the batch, which a single device holds, and take days on one GPU.
     """
 
-    BASIC: ClassVar = ("images", "held_out", "classifier", "out", "tap", "method", "start", "pictures", "batch", "seed")
+    BASIC: ClassVar = (
+        "images",
+        "held_out",
+        "classifier",
+        "out",
+        "tap",
+        "method",
+        "start",
+        "pictures",
+        "batch",
+        "seed",
+        "device",
+    )
 
     images: str
     """Training images as source:name, e.g. scenes: or 'parquet:train-*.parquet'."""
@@ -97,10 +109,14 @@ class TrainConfig(Checked):
     """Classifiers, as source:name, that take no part in training and measure at validation whether they recognise
     reconstructions. "auto" is the packaged ImageNet classifiers that are installed and take no part, or none for
     scenes; the option without a value turns it off."""
+    track: Literal["tensorboard", "wandb", "trackio"] | None = None
+    """Service that metrics, sample grids and the configuration are sent to, beside the run's folder (extra "track")."""
     cache: Path = Path("runs/cache")
     """Where classifier outputs are kept between runs."""
     strict: bool = False
     """Stop at the first broken image, instead of skipping up to 1 %."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """

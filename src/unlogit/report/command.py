@@ -30,7 +30,7 @@ class AnalyseConfig(Checked):
     has options of its own, as --noise.draws.
     """
 
-    BASIC: ClassVar = ("inverters", "images", "out", "only", "other", "pictures", "nearest", "seed")
+    BASIC: ClassVar = ("inverters", "images", "out", "only", "other", "pictures", "nearest", "seed", "device")
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
     """Each a folder such as RUN/inverter, or one that comes with unlogit; NAME=FOLDER says how it is called. Training
@@ -60,6 +60,8 @@ class AnalyseConfig(Checked):
     """Where the classifier's outputs for those are kept for the next report."""
     strict: bool = False
     """Stop at the first broken picture, instead of skipping up to 1 %."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
@@ -99,7 +101,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     from unlogit.runtime.device import pick_device
 
     check_report(config.out)
-    device = pick_device()
+    device = pick_device(config.device)
     source = open_images(config.images, strict=config.strict)
     others = {name: open_images(spec, strict=config.strict) for name, spec in map(_other, config.other)}
     fit_on = None if config.fit_on is None else open_images(config.fit_on, strict=config.strict)

@@ -72,6 +72,8 @@ class CreateConfig(Checked):
     """How small pictures are enlarged on the screen."""
     seed: Annotated[int, Bounds(0, 2**31 - 1)] = 0
     """Random seed of the inverters' noise, and of which trials a participant is shown and in which order."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
@@ -104,15 +106,17 @@ def create(config: CreateConfig) -> tuple[Study, str]:
     from unlogit.analyses import Evidence
     from unlogit.images import open_images
     from unlogit.methods import Inverter, called, open_inverter
+    from unlogit.runtime.device import pick_device
     from unlogit.study.tables import ORIGINAL, OTHER
 
+    device = pick_device(config.device)
     source = open_images(config.images)
     inverters: dict[str, Inverter] = {}
     for given in config.inverters:
         name, folder = called(given)
         if name in inverters or name in (ORIGINAL, OTHER):
             raise UnlogitError(f"inverter '{name}': that name is taken; write NAME=FOLDER to give it another")
-        inverters[name] = open_inverter(folder, config.trust_code)
+        inverters[name] = open_inverter(folder, config.trust_code).to(device)
     pairs = paired(tuple(inverters), config.pairs)
     evidence = Evidence(source, inverters, limit=config.pictures, seed=config.seed)
     pictures = {ORIGINAL: evidence.originals} | {name: evidence.reconstructed(name).pictures for name in inverters}

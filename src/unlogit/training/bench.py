@@ -48,9 +48,9 @@ def bench(config: BenchConfig) -> list[Speed]:
 
 
 def _bench(config: BenchConfig) -> list[Speed]:
-    device = pick_device()
+    device = pick_device(config.device)
     with autocast(device, config.precision) as cast:
-        peak = matmul_peak(torch.bfloat16 if cast._enabled else torch.float32)
+        peak = matmul_peak(torch.bfloat16 if cast._enabled else torch.float32, device=device)
     size, batch = config.generator.size, config.batch
     images = torch.rand(batch, 3, size, size, device=device)
     trainer = synthetic(config, device)
@@ -123,14 +123,20 @@ def table(config: BenchConfig, found: list[Speed]) -> str:
         if one.flop is not None and one.share is not None:
             counted = f"{one.flop / 1e9:>12.2f}{one.flop * one.pictures / 1e9:>10.0f}{one.share:>9.0%}"
         lines.append(f"{one.name:<16}{one.pictures:>11.1f}{counted}")
+    device = pick_device(config.device)
     shape = f"{config.generator.size} px, width {config.generator.channels} and {config.discriminator.channels}"
     return "\n".join(
-        [described(), f"{shape}, batch {config.batch}, {config.d_steps} D steps a G step", *lines, _memory()]
+        [
+            described(device),
+            f"{shape}, batch {config.batch}, {config.d_steps} D steps a G step",
+            *lines,
+            _memory(device),
+        ]
     )
 
 
-def _memory() -> str:
-    if torch.cuda.is_available():
+def _memory(device: torch.device) -> str:
+    if device.type == "cuda":
         return f"most memory held on the device: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB"
     unit = 1 if sys.platform == "darwin" else 1024
     return f"most memory held: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"

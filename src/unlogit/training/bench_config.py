@@ -31,6 +31,8 @@ class BenchConfig(Checked):
     """A classifier as source:name, to measure how fast it runs on them; None leaves it out."""
     rounds: Count = 5
     """Number of timed repetitions of each measurement, after one that does not count."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """

@@ -60,7 +60,9 @@ def command(method: str, preset: str | None = None) -> type[Launch]:
     about = [f"{Launch.__doc__}\n\n    Method: {own.__doc__}"]
     if presets:
         choices = Literal[*presets, NO_PRESET]  # type: ignore[valid-type]
-        fields.append(("preset", choices | None, dataclasses.field(default=preset)))
+        fields.append(
+            ("preset", choices | None, dataclasses.field(default=preset if preset in (*presets, NO_PRESET) else None))
+        )
         about += [f"Presets: {'; '.join(f'{name}: {one.summary}' for name, one in presets.items())}."]
     launch = dataclasses.make_dataclass("Launch", fields, bases=(PresetLaunch if presets else Launch,), frozen=True)
     launch.__doc__ = "\n\n".join(about)
@@ -87,7 +89,7 @@ def read(method: str, args: Sequence[str]) -> Launch:
     problems = []
     for preset in (None, CPU_PRESET):
         try:
-            out = given(preset).config.out
+            config = given(preset).config
         except UnlogitError as error:
             problems.append(error)
     if len(problems) == 2:
@@ -95,8 +97,8 @@ def read(method: str, args: Sequence[str]) -> Launch:
     from unlogit.runtime.device import pick_device
     from unlogit.training.run_folder import CONFIG, RunFolder
 
-    usual = None if pick_device().type == "cuda" else CPU_PRESET
-    if (out / CONFIG).is_file():
+    usual = None if pick_device(config.device).type == "cuda" else CPU_PRESET
+    if (config.out / CONFIG).is_file():
         for preset in dict.fromkeys((usual, None, *presets)):
             with suppress(UnlogitError):
                 found = given(preset)
@@ -131,4 +133,4 @@ def launch(config: TrainConfig, processes: int = 1) -> dict[str, float]:
         check_processes(processes)
     # Of the class itself, which another process can import.
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return shared.launch(train, TrainConfig(**values), processes)
+    return shared.launch(train, TrainConfig(**values), processes, config.device)

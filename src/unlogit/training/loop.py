@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from unlogit.runtime.device import Precision, described, fastest_precision, pick
 from unlogit.runtime.progress import Due, in_words, interruptible
 from unlogit.training.health import Health, NotFinite, check_finite
 from unlogit.training.run_folder import RunFolder, plain
+from unlogit.training.tracking import Tracker, check_installed, open_tracker
 from unlogit.training.validation import Validator
 from unlogit.trust import trusting
 
@@ -61,7 +62,8 @@ def train(config: TrainConfig) -> dict[str, float]:
             writes it, a damaged checkpoint, another classifier or other images than those of the checkpoint, a loss
             that is not finite, a full disk, a process that is gone.
     """
-    device = pick_device()
+    check_installed(config.track)
+    device = pick_device(config.device)
     distributed.start(device)
     try:
         classifier = None
@@ -115,6 +117,7 @@ class Training:
         if self.lead:
             self.folder.begin(self.config, self.trainer.images)
         self.health = Health(config)
+        self.tracker: Tracker | None = None
 
     def _check_state(self, saved: dict[str, Any]) -> None:
         """Raise `UnlogitError` where a checkpoint lacks what a run saves, or holds something else in its place."""
@@ -139,9 +142,9 @@ class Training:
 
     def run(self) -> dict[str, float]:
         """To the end, from wherever it stands; returns the last validation figures."""
-        with interruptible(self.lead) as interrupted, self._progress() as bar:
+        with interruptible(self.lead) as interrupted, self._progress() as bar, self._tracked():
             if self.lead:
-                bar.write(f"{described()}; precision {self.precision}", file=sys.stderr)
+                bar.write(f"{described(self.device)}; precision {self.precision}", file=sys.stderr)
             figures: dict[str, float] | None = None
             while figures is None:
                 try:
@@ -182,7 +185,7 @@ class Training:
                 seconds = time.monotonic() - started
                 line |= {"images_per_second": (state.images - since) / seconds}
                 if self.lead:
-                    self.folder.log(state.images, line)
+                    self._log(line)
                     bar.set_postfix({k: f"{v:.3f}" for k, v in line.items() if k != "images_per_second"})
                     self._warn(self.health.losses(line), bar)
                 sums.clear()
@@ -227,11 +230,26 @@ class Training:
         self._restore(saved)
         if self.lead:
             self.folder.begin(self.config, self.trainer.images)
-            self.folder.log(self.trainer.images, {"rollbacks": float(self.rollbacks)})
+            self._log({"rollbacks": float(self.rollbacks)})
             told = f"{error}: back to {self.trainer.images:,}, learning rates times {0.5**self.rollbacks:g}"
             self._warn([f"{told} (rollback {self.rollbacks} of {self.config.rollback})"], bar)
         bar.n = self.trainer.images
         bar.refresh()
+
+    def _log(self, values: dict[str, float]) -> None:
+        """Write metrics to the run's folder, and send them where it is tracked."""
+        self.folder.log(self.trainer.images, values)
+        if self.tracker is not None:
+            self.tracker.log(self.trainer.images, values)
+
+    @contextmanager
+    def _tracked(self) -> Iterator[None]:
+        self.tracker = open_tracker(self.config, self.trainer.images) if self.lead else None
+        try:
+            yield
+        finally:
+            if self.tracker is not None:
+                self.tracker.close()
 
     def _warn(self, lines: Iterable[str], bar: tqdm[None]) -> None:
         for line in lines:
@@ -259,7 +277,9 @@ class Training:
         if not self.lead:
             return figures
         earlier = self.folder.validations()
-        self.folder.log(state.images, {f"val/{k}": v for k, v in figures.items()})
+        self._log({f"val/{k}": v for k, v in figures.items()})
+        if self.tracker is not None:
+            self.tracker.sample(state.images, self.folder.sample(state.images))
         shown = ", ".join(f"{k} {v:.3f}" for k, v in figures.items())
         bar.write(f"{state.images:,} pictures: {shown}")
         self._warn(self.health.figures(figures, earlier), bar)
