@@ -254,7 +254,7 @@ def _help() -> str:
     lines = [f"  {name:<14}{command.__doc__}" for name, command in COMMANDS.items()]
     about = "What a frozen image classifier still knows about a picture once only its logits are left."
     return "\n".join(
-        ["usage: unlogit COMMAND ...", "", about, "", *lines, "", "unlogit COMMAND --help tells a command's options."]
+        ["usage: unlogit COMMAND ...", "", about, "", *lines, "", "unlogit COMMAND --help shows a command's options."]
     )
 
 

@@ -266,7 +266,7 @@ def test_every_command_refuses_and_has_the_option(
         assert was_run(code) or was_run(inverter / "net.py")
     elif command not in ("study",):
         with pytest.raises(SystemExit):
-            main([command, "--help"])
+            main([command, "--help-all"])
         assert "--trust-code" in capsys.readouterr().out
 
 

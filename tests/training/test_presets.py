@@ -77,3 +77,11 @@ def test_an_unknown_preset_and_a_method_without_presets() -> None:
         config("--preset", "cpu-32", method="flow")
     with pytest.raises(UnlogitError, match="batch 0: must be at least 1"):
         config("--batch", "0")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_documentation_has_the_numbers_of_a_preset(name: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+    run = PRESETS[name].run
+    assert f"| {run['batch']:,} | {run['pictures']:,} |" in row
