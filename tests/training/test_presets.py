@@ -49,6 +49,8 @@ def test_help_shows_a_preset_s_values(capsys: pytest.CaptureFixture[str]) -> Non
 def test_without_a_gpu_and_a_name_it_is_the_cpu_s_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert config().method == PRESETS[CPU_PRESET].method
     assert f"no CUDA device, so the defaults are those of preset {CPU_PRESET}" in capsys.readouterr().err
+    assert config("--preset", "auto").method == PRESETS[CPU_PRESET].method
+    capsys.readouterr()
     assert config("--preset", "none").method == BigGANConfig()
     assert not capsys.readouterr().err
     # An option that the plain defaults do not allow.
@@ -71,7 +73,7 @@ def test_a_run_goes_on_with_the_preset_that_it_began_with(name: str, capsys: pyt
 
 
 def test_an_unknown_preset_and_a_method_without_presets() -> None:
-    with pytest.raises(UnlogitError, match=r"invalid choice 'cpu-16'.*'cpu-32', 'cpu-64'"):
+    with pytest.raises(UnlogitError, match=r"invalid choice 'cpu-16'.*'auto', 'cpu-32', 'cpu-64'"):
         config("--preset", "cpu-16")
     with pytest.raises(UnlogitError, match="--preset"):
         config("--preset", "cpu-32", method="flow")

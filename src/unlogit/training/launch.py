@@ -17,7 +17,7 @@ from unlogit.settings import Checked, Count
 
 CPU_PRESET = "cpu-64"
 """What a machine without a CUDA device trains by."""
-NO_PRESET = "none"
+AUTO, NO_PRESET = "auto", "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Launch(Checked):
 class PresetLaunch(Launch):
     """The same, of a method that has presets."""
 
-    preset: str | None = None
+    preset: str = AUTO
     """Named settings, which options that are given override; together with --help the defaults shown are theirs. "none"
-    is the defaults shown without it, which a machine with a CUDA device takes; one without takes cpu-64."""
+    is the defaults shown without it. "auto" is none on a machine with a CUDA GPU, and cpu-64 on one without."""
 
 
 def command(method: str, preset: str | None = None) -> type[Launch]:
@@ -59,10 +59,7 @@ def command(method: str, preset: str | None = None) -> type[Launch]:
     fields: list[Any] = [("config", Annotated[config, tyro.conf.arg(name="")])]
     about = [f"{Launch.__doc__}\n\n    Method: {own.__doc__}"]
     if presets:
-        choices = Literal[*presets, NO_PRESET]  # type: ignore[valid-type]
-        fields.append(
-            ("preset", choices | None, dataclasses.field(default=preset if preset in (*presets, NO_PRESET) else None))
-        )
+        fields.append(("preset", Literal[AUTO, *presets, NO_PRESET], preset if preset in presets else AUTO))
         about += [f"Presets: {'; '.join(f'{name}: {one.summary}' for name, one in presets.items())}."]
     launch = dataclasses.make_dataclass("Launch", fields, bases=(PresetLaunch if presets else Launch,), frozen=True)
     launch.__doc__ = "\n\n".join(about)
@@ -83,7 +80,7 @@ def read(method: str, args: Sequence[str]) -> Launch:
         return parse(command(method, preset), f"unlogit train {method}", args)
 
     presets = presets_of(method)
-    if (named := _named(args)) is not None or not presets:
+    if (named := _named(args)) not in (None, AUTO) or not presets:
         return given(named)
     # Mistakes are reported before torch is imported, which knows whether there is a GPU.
     problems = []
