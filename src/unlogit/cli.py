@@ -46,8 +46,8 @@ def train(args: Sequence[str]) -> None:
 
     # The paper's method where none is named.
     method, args = (args[0], args[1:]) if args and not args[0].startswith("-") else ("biggan", args)
-    given = read(method, args)
-    for name, value in launch(given.config, given.processes).items():
+    given, heading = read(method, args)
+    for name, value in launch(given.config, given.processes, heading).items():
         print(f"{name:<16}{value:.4g}")
     inverter = shlex.quote(str(given.config.out / "inverter"))
     print(f"next: unlogit reconstruct PHOTO --inverter {inverter}")

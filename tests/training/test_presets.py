@@ -14,6 +14,8 @@ from unlogit.methods.biggan.presets import PRESETS
 from unlogit.training.launch import CPU_PRESET, read
 from unlogit.training.run_folder import RunFolder
 
+NEEDED = ("--images", "scenes:", "--held-out", "scenes:test", "--classifier", "small:c", "--out", "run")
+
 
 @pytest.fixture(autouse=True)
 def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -23,8 +25,7 @@ def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def config(*args: str, method: str = "biggan") -> TrainConfig:
-    needed = ("--images", "scenes:", "--held-out", "scenes:test", "--classifier", "small:c", "--out", "run")
-    return read(method, (*needed, *args)).config
+    return read(method, (*NEEDED, *args))[0].config
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -46,13 +47,11 @@ def test_help_shows_a_preset_s_values(capsys: pytest.CaptureFixture[str]) -> Non
     assert "(default: 12)" in said and "(default: 18000)" in said and "(default: cpu-32)" in said
 
 
-def test_without_a_gpu_and_a_name_it_is_the_cpu_s_preset(capsys: pytest.CaptureFixture[str]) -> None:
-    assert config().method == PRESETS[CPU_PRESET].method
-    assert f"no CUDA device, so the defaults are those of preset {CPU_PRESET}" in capsys.readouterr().err
-    assert config("--preset", "auto").method == PRESETS[CPU_PRESET].method
-    capsys.readouterr()
+def test_without_a_gpu_and_a_name_it_is_the_cpu_s_preset_and_the_log_says_so() -> None:
+    assert config().method == config("--preset", "auto").method == PRESETS[CPU_PRESET].method
+    assert read("biggan", NEEDED)[1].startswith(f"preset {CPU_PRESET}, since there is no CUDA GPU")
     assert config("--preset", "none").method == BigGANConfig()
-    assert not capsys.readouterr().err
+    assert not read("biggan", (*NEEDED, "--preset", CPU_PRESET))[1]
     # An option that the plain defaults do not allow.
     assert config("--shared-fakes").method.shared_fakes
 
@@ -63,13 +62,11 @@ def test_a_gpu_trains_by_the_plain_defaults(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("name", ["none", "paper-64", CPU_PRESET])
-def test_a_run_goes_on_with_the_preset_that_it_began_with(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_goes_on_with_the_preset_that_it_began_with(name: str) -> None:
     begun = config("--preset", name, "--batch", "8")
     RunFolder(begun.out).begin(begun, 0)
-    capsys.readouterr()
-    resumed = config("--batch", "8")
-    assert (resumed.method, resumed.batch) == (begun.method, 8)
-    assert not capsys.readouterr().err
+    resumed, heading = read("biggan", (*NEEDED, "--batch", "8"))
+    assert (resumed.config.method, resumed.config.batch, heading) == (begun.method, 8, "")
 
 
 def test_an_unknown_preset_and_a_method_without_presets() -> None:

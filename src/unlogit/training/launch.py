@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
@@ -66,10 +66,13 @@ def command(method: str, preset: str | None = None) -> type[Launch]:
     return launch
 
 
-def read(method: str, args: Sequence[str]) -> Launch:
-    """Return what the arguments of `unlogit train METHOD` ask for, by the preset that they name or the machine's.
+def read(method: str, args: Sequence[str]) -> tuple[Launch, str]:
+    """Read the arguments of `unlogit train METHOD`, by the preset that they name or the machine's.
 
     A run that exists goes on with the preset that it began with.
+
+    Returns:
+        what to run; and a line for its log, empty where no preset was chosen.
 
     Raises:
         UnlogitError: an option is unknown or missing, or a value is wrong.
@@ -81,7 +84,7 @@ def read(method: str, args: Sequence[str]) -> Launch:
 
     presets = presets_of(method)
     if (named := _named(args)) not in (None, AUTO) or not presets:
-        return given(named)
+        return given(named), ""
     # Mistakes are reported before torch is imported, which knows whether there is a GPU.
     problems = []
     for preset in (None, CPU_PRESET):
@@ -100,14 +103,11 @@ def read(method: str, args: Sequence[str]) -> Launch:
             with suppress(UnlogitError):
                 found = given(preset)
                 RunFolder(found.config.out).check(found.config)
-                return found
-    if usual is not None:
-        print(
-            f"unlogit: no CUDA device, so the defaults are those of preset {usual} ({presets[usual].summary}); "
-            "--preset chooses others",
-            file=sys.stderr,
-        )
-    return given(usual)
+                return found, ""
+    if usual is None:
+        return given(None), ""
+    about = presets[usual].summary
+    return given(usual), f"preset {usual}, since there is no CUDA GPU ({about}); --preset chooses another"
 
 
 def _named(args: Sequence[str]) -> str | None:
@@ -120,8 +120,11 @@ def _named(args: Sequence[str]) -> str | None:
     return None
 
 
-def launch(config: TrainConfig, processes: int = 1) -> dict[str, float]:
-    """Run `train(config)` on several processes of this machine, as `unlogit.runtime.launch` does it."""
+def launch(config: TrainConfig, processes: int = 1, heading: str = "") -> dict[str, float]:
+    """Run `train(config)` on several processes of this machine, as `unlogit.runtime.launch` does it.
+
+    `heading` is a line that begins the log.
+    """
     from unlogit.classifiers._module import check_processes
     from unlogit.runtime import launch as shared
     from unlogit.training.loop import train
@@ -130,4 +133,5 @@ def launch(config: TrainConfig, processes: int = 1) -> dict[str, float]:
         check_processes(processes)
     # Of the class itself, which another process can import.
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return shared.launch(train, TrainConfig(**values), processes, config.device)
+    work = partial(train, heading=heading) if heading else train
+    return shared.launch(work, TrainConfig(**values), processes, config.device)

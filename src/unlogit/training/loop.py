@@ -49,10 +49,14 @@ NEEDED = ("images", "shift", "scale")
 """What those of every version hold."""
 
 
-def train(config: TrainConfig) -> dict[str, float]:
+def train(config: TrainConfig, heading: str = "") -> dict[str, float]:
     """Train an inverter, or go on where an earlier call with the same configuration stopped.
 
     Writes config.json, metrics.jsonl, samples/, checkpoints/, inverter/ and best/ into `config.out`.
+
+    Args:
+        config: what is trained, on what and for how long.
+        heading: a line that begins the log.
 
     Returns:
         the last validation figures.
@@ -75,7 +79,7 @@ def train(config: TrainConfig) -> dict[str, float]:
         lock = nullcontext() if distributed.rank() else locked(config.out)
         trust = trusting(config.trust_code)
         with report_disk_full(config.out), distributed.exchanging(), lock, trust, binding(classifier):
-            return Training(config, device).run()
+            return Training(config, device).run(heading)
     finally:
         distributed.stop()
 
@@ -140,10 +144,12 @@ class Training:
         # All processes compute alike: in bf16 where it is faster for each.
         return "fp32" if distributed.anywhere(fastest_precision(self.device) == "fp32") else "bf16"
 
-    def run(self) -> dict[str, float]:
-        """To the end, from wherever it stands; returns the last validation figures."""
+    def run(self, heading: str = "") -> dict[str, float]:
+        """Train to the end, from wherever it stands, and return the metrics of the last validation."""
         with interruptible(self.lead) as interrupted, self._progress() as bar, self._tracked():
             if self.lead:
+                if heading:
+                    bar.write(heading, file=sys.stderr)
                 bar.write(f"{described(self.device)}; precision {self.precision}", file=sys.stderr)
             figures: dict[str, float] | None = None
             while figures is None:
