@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from unlogit.classifier_training import FitConfig, fit
 from unlogit.cli import guarded
 from unlogit.images import View, open_images
 from unlogit.methods import Inverter, known, open_inverter
-from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan.presets import preset
 from unlogit.methods.nearest import NearestNeighbour
 from unlogit.report import RESULTS, gather, summary, write_report
 from unlogit.settings import Checked
@@ -87,38 +87,23 @@ def classifier_config(demo: Demo, kind: Kind) -> FitConfig:
 
 
 def inverter_config(demo: Demo, kind: Kind, tap: str) -> TrainConfig:
-    """The training of one inverter."""
-    return TrainConfig(
+    """Return the training of one inverter: preset cpu-32, with features of the robust classifier."""
+    settings = preset("cpu-32")
+    discriminator = replace(
+        settings.method.discriminator,
+        network=f"small:{classifier_folder(demo, 'robust')}",
+        maps=("pixels", "stages.0", "stages.1", "stages.2", "penultimate"),
+    )
+    run = TrainConfig(
         images=IMAGES,
         held_out=HELD_OUT,
         classifier=f"small:{classifier_folder(demo, kind)}",
         out=demo.out / kind / tap,
         tap=tap,
-        method=BigGANConfig(
-            generator=GeneratorConfig(size=32, channels=12, noise=32, attention=None, spectral_norm=False),
-            discriminator=DiscriminatorConfig(
-                kind="projected",
-                network=f"small:{classifier_folder(demo, 'robust')}",
-                maps=("pixels", "stages.0", "stages.1", "stages.2", "penultimate"),
-                widths=(32, 32, 64, 64),
-            ),
-            d_steps=1,
-            learning_rate_g=8e-4,
-            learning_rate_d=4e-4,
-            betas=(0.0, 0.99),
-            shared_fakes=True,
-            layout_weight=5.0,
-        ),
-        pictures=demo.pictures,
-        batch=16,
-        flip=False,
-        ema_half_life=10_000,
-        log_every=800,
-        checkpoint_every=16_000,
-        validate_every=16_000,
-        validation_pictures=256,
-        cache=demo.out / "cache",
+        method=replace(settings.method, discriminator=discriminator),
+        **settings.run,
     )
+    return replace(run, pictures=demo.pictures, flip=False, cache=demo.out / "cache")
 
 
 def work(demo: Demo, task: Task) -> None:

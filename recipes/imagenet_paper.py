@@ -24,23 +24,17 @@ This recipe has never been run; docs/training.md says what it would cost.
 
 from __future__ import annotations
 
-import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
 
 from unlogit.cli import guarded
-from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan.presets import preset
 from unlogit.settings import Checked
 from unlogit.training import TrainConfig
 from unlogit.training.launch import launch
-
-STEPS = 250_000
-"""Generator steps (`options.training_steps`)."""
-EMA_DECAY, EMA_START_STEP = 0.9999, 40_000
-"""Averaging of the generator, per generator step (defaults of `ModularGAN`)."""
 
 
 @dataclass(frozen=True)
@@ -66,42 +60,16 @@ def main(recipe: Recipe) -> None:
 
 
 def config(recipe: Recipe) -> TrainConfig:
-    """Return the run's configuration, with the source of each setting."""
-    batch, d_steps = 2_048, 2  # options.batch_size, options.disc_iters
+    """Return the run's configuration: preset paper-64, where each setting stands with its source."""
+    paper = preset("paper-64")
     return TrainConfig(
         images=recipe.images,
         held_out=recipe.held_out,
         classifier=recipe.classifier,
         out=recipe.out,
         tap="logits",  # The paper, section 3.
-        method=BigGANConfig(
-            generator=GeneratorConfig(
-                size=64,  # The paper, section 4.
-                channels=96,  # resnet_biggan.Generator
-                noise=120,  # The paper, section 3; options.z_dim.
-                embedding=128,  # embed_y, embed_y_dim
-                hidden=32,  # Two-layer MLPs: equation 3 of the paper; self_modulated_batch_norm.num_hidden.
-                condition_first=False,  # The paper, section 3.
-                attention=64,  # blocks_with_attention "B4", whose output has 64 px.
-                spectral_norm=True,  # G.spectral_norm
-            ),
-            discriminator=DiscriminatorConfig(
-                kind="paper",
-                channels=96,  # resnet_biggan.Discriminator
-                attention=32,  # blocks_with_attention "B1", whose output has 32 px.
-            ),
-            d_steps=d_steps,
-            learning_rate_g=1e-4,  # ModularGAN.g_lr
-            learning_rate_d=5e-4,  # ModularGAN.d_lr
-            betas=(0.0, 0.999),  # AdamOptimizer.beta1, beta2
-            micro_batch=recipe.micro_batch,
-        ),
-        pictures=STEPS * d_steps * batch,
-        batch=batch,
-        crop="random",  # Square crops of area 0.5 to 1: train_imagenet_transform "distorted".
-        flip=False,  # Nothing in compare_gan mirrors ImageNet.
-        ema_half_life=math.log(0.5) / math.log(EMA_DECAY) * d_steps * batch,
-        ema_start=EMA_START_STEP * d_steps * batch,
+        method=replace(paper.method, micro_batch=recipe.micro_batch),
+        **paper.run,
     )
 
 

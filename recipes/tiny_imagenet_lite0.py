@@ -17,13 +17,13 @@ validation on 512 images: top-1 agreement 0.28, 0.39, 0.42 and 0.43 and layout c
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
 
 from unlogit.cli import guarded
-from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan.presets import preset
 from unlogit.settings import Checked, Count
 from unlogit.training import TrainConfig
 from unlogit.training.launch import launch
@@ -79,55 +79,32 @@ def training_images(data: Path, training: int) -> str:
 
 
 def config(recipe: Recipe) -> TrainConfig:
-    """The run as a configuration."""
-    return TrainConfig(
+    """Return the run's configuration: preset cpu-64, with what the recipe asks for."""
+    settings = preset("cpu-64")
+    method = replace(
+        settings.method,
+        generator=replace(settings.method.generator, channels=recipe.channels),
+        discriminator=replace(
+            settings.method.discriminator,
+            network=recipe.features,
+            second_network=recipe.second_features,
+            pixel_channels=recipe.pixel_channels,
+        ),
+        layout_weight=recipe.layout,
+        spectral_weight=recipe.spectral,
+        reencoding_weight=recipe.reencoding,
+    )
+    run = TrainConfig(
         images=training_images(recipe.data, recipe.training),
         held_out=f"parquet:{recipe.data}/train-*.parquet?skip={recipe.training}",
         classifier=recipe.classifier,
         out=recipe.out,
         tap=recipe.tap,
-        method=BigGANConfig(
-            generator=GeneratorConfig(
-                size=64,
-                channels=recipe.channels,
-                noise=60,
-                embedding=256,
-                hidden=128,
-                # Noise alone in the first layer, as in the paper: what enters there decides the geometry.
-                condition_first=False,
-                attention=None,
-                spectral_norm=False,
-            ),
-            discriminator=DiscriminatorConfig(
-                kind="projected",
-                network=recipe.features,
-                second_network=recipe.second_features,
-                maps=("blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate"),
-                widths=(64, 64, 128, 128),
-                head_spectral_norm=False,
-                pixel_channels=recipe.pixel_channels,
-                pixel_weight=2.0,
-            ),
-            d_steps=1,
-            learning_rate_g=4e-4,
-            learning_rate_d=8e-4,
-            betas=(0.0, 0.99),
-            shared_fakes=True,
-            translation=True,
-            layout_weight=recipe.layout,
-            spectral_weight=recipe.spectral,
-            r1=1.0,
-            reencoding_weight=recipe.reencoding,
-        ),
-        pictures=recipe.pictures,
-        batch=16,
-        ema_half_life=20_000,
-        start=recipe.start,
-        decay=recipe.decay,
-        log_every=1_600,
-        checkpoint_every=3_200,
-        validate_every=12_800,
-        cache=recipe.out.parent / "cache",
+        method=method,
+        **settings.run,
+    )
+    return replace(
+        run, pictures=recipe.pictures, start=recipe.start, decay=recipe.decay, cache=recipe.out.parent / "cache"
     )
 
 

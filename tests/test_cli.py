@@ -305,7 +305,12 @@ def test_classify_and_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert run("classify", "--out", classifier, *few) == 0
     assert "clean accuracy" in capsys.readouterr().out
     assert run("train", *train_args(classifier, run_folder)) == 0
-    assert "agreement" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "agreement" in said.out
+    assert " left at the speed of the first step" in said.err
+    *_, reconstruct, analyse = said.out.splitlines()
+    assert reconstruct == f"next: unlogit reconstruct PHOTO --inverter {run_folder / 'inverter'}"
+    assert analyse.split()[:3] == ["unlogit", "analyse", str(run_folder / "inverter")]
     open_inverter(str(run_folder / "inverter"))
     args = train_args(classifier, run_folder)
     assert "batch 0: must be at least 1" in mistake(capsys, "train", *args, "--batch", 0)
@@ -315,7 +320,18 @@ def test_classify_and_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def train_args(classifier: Path, out: Path) -> list[object]:
     return [
         *("--images", "scenes:", "--held-out", "scenes:test", "--classifier", f"small:{classifier}", "--out", out),
-        *("--cache", out.parent / "cache", "--pictures", 64, "--batch", 16, "--validation-pictures", 16),
+        *(
+            "--preset",
+            "none",
+            "--cache",
+            out.parent / "cache",
+            "--pictures",
+            64,
+            "--batch",
+            16,
+            "--validation-pictures",
+            16,
+        ),
         *("--generator.size", 32, "--generator.channels", 4, "--generator.noise", 16, "--generator.attention", "None"),
         *("--discriminator.channels", 4, "--discriminator.attention", "None"),
     ]

@@ -48,7 +48,7 @@ def command(name: str, place: Path, pictures: str) -> list[str]:
         "classify": f"--images {images} --test-images {images} --out {place}/fit --pictures 32 --batch 16 "
         "--widths 8 8 --attacked-pictures 2",
         "train": f"--images {images} --held-out {images} --classifier small:{place}/classifier --out {place}/run "
-        f"--cache {place}/cache --pictures 32 --batch 16 --generator.size 32 --generator.channels 4 "
+        f"--preset none --cache {place}/cache --pictures 32 --batch 16 --generator.size 32 --generator.channels 4 "
         "--generator.noise 16 --generator.attention None --discriminator.channels 4 --discriminator.attention None",
         "analyse": f"{place}/inverter --images {images} --out {place}/report --only reconstruct",
         "list": f"images {images}",

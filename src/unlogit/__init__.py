@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from unlogit.lazy import exports
+
 if TYPE_CHECKING:
     from unlogit import attacks, manipulate
     from unlogit.classifier_training import FitConfig
@@ -86,13 +88,11 @@ __all__ = [
 ]
 
 
+_exported = exports(__name__, _HOMES)
+
+
 def __getattr__(name: str) -> object:
-    if name in _MODULES:
-        return importlib.import_module(f"unlogit.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'unlogit' has no attribute '{name}'")
-    module, _, attribute = _HOMES[name].partition(":")
-    return getattr(importlib.import_module(f"unlogit.{module}"), attribute or name)
+    return importlib.import_module(f"unlogit.{name}") if name in _MODULES else _exported(name)
 
 
 def __dir__() -> list[str]:

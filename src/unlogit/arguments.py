@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
 import io
+import itertools
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, get_type_hints
 
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from unlogit.errors import UnlogitError, unknown
+from unlogit.settings import Checked
 
 T = TypeVar("T")
 
@@ -24,11 +32,16 @@ HELP = 8
 LONGEST = 600
 
 
+HELP_ALL = "--help-all"
+
+
 def parse(config: Callable[..., T], prog: str, args: Sequence[str], description: str | None = None) -> T:
     """Return the configuration that the arguments give.
 
+    With --help, options that the configurations do not list as `BASIC` are left out; --help-all prints all.
+
     Args:
-        config: a frozen dataclass, whose fields are the options.
+        config: a frozen dataclass, whose fields are the options and their docstrings the help.
         prog: the command, such as "unlogit train".
         args: the arguments after it.
         description: for the help; None takes the docstring of `config`.
@@ -37,11 +50,16 @@ def parse(config: Callable[..., T], prog: str, args: Sequence[str], description:
         UnlogitError: an option is unknown or missing, or a value is wrong.
         SystemExit: help was asked for, and is printed.
     """
+    shortened = HELP_ALL not in args and bool({"-h", "--help"} & set(args))
+    args = ["--help" if arg == HELP_ALL else arg for arg in args]
+    about = _paragraphs((config.__doc__ if description is None else description) or "")
+    if shortened and isinstance(config, type) and _is_abridged(config):
+        about += f"\n\nThe most used options; {prog} {HELP_ALL} shows all."
     written = io.StringIO()
     try:
         # The parser prints a box of many lines for a wrong argument, and then exits.
         with redirect_stderr(written):
-            return tyro.cli(config, prog=prog, args=args, description=description)
+            return tyro.cli(config, prog=prog, args=args, description=about, registry=_registry(shortened))
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -77,6 +95,72 @@ def run_subcommand(commands: Commands, prog: str, args: Sequence[str]) -> None:
         raise unknown(f"{prog.removeprefix('unlogit ')} command", name, commands)
     config, run = commands[name]
     run(parse(config, f"{prog} {name}", rest))
+
+
+def help_text(config: type, field: str) -> str:
+    """Return the docstring of a dataclass's field as one paragraph; empty where it has none."""
+    return next((texts[field] for one in config.__mro__ if field in (texts := _field_docstrings(one))), "")
+
+
+@cache
+def _field_docstrings(config: type) -> dict[str, str]:
+    try:
+        source = textwrap.dedent(inspect.getsource(config))
+    except (OSError, TypeError):  # Built in, or made while the program runs.
+        return {}
+    (definition,) = ast.parse(source).body
+    body = definition.body if isinstance(definition, ast.ClassDef) else []
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
+
+
+def _registry(shortened: bool) -> ConstructorRegistry:
+    """Return rules by which a configuration's options have whole sentences as help, or only its basic options."""
+    registry = ConstructorRegistry()
+
+    @registry.struct_rule
+    def rule(info: StructTypeInfo) -> StructConstructorSpec | None:
+        if not (isinstance(info.type, type) and issubclass(info.type, Checked)):
+            return None
+        hints = get_type_hints(info.type, include_extras=True)
+        options = [
+            StructFieldSpec(
+                field.name, hints[field.name], _default(field, info.default), help_text(info.type, field.name)
+            )
+            for field in dataclasses.fields(info.type)  # type: ignore[arg-type]
+            if not shortened or _is_basic(info.type, field.name)
+        ]
+        return StructConstructorSpec(info.type, tuple(options))
+
+    return registry
+
+
+def _default(field: dataclasses.Field[Any], parent: object) -> Any:
+    if isinstance(parent, Checked):
+        return getattr(parent, field.name)
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return tyro.MISSING_NONPROP if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _is_basic(config: type[Checked], field: str) -> bool:
+    return config.BASIC is None or field in config.BASIC
+
+
+def _is_abridged(config: type) -> bool:
+    """Whether a configuration, or one within it, has options that are not basic."""
+    if not issubclass(config, Checked):
+        return False
+    within = [hint for hint in get_type_hints(config).values() if isinstance(hint, type)]
+    return config.BASIC is not None or any(map(_is_abridged, within))
+
+
+def _paragraphs(text: str) -> str:
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.strip()))
 
 
 def _in_one_line(box: str, prog: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 
@@ -21,11 +22,14 @@ INTERRUPTED = "interrupted; the same command goes on from here"
 def classify(args: Sequence[str]) -> None:
     """Fit a classifier, as usual or adversarially; the same command again resumes."""
     from unlogit.arguments import parse
-    from unlogit.classifier_training import FitLaunch, fit
-    from unlogit.runtime.launch import launch
+    from unlogit.classifier_training import FitLaunch
 
     given = parse(FitLaunch, "unlogit classify", args)
-    for name, figures in launch(fit, given.config, given.processes).items():
+    # Torch is imported where the options are right.
+    from unlogit.classifier_training import fit
+    from unlogit.runtime.launch import launch
+
+    for name, figures in launch(fit, given.config, given.processes, given.config.device).items():
         print(
             f"{name} accuracy {figures['accuracy']:.1%} "
             f"(95 % interval {figures['low']:.1%} to {figures['high']:.1%}, n = {figures['n']:,})"
@@ -35,24 +39,28 @@ def classify(args: Sequence[str]) -> None:
 
 def train(args: Sequence[str]) -> None:
     """Train an inverter for a classifier; the same command again resumes."""
-    from unlogit.arguments import parse
-    from unlogit.training.launch import command, launch
+    from unlogit.training.launch import launch, read
 
     # The paper's method where none is named.
     method, args = (args[0], args[1:]) if args and not args[0].startswith("-") else ("biggan", args)
-    given = parse(command(method), f"unlogit train {method}", args)
-    for name, value in launch(given.config, given.processes).items():
+    given, heading = read(method, args)
+    for name, value in launch(given.config, given.processes, heading).items():
         print(f"{name:<16}{value:.4g}")
-    print(f"next: unlogit reconstruct PHOTO --inverter {given.config.out / 'inverter'}")
+    inverter = shlex.quote(str(given.config.out / "inverter"))
+    print(f"next: unlogit reconstruct PHOTO --inverter {inverter}")
+    images, report = shlex.quote(given.config.held_out), shlex.quote(str(given.config.out / "report"))
+    print(f"      unlogit analyse {inverter} --images {images} --out {report}")
 
 
 def bench(args: Sequence[str]) -> None:
     """Measure how fast this machine trains and reconstructs."""
     from unlogit.arguments import parse
-    from unlogit.training.bench import BenchConfig, table
-    from unlogit.training.bench import bench as run
+    from unlogit.training.bench_config import BenchConfig
 
     config = parse(BenchConfig, "unlogit bench", args)
+    from unlogit.training.bench import bench as run
+    from unlogit.training.bench import table
+
     print(table(config, run(config)))
 
 
@@ -75,10 +83,11 @@ def reconstruct(args: Sequence[str]) -> None:
 
 def analyse(args: Sequence[str]) -> None:
     """Analyse what inverters keep of images: one page of images, numbers and findings."""
-    from unlogit.report import summary
     from unlogit.report.command import analyse as run
 
     page, parts = run(args)
+    from unlogit.report import summary
+
     print(summary(parts))
     for part in parts:
         if part.silent:
@@ -185,7 +194,7 @@ def _help() -> str:
     lines = [f"  {name:<14}{command.__doc__}" for name, command in COMMANDS.items()]
     about = "What a frozen image classifier still knows about a picture once only its logits are left."
     return "\n".join(
-        ["usage: unlogit COMMAND ...", "", about, "", *lines, "", "unlogit COMMAND --help tells a command's options."]
+        ["usage: unlogit COMMAND ...", "", about, "", *lines, "", "unlogit COMMAND --help shows a command's options."]
     )
 
 

@@ -6,29 +6,30 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 import tyro
-from matplotlib.figure import Figure
-from PIL.PngImagePlugin import PngInfo
-from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
 from unlogit import photos as packaged
 from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed
-from unlogit.images import View, decode_file, to_bytes
-from unlogit.methods import Inverter, Sight, called, open_inverter
+from unlogit.methods import Sight, called, open_inverter
 from unlogit.outside import MAX_FILE_NAME, file_name, plain, short_names
 from unlogit.settings import Checked, Seed
 from unlogit.specs import Spec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from unlogit.methods import Inverter
 
 DEFAULT_INVERTER = "efficientnet_lite0"
 GRID = "grid"
 CHUNK = 64
 """Photos inverted at a time."""
-SHOWN = View(256)
-"""How originals stand in the grid."""
+SHOWN = 256
+"""Side of the originals in the grid, in pixels."""
 CELLS_IN_A_ROW = 6
 
 
@@ -53,10 +54,12 @@ class ReconstructConfig(Checked):
     options: str = ""
     """More of the method's options, such as 'tap=penultimate&steps=200&size=32'."""
     view: Sight = "classifier"
-    """"classifier": a photo reaches the classifier at the classifier's input size. "training": at the inverter's size,
-    as images did when the inverter was trained."""
+    """Size at which a photo reaches the classifier: "classifier" is the classifier's input size, "training" the
+    inverter's size, as when the inverter was trained."""
     seed: Seed = 0
     """Random seed of the noise, which is the same for every photo."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
@@ -131,9 +134,16 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
         UnlogitError: no such inverter, no photo that can be decoded, a file in the place of a result that this program
             did not write (nothing is written then), or a full disk.
     """
+    from PIL.PngImagePlugin import PngInfo
+    from torchvision.transforms.functional import to_pil_image
+
+    from unlogit.images import View, decode_file, to_bytes
+    from unlogit.runtime.device import pick_device
+
     opened = config.opened
     targets = _targets(config.files, config.out, list(opened))
-    inverters = {name: open_inverter(asked, config.trust_code) for name, asked in opened.items()}
+    device = pick_device(config.device)
+    inverters = {name: open_inverter(asked, config.trust_code).to(device) for name, asked in opened.items()}
     found, broken = [], []
     for photo, files in zip(config.files, targets, strict=True):
         try:
@@ -142,7 +152,7 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
             broken.append(error)
     if not found:
         raise UnlogitError(f"none of the {len(broken)} photos can be decoded ({broken[0]})")
-    made = []
+    made, shown = [], View(SHOWN)
     for start in range(0, len(found), CHUNK):
         chunk = found[start : start + CHUNK]
         pictures = [picture for _, _, picture in chunk]
@@ -154,7 +164,7 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
                 names[before[i]],
                 names[after[i]],
                 before[i] == after[i],
-                SHOWN.apply([picture])[0],
+                shown.apply([picture])[0],
                 images[i],
             )
             for i, (photo, files, picture) in enumerate(chunk)
@@ -180,7 +190,7 @@ def _invert(
     results = inverter.reconstruct(pictures, seed=seed, view=view)
     names = short_names(inverter.representation.classifier.class_names)
     before = [index for seen in inverter.views(pictures, view) for index in _classes(inverter, seen)]
-    return results, names, before, _classes(inverter, results)
+    return results.cpu(), names, before, _classes(inverter, results)
 
 
 def describe_view(inverters: Mapping[str, Inverter], view: Sight) -> str:
@@ -219,16 +229,19 @@ def _file(stem: str, ending: str) -> str:
     return (stem if len(os.fsencode(stem)) <= room else file_name(stem)[: room // 4]) + ending
 
 
-@torch.no_grad()
 def _classes(inverter: Inverter, images: Tensor) -> list[int]:
-    """The predicted classes."""
-    predicted: list[int] = inverter.representation.classifier(images).argmax(1).tolist()
+    """Return the index of the predicted class of each image."""
+    import torch
+
+    with torch.no_grad():
+        predicted: list[int] = inverter.representation.classifier(images).argmax(1).tolist()
     return predicted
 
 
 def _grid(reconstructions: Sequence[Reconstruction], inverters: Mapping[str, Inverter], view: Sight) -> Figure:
     """Return rows of photos and their reconstructions, each with its predicted class, and below what made them."""
     from unlogit.drawing import INK, Block, sheet, style
+    from unlogit.images import to_bytes
 
     count = len(inverters)
     photos = [reconstructions[i : i + count] for i in range(0, len(reconstructions), count)]

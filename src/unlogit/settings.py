@@ -12,7 +12,9 @@ import math
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+
+from tyro.constructors import PrimitiveConstructorSpec
 
 from unlogit.errors import UnlogitError
 from unlogit.files import expand_user
@@ -70,6 +72,18 @@ Weight = Annotated[float, Bounds(0)]
 Rate = Annotated[float, Bounds(0, above=True)]
 """Above zero."""
 Share = Annotated[float, Bounds(0, 1)]
+Radius = Annotated[
+    float,
+    Bounds(0, 1, hint="pixels are from 0 to 1; give a fraction such as 8/255, or 0.0314"),
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FLOAT",
+        instance_from_str=lambda texts: _from_fraction(texts[0]),
+        is_instance=lambda value: isinstance(value, float),
+        str_from_instance=lambda value: [_as_fraction(value)],
+    ),
+]
+"""Radius of an attack in the scale where pixels are in [0, 1]; read and shown as a fraction of 255."""
 Betas = Annotated[tuple[float, float], Bounds(0, 1, below=True)]
 """Decay rates of Adam's two averages."""
 
@@ -78,7 +92,12 @@ class Checked:
     """Base of configurations, which are frozen dataclasses.
 
     Raises `UnlogitError` in one line for a value out of the bounds of its field, and replaces a leading ~ in paths.
+
+    Attributes:
+        BASIC: names of the fields that --help shows, where --help-all is needed for the others; None shows all.
     """
+
+    BASIC: ClassVar[tuple[str, ...] | None] = None
 
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]
@@ -122,6 +141,18 @@ def _declared(hint: Any) -> tuple[Bounds | None, bool]:
                 return one, float not in (hint.__origin__, *get_args(hint.__origin__))
     found = (_declared(part) for part in get_args(hint))
     return next((one for one in found if one[0] is not None), (None, False))
+
+
+def _from_fraction(text: str) -> float:
+    over, slash, under = text.partition("/")
+    if slash and not float(under):
+        raise ValueError(f"division by zero in '{text}'")
+    return float(over) / float(under) if slash else float(text)
+
+
+def _as_fraction(value: float) -> str:
+    levels = round(255 * value)
+    return f"{levels}/255" if levels and math.isclose(255 * value, levels, rel_tol=1e-9) else f"{value:g}"
 
 
 def _short(number: float) -> str:

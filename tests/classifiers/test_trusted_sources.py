@@ -247,7 +247,7 @@ def commands(inverter: Path, fitted: str, photo: Path, out: Path) -> dict[str, l
         "list": ["list", "layers", fitted],
         "reconstruct": ["reconstruct", str(photo), "--inverter", str(inverter), "--out", str(out)],
         "study": ["study", "create", str(inverter), f"other={inverter}", *images, "--database", str(out / "s.sqlite")],
-        "train": ["train", *images, "--held-out", "scenes:count=8", "--classifier", fitted, *small],
+        "train": ["train", *images, "--held-out", "scenes:count=8", "--classifier", fitted, "--preset", "none", *small],
     }  # fmt: skip
 
 
@@ -266,7 +266,7 @@ def test_every_command_refuses_and_has_the_option(
         assert was_run(code) or was_run(inverter / "net.py")
     elif command not in ("study",):
         with pytest.raises(SystemExit):
-            main([command, "--help"])
+            main([command, "--help-all"])
         assert "--trust-code" in capsys.readouterr().out
 
 

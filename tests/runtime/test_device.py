@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
+from unlogit.errors import UnlogitError
 from unlogit.runtime import device
-from unlogit.runtime.device import autocast, fastest_precision
+from unlogit.runtime.device import autocast, fastest_precision, pick_device
 
 CPU = torch.device("cpu")
 
@@ -72,3 +73,36 @@ def test_auto_is_the_faster_one(faster: str, monkeypatch: pytest.MonkeyPatch) ->
     with autocast(CPU, "auto"):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if faster == "bf16" else torch.float32)
+
+
+def test_a_device_is_picked_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device() == pick_device("cpu") == CPU
+    with pytest.raises(UnlogitError, match="--device cuda: torch finds 0 CUDA GPUs on this machine; give --device"):
+        pick_device("cuda")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UnlogitError, match="--device mps: torch has no MPS"):
+        pick_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device("mps").type == "mps"
+    assert pick_device() == CPU
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "cuda:", "cuda:x", "cpu:0", "cuda:-1"])
+def test_an_unknown_device_is_an_error(name: str) -> None:
+    with pytest.raises(UnlogitError, match=f"--device '{name}': must be auto, cpu, cuda, cuda:N or mps"):
+        pick_device(name)
+
+
+def test_gpus_are_picked_by_process_or_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert pick_device() == pick_device("cuda") == torch.device("cuda", 1)
+    assert pick_device("cuda:0") == torch.device("cuda", 0)
+    assert pick_device("cpu") == CPU
+    assert [device.index for device in chosen] == [1, 1, 0]
+    with pytest.raises(UnlogitError, match="finds 2 CUDA GPUs"):
+        pick_device("cuda:2")

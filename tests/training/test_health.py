@@ -15,6 +15,12 @@ def health(tiny: Callable[..., TrainConfig]) -> Health:
     return Health(tiny(validation_pictures=500))
 
 
+def test_a_run_of_more_than_a_day_is_warned_of_with_faster_choices(health: Health) -> None:
+    assert not list(health.time_left(80_000))
+    (line,) = health.time_left(1.7e6)
+    assert "19.7 days" in line and "cpu-64" in line and "--pictures" in line
+
+
 def test_losses_that_are_not_finite_are_named() -> None:
     check_finite({"loss_d": 1.0}, 5)
     with pytest.raises(NotFinite, match="loss_g, penalty not finite at 1,000 pictures"):

@@ -17,7 +17,6 @@ from torch import multiprocessing
 from unlogit.errors import UnlogitError
 from unlogit.methods import TrainConfig
 from unlogit.runtime.checkpoint import Checkpoints
-from unlogit.training import launch as module
 from unlogit.training.launch import launch
 
 
@@ -62,7 +61,7 @@ def test_a_killed_process_ends_them_all_with_advice(config: TrainConfig) -> None
 
 def test_under_torchrun_nothing_is_launched(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[TrainConfig] = []
-    monkeypatch.setattr(module, "train", lambda given: seen.append(given) or {"agreement": 1.0})
+    monkeypatch.setattr("unlogit.training.loop.train", lambda given: seen.append(given) or {"agreement": 1.0})
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert launch(config, processes=2) == {"agreement": 1.0}
     assert seen == [config]

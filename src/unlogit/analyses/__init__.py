@@ -1,5 +1,7 @@
 """Questions to inverters: one file each, with a frozen `Config` and `run(config, evidence)`."""
 
+from typing import TYPE_CHECKING
+
 from unlogit.analyses._base import (
     Analysis,
     AnalysisConfig,
@@ -13,9 +15,22 @@ from unlogit.analyses._base import (
     get,
     names,
 )
-from unlogit.analyses._evidence import Encoded, Evidence, Pictures, Reconstructed, ruler
-from unlogit.analyses._format import as_csv, format_estimate, format_records
-from unlogit.analyses._results import AnalysisResult, Results, analyse, run_analysis
+from unlogit.lazy import exports
+
+if TYPE_CHECKING:
+    from unlogit.analyses._evidence import Encoded, Evidence, Pictures, Reconstructed, ruler
+    from unlogit.analyses._format import as_csv, format_estimate, format_records
+    from unlogit.analyses._results import AnalysisResult, Results, analyse, run_analysis
+
+# What needs torch or matplotlib is imported at first use.
+__getattr__ = exports(
+    __name__,
+    {
+        **dict.fromkeys(("Encoded", "Evidence", "Pictures", "Reconstructed", "ruler"), "_evidence"),
+        **dict.fromkeys(("as_csv", "format_estimate", "format_records"), "_format"),
+        **dict.fromkeys(("AnalysisResult", "Results", "analyse", "run_analysis"), "_results"),
+    },
+)
 
 __all__ = [
     "Analysis",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, cast
-
-import matplotlib.figure
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from unlogit import registry
-from unlogit.analyses._evidence import Evidence
 from unlogit.settings import Checked
 from unlogit.statistics import Estimate
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+    from unlogit.analyses._evidence import Evidence
 
 Better = Literal["higher", "lower"] | None
 Cell = Estimate | str | int | float | None

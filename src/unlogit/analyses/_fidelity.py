@@ -107,16 +107,17 @@ class Margins(Checked):
     """Sizes below which a difference counts as none, for tests of equivalence; chosen before any result is seen."""
 
     share: Rate = 0.05
-    """Of shares of images, such as of the same class."""
+    """Margin of shares of images, such as of the same class."""
     cosine: Rate = 0.05
-    """Of cosines of logits and layouts."""
+    """Margin of cosines of logits and layouts."""
     pixel_error: Rate = 0.005
-    """Of the mean squared error of pixels in [0, 1]."""
+    """Margin of the mean squared error of pixels in [0, 1]."""
     ssim: Rate = 0.01
+    """Margin of the structural similarity."""
     perceptual: Rate = 0.05
-    """Of perceptual distance."""
+    """Margin of the perceptual distance."""
     looks: Rate = 0.1
-    """Of brightness, contrast, sharpness and colourfulness, in standard deviations over the originals."""
+    """Margin of brightness, contrast, sharpness and colourfulness, in standard deviations over the originals."""
 
     @classmethod
     def prefix(cls) -> str:

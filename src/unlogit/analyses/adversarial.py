@@ -59,9 +59,11 @@ class Config(AnalysisConfig):
     epsilons: tuple[Annotated[float, Bounds(0, 1, above=True, hint=UNIT)], ...] = (0.1,)
     """Radii in the scale where pixels are in [0, 1]; the paper's is 0.1."""
     pgd_steps: Count = 10
+    """Number of steps of PGD."""
     pictures: Several = 128
     """Number of images attacked."""
     shown: Count = 4
+    """Number of images shown."""
     margins: Margins = field(default_factory=Margins)
     """Costs that count as none."""
 

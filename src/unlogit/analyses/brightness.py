@@ -48,10 +48,11 @@ class Config(AnalysisConfig):
     """By how much images are changed."""
 
     factors: tuple[Weight, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
-    """In growing order; 1 leaves an image as it is, 0 is black, grey or blurred."""
+    """Factors in increasing order; 1 leaves an image as it is, 0 is black, grey or blurred."""
     pictures: Several = 256
     """Number of images measured."""
     shown: Count = 2
+    """Number of images shown."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -36,11 +36,13 @@ class Config(AnalysisConfig):
     """How long and how many."""
 
     rounds: Several = 8
-    """Reconstructions in a row, each picture with its own noise throughout."""
+    """Number of successive reconstructions, each image with its own noise throughout."""
     pictures: Several = 128
+    """Number of images measured."""
     shown: Count = 4
+    """Number of images shown."""
     still: Weight = 0.02
-    """A picture counts as settled once a round moves it by less than this root mean squared difference of pixels."""
+    """An image counts as settled once a round moves it by less than this root mean squared difference of pixels."""
 
 
 @dataclass(frozen=True)

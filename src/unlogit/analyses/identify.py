@@ -50,8 +50,8 @@ class Config(AnalysisConfig):
     among_class: Several = 8
     """Length of a line-up of originals of one class."""
     classes: Literal["true", "predicted"] = "true"
-    """true: a line-up is of one true class, where the images have labels. predicted, and without labels: of one class
-    that the classifier of the first inverter predicts. Line-ups are the same for all inverters."""
+    """Classes of the line-ups within a class: "true" takes the labels of the images; "predicted", and images without
+    labels, the class that the first inverter's classifier predicts. Line-ups are the same for all inverters."""
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,11 @@ class Config(AnalysisConfig):
     """Between how many, and how finely the line is walked."""
 
     steps: Several = 8
+    """Number of steps along a line."""
     pairs: Several = 64
-    """Measured on so many, no picture in two of them."""
+    """Number of pairs measured, no image in two of them."""
     shown: Count = 4
+    """Number of pairs shown."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

@@ -36,11 +36,13 @@ class Config(AnalysisConfig):
     """How much is drawn."""
 
     draws: Several = 4
-    """Noises, each tried on every picture."""
+    """Number of noise vectors, each of which is tried on every image."""
     pictures: Several = 128
-    """Measured on so many."""
+    """Number of images measured."""
     shown: Count = 4
+    """Number of images shown."""
     shown_draws: Count = 6
+    """Number of noise vectors shown for each image."""
 
 
 @dataclass(frozen=True)

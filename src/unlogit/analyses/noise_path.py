@@ -25,12 +25,14 @@ class Config(AnalysisConfig):
     """Which path, and how finely it is walked."""
 
     path: Literal["arc", "line"] = "arc"
-    """arc: every point as likely a noise as its ends; line: the paper's, whose middle is quieter than any noise of the
-    training."""
+    """Shape of the path: on the "arc" every point is as likely a noise as its ends; the "line" is the paper's, whose
+    middle has a smaller norm than any noise of the training."""
     steps: Several = 8
+    """Number of steps along the path."""
     pictures: Several = 96
-    """Measured on so many."""
+    """Number of images measured."""
     shown: Count = 3
+    """Number of paths shown."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

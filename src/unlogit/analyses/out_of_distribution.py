@@ -25,6 +25,7 @@ class Config(AnalysisConfig):
     pictures: Several = 256
     """Number of images measured of each kind."""
     shown: Count = 6
+    """Number of images of each kind shown."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

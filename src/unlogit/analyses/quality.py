@@ -47,15 +47,17 @@ class Config(AnalysisConfig):
     metrics: tuple[str, ...] = ("psnr", "st_lpips_alex", "lpips_alex", "lpips_vgg", "lpips_squeeze", "dists")
     """Further distances to the original, by name; those whose weights are not on this machine are left out and said."""
     metric_pictures: Several = 128
-    """How many pictures those are measured on."""
+    """Number of images that those metrics are measured on."""
     draws: Several = 4
-    """Noises a picture, for diversity and for the best of them."""
+    """Number of noise vectors per image, for the diversity and for the best of them."""
     draw_pictures: Several = 256
+    """Number of images that the noise vectors are tried on."""
     lenient: tuple[str, ...] = ("pixel_error", "ssim")
-    """What is also measured the other way round and at the best of the noises."""
+    """Metrics that are also measured on mirrored reconstructions and at the best of the noise vectors."""
     kid_subsets: Several = 100
+    """Number of subsets that KID is averaged over."""
     kid_subset_size: Several = 1_000
-    """At most a quarter of the images."""
+    """Number of images per subset of KID, at most a quarter of the images."""
     inception: bool = True
     """Measure FID, KID, precision and recall in the features of Inception too, where its weights are on this
     machine."""

@@ -28,7 +28,7 @@ class Config(AnalysisConfig):
     pictures: Count = 24
     """Number of images shown, drawn at random."""
     seed: Seed = 0
-    """Of that draw."""
+    """Random seed of that draw."""
 
 
 @dataclass(frozen=True)

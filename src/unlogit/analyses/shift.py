@@ -26,7 +26,7 @@ class Config(UnitSweepConfig):
     """
 
     constants: tuple[Annotated[float, Bounds()], ...] = (-0.2, -0.1, 0.0, 0.1, 0.2)
-    """In growing order."""
+    """Constants added to all logits, in increasing order."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,7 +26,7 @@ class Config(AnalysisConfig):
     """Of which classes."""
 
     classes: Several | None = None
-    """So many, drawn at random of those with two pictures or more; None takes all. The paper took 10."""
+    """Number of classes, drawn at random from those with two images or more; None takes all. The paper took 10."""
 
 
 @dataclass(frozen=True)

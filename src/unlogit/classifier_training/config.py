@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unlogit.classifier_training.objectives import Settings
 from unlogit.errors import UnlogitError
-from unlogit.settings import Bounds, Checked, Count, Rate, Seed, Share, Weight, Width
+from unlogit.settings import Bounds, Checked, Count, Radius, Rate, Seed, Share, Weight, Width
+
+if TYPE_CHECKING:
+    from unlogit.classifier_training.objectives import Settings
 
 BUILT_IN = "small:"
 """The start that is the built-in network with random weights."""
@@ -35,7 +37,7 @@ class FitConfig(Checked):
     objective: Literal["standard", "fgsm", "pgd", "trades", "llr"] = "standard"
     """Trained on pictures as they are, or on attacked ones: by one step from a random start (fast), or by several; or
     with a term beside the usual loss: TRADES (Zhang et al. 2019), local linearity (Qin et al. 2019)."""
-    epsilon: Annotated[float, Bounds(0, 1, hint="pixels are from 0 to 1, and 8/255 is 0.0314")] = 8 / 255
+    epsilon: Radius = 8 / 255
     """Radius of the attacks, training's and the reported one's, in the scale where pixels are in [0, 1]."""
     pgd_steps: Count = 7
     """Steps of the attack in the objectives pgd, trades and llr."""
@@ -55,7 +57,7 @@ class FitConfig(Checked):
     learning_rate_rest: Rate = 2e-3
     """The same for all other parameters, and all of any other network, which AdamW trains."""
     weight_decay: Weight = 0.0
-    """Of AdamW, on weights with more than one dimension."""
+    """Weight decay of AdamW, on weights with more than one dimension."""
     label_smoothing: Share = 0.0
     """Share of the target that is spread evenly over all classes."""
     ema_half_life: Weight = 0.0
@@ -64,7 +66,8 @@ class FitConfig(Checked):
     flip: bool = False
     """Mirror half of the training pictures."""
     crop: Literal["centre", "random", "shift"] = "centre"
-    """"random": square crops of area 0.5-1.0; "shift": moved by up to an eighth of the side, for small pictures."""
+    """Crop of the training images: "centre"; "random" squares of area 0.5 to 1.0; "shift" moves the centre crop by up
+    to an eighth of the side, for small images."""
     size: Annotated[int, Bounds(8, 4_096)] = 32
     """Side in pixels of the pictures that are trained on and attacked, and of the built-in network's input, for which
     it is a power of two from 32 on; any other resizes inside to what it takes."""
@@ -77,14 +80,17 @@ class FitConfig(Checked):
     attacked_pictures: Count = 500
     """How many of them are attacked."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """"auto" is bf16 autocast where the device computes in it."""
+    """Precision of the networks; "auto" measures whether bf16 autocast is faster than fp32."""
     seed: Seed = 0
+    """Random seed of weights, attacks and the order of the images."""
     log_every: Count = 2_000
     """Pictures between two lines of metrics."""
     checkpoint_every: Count = 10_000
     """Pictures between two checkpoints."""
     strict: bool = False
     """Stop at the first broken picture, instead of skipping up to 1 %."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
@@ -101,6 +107,8 @@ class FitConfig(Checked):
 
     def settings(self, epsilon: float) -> Settings:
         """Of the objective, when its radius has grown to `epsilon`."""
+        from unlogit.classifier_training.objectives import Settings
+
         return Settings(epsilon, self.pgd_steps, self.label_smoothing, self.trades_beta, self.llr_lambda, self.llr_mu)
 
 

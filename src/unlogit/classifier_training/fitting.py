@@ -121,7 +121,7 @@ class Fitting:
         due_log, due_save = Due(config.log_every, self.images), Due(config.checkpoint_every, self.images)
         total = torch.zeros((), device=self.device)
         started, since = time.monotonic(), self.images
-        with interruptible() as interrupted, self._progress() as bar:
+        with interruptible(self.lead) as interrupted, self._progress() as bar:
             while self.step_number < self.steps:
                 total += self.step()
                 bar.update(config.batch)

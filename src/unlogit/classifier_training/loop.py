@@ -31,7 +31,7 @@ from unlogit.trust import trusting
 EVALUATION_BATCH = 64
 """Pictures at a time in each process."""
 
-MUTABLE = {"out", "log_every", "checkpoint_every", "strict", "trust_code"}
+MUTABLE = {"out", "device", "log_every", "checkpoint_every", "strict", "trust_code"}
 """What may change between a run and its resumption without changing what it computes."""
 
 CHECKPOINTS, METRICS = "checkpoints", "metrics.jsonl"
@@ -57,7 +57,7 @@ def fit(config: FitConfig) -> dict[str, Any]:
         _check_same(config, finished)
         reached: dict[str, Any] = finished["reached"]
         return reached
-    device = pick_device()
+    device = pick_device(config.device)
     distributed.start(device)
     try:
         lock = nullcontext() if distributed.rank() else locked(config.out)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import tyro
 
 from unlogit.errors import UnlogitError
-from unlogit.images import open_images
 from unlogit.methods import Sight, called, known, open_inverter
 from unlogit.registry import needed
 from unlogit.serving import ServerOptions, listen, serve
@@ -26,8 +25,10 @@ class ExploreConfig(ServerOptions):
     images: str | None = None
     """Images to pick from beside the sample photos that come with unlogit, as source:name."""
     view: Sight = "classifier"
-    """"classifier": an image reaches the classifier at the classifier's input size. "training": at the inverter's
-    size, as images did when the inverter was trained."""
+    """Size at which an image reaches the classifier: "classifier" is the classifier's input size, "training" the
+    inverter's size, as when the inverter was trained."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
@@ -48,9 +49,13 @@ class ExploreConfig(ServerOptions):
 
 def explore(config: ExploreConfig) -> None:
     """Serve the page until interrupted."""
+    from unlogit.images import open_images
+    from unlogit.runtime.device import pick_device
+
     specs = config.specs()
     with listen(config) as listening:
-        inverters = {name: open_inverter(spec, config.trust_code) for name, spec in specs.items()}
+        device = pick_device(config.device)
+        inverters = {name: open_inverter(spec, config.trust_code).to(device) for name, spec in specs.items()}
         source = open_images(config.images) if config.images else None
         # Before Gradio is imported: it asks its makers for the newest version otherwise, and others for telemetry.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "False"

@@ -10,25 +10,45 @@ import importlib
 import re
 from pathlib import Path
 from types import ModuleType
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from unlogit import registry
-from unlogit.classifiers import binding, open_classifier
 from unlogit.errors import UnlogitError, unknown
 from unlogit.files import expand_user
-from unlogit.methods._config import MethodConfig
-from unlogit.methods._cost import Cost, cost
-from unlogit.methods._data import TrainingData
-from unlogit.methods._inverter import Inverter, Sight
+from unlogit.lazy import exports
+from unlogit.methods._config import MethodConfig, Sight
 from unlogit.methods._train_config import SCORES, TrainConfig
-from unlogit.methods._trained import FOLDER, SAVED, LearnedInverter, download, kind
-from unlogit.methods._trainer import Trainer
-from unlogit.methods.biggan.inverter import GeneratorInverter
-from unlogit.methods.decoder.inverter import DecoderInverter
-from unlogit.methods.flow.inverter import FlowInverter
-from unlogit.saved import CONFIG, read_json
 from unlogit.trust import named_by, trusting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from unlogit.methods._cost import Cost, cost
+    from unlogit.methods._data import TrainingData
+    from unlogit.methods._inverter import Inverter
+    from unlogit.methods._trained import SAVED, LearnedInverter
+    from unlogit.methods._trainer import Trainer
+    from unlogit.methods.biggan.inverter import GeneratorInverter
+    from unlogit.methods.biggan.presets import Preset
+    from unlogit.methods.decoder.inverter import DecoderInverter
+    from unlogit.methods.flow.inverter import FlowInverter
+
+# What needs torch is imported at first use.
+__getattr__ = exports(
+    __name__,
+    {
+        "Cost": "_cost",
+        "DecoderInverter": "decoder.inverter",
+        "FlowInverter": "flow.inverter",
+        "GeneratorInverter": "biggan.inverter",
+        "Inverter": "_inverter",
+        "LearnedInverter": "_trained",
+        "SAVED": "_trained",
+        "Trainer": "_trainer",
+        "TrainingData": "_data",
+        "cost": "_cost",
+    },
+)
 
 __all__ = [
     "SAVED",
@@ -49,6 +69,7 @@ __all__ = [
     "cost",
     "known",
     "open_inverter",
+    "presets_of",
     "trainable",
     "trainer_of",
     "untrained",
@@ -72,6 +93,14 @@ def config_of(name: str) -> type[MethodConfig]:
         raise unknown("method", name, names)
     config: type[MethodConfig] = importlib.import_module(f"{__name__}.{name}.config").CONFIG
     return config
+
+
+def presets_of(name: str) -> dict[str, Preset]:
+    """Return the presets of a trainable method; a method need not have any."""
+    if not (Path(__file__).parent / name / "presets.py").exists():
+        return {}
+    presets: dict[str, Preset] = importlib.import_module(f"{__name__}.{name}.presets").PRESETS
+    return presets
 
 
 def trainer_of(config: MethodConfig) -> type[Trainer[MethodConfig]]:
@@ -105,6 +134,10 @@ def open_inverter(name: str | Path, trust_code: bool = False, *, classifier: str
         classifier: the module that the inverter was trained for, where it was passed to training as an object; or
             `open_classifier(module, ...)` with the preprocessing that it was trained with.
     """
+    from unlogit.classifiers import binding, open_classifier
+    from unlogit.methods._trained import FOLDER, download, kind
+    from unlogit.saved import CONFIG, read_json
+
     if classifier is not None:
         if isinstance(classifier, str):
             raise UnlogitError(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from unlogit.errors import UnlogitError
 from unlogit.settings import Checked
+
+Sight = Literal["classifier", "training"]
+"""How large an image reaches the classifier: at the classifier's own size, or at the inverter's, as in training."""
 
 
 class MethodConfig(Checked):

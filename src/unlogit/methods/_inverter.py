@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from typing import ClassVar, Literal, Self, get_args
+from typing import ClassVar, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,9 @@ from unlogit.classifiers.fitted import lineage
 from unlogit.errors import UnlogitError, unknown
 from unlogit.identity import module_identity
 from unlogit.images import AnyImages, ImageSource, read_images, square
+from unlogit.methods._config import Sight
 from unlogit.outside import data
 from unlogit.representation import Representation
-
-Sight = Literal["classifier", "training"]
-"""How large an image reaches the classifier: at the classifier's own size, or at the inverter's, as in training."""
 
 
 class Inverter(nn.Module):

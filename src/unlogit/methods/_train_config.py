@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
-from torch import nn
 
 from unlogit.errors import unknown
 from unlogit.methods.biggan.config import BigGANConfig
 from unlogit.settings import Checked, Count, Rate, Seed, Several, Share, Whole
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    Classifier = str | nn.Module
+else:
+    # What the command line takes, which is made without torch.
+    Classifier = str
 
 STARTED = "started from another inverter"
 
@@ -32,31 +39,46 @@ class TrainConfig(Checked):
     The defaults match the paper, but for the batch, which a single device holds, and take days on one GPU.
     """
 
+    BASIC: ClassVar = (
+        "images",
+        "held_out",
+        "classifier",
+        "out",
+        "tap",
+        "method",
+        "start",
+        "pictures",
+        "batch",
+        "seed",
+        "device",
+    )
+
     images: str
-    """Training pictures as source:name, e.g. scenes: or 'parquet:train-*.parquet'."""
+    """Training images as source:name, e.g. scenes: or 'parquet:train-*.parquet'."""
     held_out: str
-    """Pictures for the validation figures and sample grids, never trained on."""
-    classifier: Annotated[str | nn.Module, tyro.conf.arg(constructor=str)]
+    """Images for the validation metrics and sample grids, never trained on."""
+    classifier: Classifier
     """The frozen classifier as source:name, e.g. packaged:efficientnet_lite0; in Python also a torch module."""
     out: Path
     """The run's folder: config, metrics, samples, checkpoints and the inverter."""
     tap: str = "logits"
-    """Which representation is inverted; "label" (one-hot of the predicted class) gives the label-only floor."""
+    """Representation that is inverted; "label" (one-hot of the predicted class) gives the label-only baseline."""
     method: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=BigGANConfig)
     """Configuration of the method, a `MethodConfig`; its type decides which method trains."""
     start: str | None = None
     """A trained inverter, a name or a folder, whose network the run begins with instead of random weights: to go on
     where only that is left of a run, or for a classifier that is not far from its own. Not in the paper."""
     pictures: Count = 1_000_000
-    """Length of the run in training pictures seen, the warm start's included."""
+    """Length of the run in training images seen, the warm start's included."""
     batch: Count = 64
-    """Pictures a discriminator step, over all processes (paper's code base: 2048)."""
+    """Images per discriminator step, over all processes (paper's code base: 2048)."""
     decay: Share = 0.0
     """Share of the run, at its end, over which the learning rates fall linearly to zero."""
     crop: Literal["centre", "random"] = "centre"
-    """"random": square crops of area 0.5-1.0; the classifier then runs on every picture, nothing can be cached."""
+    """Crop of the training images: "centre", or "random" squares of area 0.5 to 1.0. With random crops the classifier
+    runs on every image, and nothing can be cached."""
     flip: bool = True
-    """Mirror half of the training pictures."""
+    """Mirror half of the training images."""
     ema_half_life: Rate = 500_000
     """Half-life, in pictures, of the averaged generator that is evaluated and saved; at most a tenth of the pictures
     seen so far."""
@@ -65,18 +87,20 @@ class TrainConfig(Checked):
     code base begins after 40,000 generator steps; with a start the half-life is constant from there on. 0 averages from
     the first step, by a half-life that grows with the images seen."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """"auto" is bf16 autocast where the device computes in it."""
+    """Precision of the networks; "auto" measures whether bf16 autocast is faster than fp32."""
     rollback: Whole = 0
     """How many times a run whose losses or weights are no longer finite goes back to its last checkpoint by itself and
     on with half the learning rates."""
     seed: Seed = 0
+    """Random seed of weights, noise and the order of the images."""
     log_every: Count = 2_000
-    """Pictures between two lines of metrics."""
+    """Number of images between two lines of metrics."""
     checkpoint_every: Count = 10_000
-    """Pictures between two checkpoints."""
+    """Number of images between two checkpoints."""
     validate_every: Count = 20_000
-    """Pictures between two validations, sample grids and saved inverters."""
+    """Number of images between two validations, sample grids and saved inverters."""
     validation_pictures: Several = 512
+    """Number of held-out images of a validation."""
     best: str = "logit_error"
     """Validation metric by which best/ is chosen: agreement, agreement5, diversity, layout_cosine, logit_cosine,
     logit_error, octave_excess, peak_excess, pixel_error, recognition or variety. A change on resumption applies from
@@ -85,10 +109,14 @@ class TrainConfig(Checked):
     """Classifiers, as source:name, that take no part in training and measure at validation whether they recognise
     reconstructions. "auto" is the packaged ImageNet classifiers that are installed and take no part, or none for
     scenes; the option without a value turns it off."""
+    track: Literal["tensorboard", "wandb", "trackio"] | None = None
+    """Service that metrics, sample grids and the configuration are sent to, beside the run's folder (extra "track")."""
     cache: Path = Path("runs/cache")
     """Where classifier outputs are kept between runs."""
     strict: bool = False
-    """Stop at the first broken picture, instead of skipping up to 1 %."""
+    """Stop at the first broken image, instead of skipping up to 1 %."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """

@@ -7,31 +7,30 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import tyro
 
 from unlogit import analyses
-from unlogit.analyses import Evidence, ruler
-from unlogit.arguments import parse
-from unlogit.classifiers import open_classifier, read_labels
-from unlogit.errors import UnlogitError
+from unlogit.arguments import HELP_ALL, parse
+from unlogit.errors import UnlogitError, unknown
 from unlogit.files import expand_user
-from unlogit.images import View, open_images
-from unlogit.methods import Inverter, called, open_inverter
-from unlogit.methods.nearest import NearestNeighbour
-from unlogit.report.overlap import warnings
-from unlogit.report.page import PAGE, check_report, write_report
-from unlogit.report.sections import Part
-from unlogit.runtime.device import pick_device
 from unlogit.settings import Checked, Seed, Several
+
+if TYPE_CHECKING:
+    from unlogit.methods import Inverter
+    from unlogit.report.sections import Part
 
 
 @dataclass(frozen=True)
 class AnalyseConfig(Checked):
     """Ask inverters everything there is an analysis for, or what is named, and write one self-contained HTML page.
 
-    What was found before is not computed again where inverters, images, options and code are the same.
+    What was found before is not computed again where inverters, images, options and code are the same. Each analysis
+    has options of its own, as --noise.draws.
     """
+
+    BASIC: ClassVar = ("inverters", "images", "out", "only", "other", "pictures", "nearest", "seed", "device")
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
     """Each a folder such as RUN/inverter, or one that comes with unlogit; NAME=FOLDER says how it is called. Training
@@ -61,18 +60,21 @@ class AnalyseConfig(Checked):
     """Where the classifier's outputs for those are kept for the next report."""
     strict: bool = False
     """Stop at the first broken picture, instead of skipping up to 1 %."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
     seed: Seed = 0
-    """Of the noise and of every resampling."""
+    """Random seed for the noise and for all resampling."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.inverters:
             raise UnlogitError("no inverter given: write unlogit analyse INVERTER... --images SOURCE:NAME --out FOLDER")
         for name in self.only:
-            analyses.get(name)
+            if name.replace("_", "-") not in analyses.names():
+                raise unknown("analysis", name, analyses.names())
 
 
 def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
@@ -87,12 +89,19 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         UnlogitError: something given cannot be opened, two inverters are of one name, or something is in the place of a
             result that this program did not write. Nothing is written then.
     """
-    settings = {name.replace("-", "_"): analyses.get(name).Config for name in analyses.names()}
-    fields = [(name, config, field(default_factory=config)) for name, config in settings.items()]
-    options = make_dataclass("AnalyseOptions", fields, bases=(AnalyseConfig,), frozen=True)
-    config: AnalyseConfig = parse(options, "unlogit analyse", args, AnalyseConfig.__doc__)
+    config: AnalyseConfig = parse(_command(args), "unlogit analyse", args, AnalyseConfig.__doc__)
+    # Torch is imported where the options are right.
+    from unlogit.analyses import Evidence, ruler
+    from unlogit.classifiers import open_classifier, read_labels
+    from unlogit.images import View, open_images
+    from unlogit.methods import called, open_inverter
+    from unlogit.methods.nearest import NearestNeighbour
+    from unlogit.report.overlap import warnings
+    from unlogit.report.page import PAGE, check_report, write_report
+    from unlogit.runtime.device import pick_device
+
     check_report(config.out)
-    device = pick_device()
+    device = pick_device(config.device)
     source = open_images(config.images, strict=config.strict)
     others = {name: open_images(spec, strict=config.strict) for name, spec in map(_other, config.other)}
     fit_on = None if config.fit_on is None else open_images(config.fit_on, strict=config.strict)
@@ -142,12 +151,28 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     for line in warnings(evidence):
         print(f"unlogit: warning: {line}", file=sys.stderr)
     asked = {name.replace("_", "-") for name in config.only} or set(analyses.names())
-    chosen = {name: getattr(config, name.replace("-", "_")) for name in analyses.names() if name in asked}
+    chosen = {
+        name: getattr(config, name.replace("-", "_"), None) or analyses.get(name).Config()
+        for name in analyses.names()
+        if name in asked
+    }
     command = shlex.join(["unlogit", "analyse", *args])
     parts = write_report(config.out, title, {source.spec: evidence}, configs={source.spec: chosen}, command=command)
     for opened in (source, *others.values(), *([] if fit_on is None else [fit_on])):
         opened.broken.tell()
     return config.out / PAGE, parts
+
+
+def _command(args: Sequence[str]) -> type[AnalyseConfig]:
+    """Return the command line with the options of the analyses that the arguments name, or of all for --help-all.
+
+    An analysis is imported for its options, and torch with it.
+    """
+    given = [arg.replace("_", "-") for arg in args]
+    named = [name for name in analyses.names() if HELP_ALL in args or any(a.startswith(f"--{name}.") for a in given)]
+    configs = {name.replace("-", "_"): analyses.get(name).Config for name in named}
+    fields = [(name, config, field(default_factory=config)) for name, config in configs.items()]
+    return make_dataclass("AnalyseOptions", fields, bases=(AnalyseConfig,), frozen=True)
 
 
 def _other(given: str) -> tuple[str, str]:

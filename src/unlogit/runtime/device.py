@@ -13,17 +13,38 @@ from typing import Literal
 import torch
 from torch import nn
 
+from unlogit.errors import UnlogitError
+
 Precision = Literal["fp32", "bf16"]
 PRECISION_ROUNDS = 5
 
 
-def pick_device() -> torch.device:
-    """The accelerator of this process, or the CPU."""
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
-        return device
-    return torch.device("cpu")
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of a name, as `--device` takes it, and make a GPU the current one.
+
+    Args:
+        name: "auto" is this process's CUDA GPU where there is one, and otherwise the CPU; or "cpu", "cuda", "cuda:1",
+            "mps". Apple's MPS is used by name only, since nothing here was tried on it.
+
+    Raises:
+        UnlogitError: the name is unknown, or this machine does not have the device.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    kind, colon, index = name.partition(":")
+    known = kind in ("auto", "cpu", "cuda", "mps") and (not colon or (kind == "cuda" and index.isdecimal()))
+    if not known:
+        raise UnlogitError(f"--device '{name}': must be auto, cpu, cuda, cuda:N or mps")
+    if kind == "mps":
+        if not torch.backends.mps.is_available():
+            raise UnlogitError(f"--device {name}: torch has no MPS on this machine; give --device auto")
+        return torch.device("mps")
+    if kind == "cpu" or (kind == "auto" and not gpus):
+        return torch.device("cpu")
+    device = torch.device("cuda", int(index or os.environ.get("LOCAL_RANK", "0")))
+    if device.index >= gpus:
+        raise UnlogitError(f"--device {name}: torch finds {gpus} CUDA GPUs on this machine; give --device auto")
+    torch.cuda.set_device(device)
+    return device
 
 
 @cache
@@ -35,6 +56,8 @@ def fastest_precision(device: torch.device) -> Precision:
     """
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type != "cpu":
+        return "fp32"
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return "fp32"  # Emulated, bf16 is ten times slower.
     generator = torch.Generator().manual_seed(0)
@@ -64,10 +87,11 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=on)
 
 
-def described() -> str:
-    """Device, threads and version, to stand above measured figures."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu()
-    return f"{device}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+def described(device: torch.device | None = None) -> str:
+    """Return device, threads and version, to stand above measured numbers; None is the device of "auto"."""
+    kind = ("cuda" if torch.cuda.is_available() else "cpu") if device is None else device.type
+    name = torch.cuda.get_device_name(device) if kind == "cuda" else f"{kind} on {_cpu()}" if kind == "mps" else _cpu()
+    return f"{name}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
 
 
 def seconds(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
@@ -85,9 +109,13 @@ def matmul_peak(
     side: int = 1_024,
     rounds: int = 5,
     clock: Callable[[], float] = time.perf_counter,
+    device: torch.device | None = None,
 ) -> float:
-    """FLOP/s of a large square product, the best of some rounds: the ceiling that shares are told of."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    """Return the FLOP/s of a large square product, the best of some rounds: the peak that shares refer to.
+
+    The device is that of "auto" where none is given.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     times = [seconds(lambda: [a @ b for _ in range(8)], clock) for _ in range(rounds + 1)]
     return 8 * 2 * side**3 / min(times[1:])

@@ -28,7 +28,7 @@ Config = TypeVar("Config")
 Result = TypeVar("Result")
 
 
-def launch(work: Callable[[Config], Result], config: Config, processes: int = 1) -> Result:
+def launch(work: Callable[[Config], Result], config: Config, processes: int = 1, device: str = "auto") -> Result:
     """`work(config)` shared out over processes; under torchrun, or for one process, just that.
 
     SIGINT and SIGTERM are passed on, so that the processes stop after their step and save.
@@ -37,6 +37,7 @@ def launch(work: Callable[[Config], Result], config: Config, processes: int = 1)
         work: a function of a module, which joins the others by `unlogit.runtime.distributed.start`.
         config: its argument.
         processes: one a GPU, or on a CPU with few cores one a core.
+        device: as `pick_device` takes it.
 
     Returns:
         what the first process returned.
@@ -45,7 +46,9 @@ def launch(work: Callable[[Config], Result], config: Config, processes: int = 1)
         raise UnlogitError(f"processes {processes}: must be at least 1")
     if processes == 1 or "WORLD_SIZE" in os.environ:
         return work(config)
-    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+    if ":" in device:
+        raise UnlogitError(f"processes {processes} with --device {device}: each takes a GPU of its own; give cuda")
+    if device in ("auto", "cuda") and torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise UnlogitError(f"processes {processes}: this machine has {torch.cuda.device_count()} GPUs, one for each")
     outcomes: SimpleQueue[Any] = multiprocessing.get_context("spawn").SimpleQueue()
     threads = max(1, torch.get_num_threads() // processes)

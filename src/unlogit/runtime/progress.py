@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -25,21 +26,36 @@ class Due:
         return self.passed > passed
 
 
+def in_words(seconds: float) -> str:
+    """Return a duration in its largest sensible unit, such as "3.2 hours"."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 SAME_SIGNAL = 2.0
 """Seconds."""
+STDERR = 2
+STOPPING = b"\nunlogit: stopping after this step, and saving; Ctrl-C once more stops at once\n"
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible(announced: bool = True) -> Iterator[Callable[[], bool]]:
     """SIGINT and SIGTERM ask the loop to stop after its step; another one, two seconds later or more, stops at once.
 
     Sooner it is the same one: a terminal and Slurm signal launcher and processes, and the launcher passes it on.
+
+    Args:
+        announced: whether the first signal is answered on stderr, which one of several processes does.
     """
     asked: list[float] = []
     former: dict[int, object] = {}
 
     def ask(_number: int, _frame: object) -> None:
         asked.append(time.monotonic())
+        if announced and len(asked) == 1:
+            os.write(STDERR, STOPPING)  # Unlike print, it may interrupt another write.
         if asked[-1] - asked[0] >= SAME_SIGNAL:
             raise KeyboardInterrupt
 

@@ -12,10 +12,7 @@ import tyro
 from unlogit.arguments import Commands, run_subcommand
 from unlogit.serving import ServerOptions, listen, serve
 from unlogit.settings import Bounds, Checked, Count, Seed
-from unlogit.study import exports
 from unlogit.study.create import CreateConfig, create
-from unlogit.study.results import Results
-from unlogit.study.tables import Database
 from unlogit.trust import trusting
 
 DATABASE = CreateConfig.database
@@ -98,6 +95,7 @@ def run_create(config: CreateConfig) -> None:
 def run_serve(config: ServeConfig) -> None:
     with listen(config) as listening:
         from unlogit.study.server import create_app
+        from unlogit.study.tables import Database
 
         database = Database(config.database)
         for study in database.studies():
@@ -106,7 +104,10 @@ def run_serve(config: ServeConfig) -> None:
 
 
 def run_observe(config: ObserveConfig) -> None:
+    from unlogit.study import exports
     from unlogit.study.observer import observe
+    from unlogit.study.results import Results
+    from unlogit.study.tables import Database
 
     database = Database(config.database)
     study = database.study(config.study)
@@ -119,6 +120,7 @@ def run_observe(config: ObserveConfig) -> None:
 
 def run_simulate(config: SimulateConfig) -> None:
     from unlogit.study.simulate import simulate
+    from unlogit.study.tables import Database
 
     database = Database(config.database)
     study = database.study(config.study)
@@ -130,6 +132,10 @@ def run_simulate(config: SimulateConfig) -> None:
 
 
 def run_results(config: ResultsConfig) -> None:
+    from unlogit.study import exports
+    from unlogit.study.results import Results
+    from unlogit.study.tables import Database
+
     database = Database(config.database)
     study = database.study(config.study)
     found = Results.read(database, study, config.simulated)
@@ -145,6 +151,10 @@ def run_results(config: ResultsConfig) -> None:
 
 
 def run_table(config: TableConfig) -> None:
+    from unlogit.study import exports
+    from unlogit.study.results import Results
+    from unlogit.study.tables import Database
+
     opened = [Database(given) for given in config.databases]
     found = [Results.read(database, study) for database in opened for study in database.studies()]
     print(exports.table_markdown(found), end="")
@@ -168,4 +178,6 @@ def study(args: Sequence[str]) -> None:
 
 
 def _shown(database: str) -> str:
+    from unlogit.study.tables import Database
+
     return Database(database).name if "://" in database else database

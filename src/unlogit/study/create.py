@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote
 
-import numpy as np
 import tyro
-from PIL import Image
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from unlogit.errors import UnlogitError, one_line, unknown
-from unlogit.safety import host_of
 from unlogit.settings import Bounds, Checked, Count, Several, Whole
-from unlogit.study.tables import ORIGINAL, OTHER, Database, Picture, Study
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from unlogit.study.tables import Study
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 ADDRESS = re.compile(r"[0-9a-f]{24}")
@@ -71,7 +71,9 @@ class CreateConfig(Checked):
     rendering: Literal["smooth", "pixelated"] = "smooth"
     """How small pictures are enlarged on the screen."""
     seed: Annotated[int, Bounds(0, 2**31 - 1)] = 0
-    """Of the inverters' noise, and of who is shown what and where."""
+    """Random seed of the inverters' noise, and of which trials a participant is shown and in which order."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
     """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
     """
@@ -104,14 +106,17 @@ def create(config: CreateConfig) -> tuple[Study, str]:
     from unlogit.analyses import Evidence
     from unlogit.images import open_images
     from unlogit.methods import Inverter, called, open_inverter
+    from unlogit.runtime.device import pick_device
+    from unlogit.study.tables import ORIGINAL, OTHER
 
+    device = pick_device(config.device)
     source = open_images(config.images)
     inverters: dict[str, Inverter] = {}
     for given in config.inverters:
         name, folder = called(given)
         if name in inverters or name in (ORIGINAL, OTHER):
             raise UnlogitError(f"inverter '{name}': that name is taken; write NAME=FOLDER to give it another")
-        inverters[name] = open_inverter(folder, config.trust_code)
+        inverters[name] = open_inverter(folder, config.trust_code).to(device)
     pairs = paired(tuple(inverters), config.pairs)
     evidence = Evidence(source, inverters, limit=config.pictures, seed=config.seed)
     pictures = {ORIGINAL: evidence.originals} | {name: evidence.reconstructed(name).pictures for name in inverters}
@@ -125,6 +130,10 @@ def store(
     config: CreateConfig, pairs: Sequence[tuple[str, str]], pngs: Mapping[str, Sequence[bytes]]
 ) -> tuple[Study, str]:
     """Write a study whose pictures are rendered: by maker, `ORIGINAL` included, one PNG a place."""
+    from sqlalchemy.exc import DBAPIError, IntegrityError
+
+    from unlogit.study.tables import ORIGINAL, Database, Picture, Study
+
     places = len(pngs[ORIGINAL])
     assert all(len(made) == places for made in pngs.values())
     trials = places if config.trials is None else config.trials
@@ -196,6 +205,8 @@ def check_redirect(template: str, names: Sequence[str]) -> None:
     """Raise `UnlogitError` unless `template` is empty or an https address whose host holds no placeholder."""
     if not template:
         return
+    from unlogit.safety import host_of
+
     scheme, _, rest = template.partition("://")
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if scheme != "https" or not host_of(host) or re.search(r"[{}\s\\\x00-\x20]", host) or not template.isprintable():
@@ -243,6 +254,8 @@ def _is_unicode(text: str) -> bool:
 
 
 def _png(pixels: np.ndarray) -> bytes:
+    from PIL import Image
+
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from unlogit.lazy import exports
 from unlogit.methods import TrainConfig
 
 if TYPE_CHECKING:
@@ -9,10 +10,4 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainConfig", "train"]
 
-
-def __getattr__(name: str) -> object:
-    if name == "train":
-        from unlogit.training.loop import train
-
-        return train
-    raise AttributeError(name)
+__getattr__ = exports(__name__, {"train": "loop"})

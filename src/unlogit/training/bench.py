@@ -5,11 +5,11 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,39 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from unlogit.classifiers import open_classifier
 from unlogit.images import Loader, View, open_images
 from unlogit.methods import TrainConfig
-from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan import BigGANConfig
 from unlogit.methods.biggan.generator import folded
 from unlogit.methods.biggan.trainer import BigGANTrainer
 from unlogit.runtime.device import autocast, described, matmul_peak, pick_device, seconds
-from unlogit.settings import Checked, Count, Whole, Width
+from unlogit.training.bench_config import BenchConfig
 from unlogit.trust import trusting
-
-
-@dataclass(frozen=True)
-class BenchConfig(Checked):
-    """Measure a training step, reconstruction, the data path and the classifier on this machine."""
-
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    condition: Width = 1_000
-    """Length of the representation."""
-    batch: Count = 64
-    """Pictures at once."""
-    d_steps: Count = 2
-    """Discriminator steps a generator step."""
-    micro_batch: Whole = 0
-    """As in training."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """"auto" is bf16 autocast where the device computes in it."""
-    images: str | None = None
-    """Pictures as source:name, to measure how fast they are read; None leaves it out."""
-    classifier: str | None = None
-    """A classifier as source:name, to measure how fast it runs on them; None leaves it out."""
-    rounds: Count = 5
-    """Each thing is done so often, and once before, which does not count."""
-    trust_code: bool = False
-    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
-    """
 
 
 @dataclass(frozen=True)
@@ -75,9 +48,9 @@ def bench(config: BenchConfig) -> list[Speed]:
 
 
 def _bench(config: BenchConfig) -> list[Speed]:
-    device = pick_device()
+    device = pick_device(config.device)
     with autocast(device, config.precision) as cast:
-        peak = matmul_peak(torch.bfloat16 if cast._enabled else torch.float32)
+        peak = matmul_peak(torch.bfloat16 if cast._enabled else torch.float32, device=device)
     size, batch = config.generator.size, config.batch
     images = torch.rand(batch, 3, size, size, device=device)
     trainer = synthetic(config, device)
@@ -150,14 +123,20 @@ def table(config: BenchConfig, found: list[Speed]) -> str:
         if one.flop is not None and one.share is not None:
             counted = f"{one.flop / 1e9:>12.2f}{one.flop * one.pictures / 1e9:>10.0f}{one.share:>9.0%}"
         lines.append(f"{one.name:<16}{one.pictures:>11.1f}{counted}")
+    device = pick_device(config.device)
     shape = f"{config.generator.size} px, width {config.generator.channels} and {config.discriminator.channels}"
     return "\n".join(
-        [described(), f"{shape}, batch {config.batch}, {config.d_steps} D steps a G step", *lines, _memory()]
+        [
+            described(device),
+            f"{shape}, batch {config.batch}, {config.d_steps} D steps a G step",
+            *lines,
+            _memory(device),
+        ]
     )
 
 
-def _memory() -> str:
-    if torch.cuda.is_available():
+def _memory(device: torch.device) -> str:
+    if device.type == "cuda":
         return f"most memory held on the device: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB"
     unit = 1 if sys.platform == "darwin" else 1024
     return f"most memory held: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"

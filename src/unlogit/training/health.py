@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from unlogit.errors import UnlogitError
 from unlogit.methods import TrainConfig
+from unlogit.runtime.progress import in_words
 
 LONG = 5
 """Lines of metrics in a row that make a discriminator's saturation."""
@@ -16,6 +17,10 @@ UNIFORM = 0.1
 """Deviation over reconstructions, as a share of that over originals, below which they are called alike."""
 FALLEN = 4.0
 """Standard errors by which agreement must lie below its best."""
+
+
+DAY = 86_400
+"""Seconds beyond which a run is so long that faster settings are named."""
 
 
 class NotFinite(UnlogitError):
@@ -38,6 +43,14 @@ class Health:
         self.saturated = least + SATURATED * (start - least)
         self.in_a_row = 0
         self.told: set[str] = set()
+
+    def time_left(self, seconds: float) -> Iterator[str]:
+        """Yield advice where a run takes longer than a day."""
+        if seconds > DAY:
+            yield (
+                f"this run takes {in_words(seconds)}: --preset cpu-32, cpu-64 or gpu-64, fewer --pictures, a smaller "
+                "--generator.size or --generator.channels, or a GPU are faster"
+            )
 
     def losses(self, losses: Mapping[str, float]) -> Iterator[str]:
         """What a line of metrics gives cause to say."""

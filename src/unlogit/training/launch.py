@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
-from unlogit.classifiers._module import check_processes
-from unlogit.methods import TrainConfig, config_of
-from unlogit.runtime import launch as shared
+from unlogit.arguments import parse
+from unlogit.errors import UnlogitError
+from unlogit.methods import TrainConfig, config_of, presets_of
 from unlogit.settings import Checked, Count
-from unlogit.training.loop import train
+
+CPU_PRESET = "cpu-64"
+"""What a machine without a CUDA device trains by."""
+AUTO, NO_PRESET = "auto", "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,22 +33,105 @@ class Launch(Checked):
     another number."""
 
 
-def command(method: str) -> type[Launch]:
-    """Return the command line of a method, with its own options; raise `UnlogitError` for an unknown one."""
-    own = config_of(method)
-    options = ("method", Annotated[own, tyro.conf.arg(name="")], dataclasses.field(default_factory=own))
-    config = dataclasses.make_dataclass("TrainConfig", [options], bases=(TrainConfig,), frozen=True)
+@dataclasses.dataclass(frozen=True)
+class PresetLaunch(Launch):
+    """The same, of a method that has presets."""
+
+    preset: str = AUTO
+    """Named settings, which options that are given override; together with --help the defaults shown are theirs. "none"
+    is the defaults shown without it. "auto" is none on a machine with a CUDA GPU, and cpu-64 on one without."""
+
+
+def command(method: str, preset: str | None = None) -> type[Launch]:
+    """Return the command line of a method, with its own options and the defaults of a preset.
+
+    Raises:
+        UnlogitError: an unknown method.
+    """
+    own, presets = config_of(method), presets_of(method)
+    settings: dict[str, Any] = presets[preset].settings if preset in presets else {}
+    default = settings.pop("method", own())
+    hints = get_type_hints(TrainConfig, include_extras=True)
+    options = [(name, hints[name], value) for name, value in settings.items()]
+    options.append(("method", Annotated[own, tyro.conf.arg(name="")], default))
+    config = dataclasses.make_dataclass("TrainConfig", options, bases=(TrainConfig,), frozen=True)
     config.__doc__ = TrainConfig.__doc__
-    run = ("config", Annotated[config, tyro.conf.arg(name="")])
-    launch = dataclasses.make_dataclass("Launch", [run], bases=(Launch,), frozen=True)
-    launch.__doc__ = f"{Launch.__doc__}\n\n    Method: {own.__doc__}"
+    fields: list[Any] = [("config", Annotated[config, tyro.conf.arg(name="")])]
+    about = [f"{Launch.__doc__}\n\n    Method: {own.__doc__}"]
+    if presets:
+        fields.append(("preset", Literal[AUTO, *presets, NO_PRESET], preset if preset in presets else AUTO))
+        about += [f"Presets: {'; '.join(f'{name}: {one.summary}' for name, one in presets.items())}."]
+    launch = dataclasses.make_dataclass("Launch", fields, bases=(PresetLaunch if presets else Launch,), frozen=True)
+    launch.__doc__ = "\n\n".join(about)
     return launch
 
 
-def launch(config: TrainConfig, processes: int = 1) -> dict[str, float]:
-    """Run `train(config)` on several processes of this machine, as `unlogit.runtime.launch` does it."""
+def read(method: str, args: Sequence[str]) -> tuple[Launch, str]:
+    """Read the arguments of `unlogit train METHOD`, by the preset that they name or the machine's.
+
+    A run that exists goes on with the preset that it began with.
+
+    Returns:
+        what to run; and a line for its log, empty where no preset was chosen.
+
+    Raises:
+        UnlogitError: an option is unknown or missing, or a value is wrong.
+        SystemExit: help was asked for, and is printed.
+    """
+
+    def given(preset: str | None) -> Launch:
+        return parse(command(method, preset), f"unlogit train {method}", args)
+
+    presets = presets_of(method)
+    if (named := _named(args)) not in (None, AUTO) or not presets:
+        return given(named), ""
+    # Mistakes are reported before torch is imported, which knows whether there is a GPU.
+    problems = []
+    for preset in (None, CPU_PRESET):
+        try:
+            config = given(preset).config
+        except UnlogitError as error:
+            problems.append(error)
+    if len(problems) == 2:
+        raise problems[0]
+    from unlogit.runtime.device import pick_device
+    from unlogit.training.run_folder import CONFIG, RunFolder
+
+    usual = None if pick_device(config.device).type == "cuda" else CPU_PRESET
+    if (config.out / CONFIG).is_file():
+        for preset in dict.fromkeys((usual, None, *presets)):
+            with suppress(UnlogitError):
+                found = given(preset)
+                RunFolder(found.config.out).check(found.config)
+                return found, ""
+    if usual is None:
+        return given(None), ""
+    about = presets[usual].summary
+    return given(usual), f"preset {usual}, since there is no CUDA GPU ({about}); --preset chooses another"
+
+
+def _named(args: Sequence[str]) -> str | None:
+    """Return the value of --preset, if it is there."""
+    for position, arg in enumerate(args):
+        if arg == "--preset":
+            return args[position + 1] if position + 1 < len(args) else ""
+        if arg.startswith("--preset="):
+            return arg.partition("=")[2]
+    return None
+
+
+def launch(config: TrainConfig, processes: int = 1, heading: str = "") -> dict[str, float]:
+    """Run `train(config)` on several processes of this machine, as `unlogit.runtime.launch` does it.
+
+    `heading` is a line that begins the log.
+    """
+    from unlogit.classifiers._module import check_processes
+    from unlogit.runtime import launch as shared
+    from unlogit.training.loop import train
+
     if not isinstance(config.classifier, str):
         check_processes(processes)
     # Of the class itself, which another process can import.
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return shared.launch(train, TrainConfig(**values), processes)
+    work = partial(train, heading=heading) if heading else train
+    return shared.launch(work, TrainConfig(**values), processes, config.device)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -27,9 +27,10 @@ from unlogit.methods import TrainConfig, TrainingData, trainer_of
 from unlogit.runtime import distributed
 from unlogit.runtime.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
 from unlogit.runtime.device import Precision, described, fastest_precision, pick_device
-from unlogit.runtime.progress import Due, interruptible
+from unlogit.runtime.progress import Due, in_words, interruptible
 from unlogit.training.health import Health, NotFinite, check_finite
 from unlogit.training.run_folder import RunFolder, plain
+from unlogit.training.tracking import Tracker, check_installed, open_tracker
 from unlogit.training.validation import Validator
 from unlogit.trust import trusting
 
@@ -48,10 +49,14 @@ NEEDED = ("images", "shift", "scale")
 """What those of every version hold."""
 
 
-def train(config: TrainConfig) -> dict[str, float]:
+def train(config: TrainConfig, heading: str = "") -> dict[str, float]:
     """Train an inverter, or go on where an earlier call with the same configuration stopped.
 
     Writes config.json, metrics.jsonl, samples/, checkpoints/, inverter/ and best/ into `config.out`.
+
+    Args:
+        config: what is trained, on what and for how long.
+        heading: a line that begins the log.
 
     Returns:
         the last validation figures.
@@ -61,7 +66,8 @@ def train(config: TrainConfig) -> dict[str, float]:
             writes it, a damaged checkpoint, another classifier or other images than those of the checkpoint, a loss
             that is not finite, a full disk, a process that is gone.
     """
-    device = pick_device()
+    check_installed(config.track)
+    device = pick_device(config.device)
     distributed.start(device)
     try:
         classifier = None
@@ -73,7 +79,7 @@ def train(config: TrainConfig) -> dict[str, float]:
         lock = nullcontext() if distributed.rank() else locked(config.out)
         trust = trusting(config.trust_code)
         with report_disk_full(config.out), distributed.exchanging(), lock, trust, binding(classifier):
-            return Training(config, device).run()
+            return Training(config, device).run(heading)
     finally:
         distributed.stop()
 
@@ -115,6 +121,7 @@ class Training:
         if self.lead:
             self.folder.begin(self.config, self.trainer.images)
         self.health = Health(config)
+        self.tracker: Tracker | None = None
 
     def _check_state(self, saved: dict[str, Any]) -> None:
         """Raise `UnlogitError` where a checkpoint lacks what a run saves, or holds something else in its place."""
@@ -137,11 +144,13 @@ class Training:
         # All processes compute alike: in bf16 where it is faster for each.
         return "fp32" if distributed.anywhere(fastest_precision(self.device) == "fp32") else "bf16"
 
-    def run(self) -> dict[str, float]:
-        """To the end, from wherever it stands; returns the last validation figures."""
-        with interruptible() as interrupted, self._progress() as bar:
+    def run(self, heading: str = "") -> dict[str, float]:
+        """Train to the end, from wherever it stands, and return the metrics of the last validation."""
+        with interruptible(self.lead) as interrupted, self._progress() as bar, self._tracked():
             if self.lead:
-                bar.write(f"{described()}; precision {self.precision}", file=sys.stderr)
+                if heading:
+                    bar.write(heading, file=sys.stderr)
+                bar.write(f"{described(self.device)}; precision {self.precision}", file=sys.stderr)
             figures: dict[str, float] | None = None
             while figures is None:
                 try:
@@ -162,6 +171,7 @@ class Training:
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         steps, started, since = 0, time.monotonic(), state.images
         figures: dict[str, float] = {}
+        begin = state.images
         while state.images < config.pictures:
             before = state.images
             state.schedule()
@@ -169,6 +179,8 @@ class Training:
                 sums[name] += value
             steps += 1
             bar.update(state.images - before)
+            if before == begin and self.lead:
+                self._estimate(started, state.images - before, bar, sums.values())
             finished = state.images >= config.pictures
             stopping = distributed.anywhere(interrupted())
             turned = any(before < edge <= state.images for edge in config.method.turns)
@@ -179,7 +191,7 @@ class Training:
                 seconds = time.monotonic() - started
                 line |= {"images_per_second": (state.images - since) / seconds}
                 if self.lead:
-                    self.folder.log(state.images, line)
+                    self._log(line)
                     bar.set_postfix({k: f"{v:.3f}" for k, v in line.items() if k != "images_per_second"})
                     self._warn(self.health.losses(line), bar)
                 sums.clear()
@@ -224,15 +236,38 @@ class Training:
         self._restore(saved)
         if self.lead:
             self.folder.begin(self.config, self.trainer.images)
-            self.folder.log(self.trainer.images, {"rollbacks": float(self.rollbacks)})
+            self._log({"rollbacks": float(self.rollbacks)})
             told = f"{error}: back to {self.trainer.images:,}, learning rates times {0.5**self.rollbacks:g}"
             self._warn([f"{told} (rollback {self.rollbacks} of {self.config.rollback})"], bar)
         bar.n = self.trainer.images
         bar.refresh()
 
+    def _log(self, values: dict[str, float]) -> None:
+        """Write metrics to the run's folder, and send them where it is tracked."""
+        self.folder.log(self.trainer.images, values)
+        if self.tracker is not None:
+            self.tracker.log(self.trainer.images, values)
+
+    @contextmanager
+    def _tracked(self) -> Iterator[None]:
+        self.tracker = open_tracker(self.config, self.trainer.images) if self.lead else None
+        try:
+            yield
+        finally:
+            if self.tracker is not None:
+                self.tracker.close()
+
     def _warn(self, lines: Iterable[str], bar: tqdm[None]) -> None:
         for line in lines:
             bar.write(f"warning at {self.trainer.images:,} pictures: {line}", file=sys.stderr)
+
+    def _estimate(self, started: float, images: int, bar: tqdm[None], losses: Iterable[Tensor]) -> None:
+        """Print how long the run will take at the speed of its first step, and advice where that is long."""
+        for loss in losses:
+            loss.item()  # On a GPU the step is done only where its losses are there.
+        left = (self.config.pictures - self.trainer.images) * (time.monotonic() - started) / images
+        bar.write(f"{in_words(left)} left at the speed of the first step", file=sys.stderr)
+        self._warn(self.health.time_left(left), bar)
 
     def _intervals(self) -> dict[str, int]:
         config = self.config
@@ -248,7 +283,9 @@ class Training:
         if not self.lead:
             return figures
         earlier = self.folder.validations()
-        self.folder.log(state.images, {f"val/{k}": v for k, v in figures.items()})
+        self._log({f"val/{k}": v for k, v in figures.items()})
+        if self.tracker is not None:
+            self.tracker.sample(state.images, self.folder.sample(state.images))
         shown = ", ".join(f"{k} {v:.3f}" for k, v in figures.items())
         bar.write(f"{state.images:,} pictures: {shown}")
         self._warn(self.health.figures(figures, earlier), bar)

@@ -22,7 +22,7 @@ METHODS = {"paper": "biggan", "dosovitskiy2016a": "decoder", "dosovitskiy2016b":
 """What earlier versions called the methods."""
 MUTABLE = {
     *("out", "pictures", "log_every", "checkpoint_every", "validate_every", "validation_pictures", "cache", "strict"),
-    *("micro_batch", "rollback", "decay", "best", "recognition", "trust_code"),
+    *("micro_batch", "rollback", "decay", "best", "recognition", "device", "track", "trust_code"),
 }
 
 
@@ -74,6 +74,10 @@ class RunFolder:
             fresh.write_text(to_json(plain(config), indent=2) + "\n")
         self.samples.mkdir(exist_ok=True)
         self.metrics.begin(images)
+
+    def sample(self, images: int) -> Path:
+        """Return the file of the sample grid after so many images."""
+        return self.samples / f"{images:09d}.png"
 
     def lines(self) -> list[dict[str, Any]]:
         """Every complete line of metrics.jsonl."""

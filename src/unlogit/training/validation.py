@@ -124,7 +124,7 @@ class Validator:
         earlier = [figures[best] for figures in folder.validations() if best in figures]
         if best in means and all(score(means[best]) > score(value) for value in earlier):
             inverter.save(folder.best)
-        write_grid(originals[:SHOWN], images[:SHOWN], folder.samples / f"{images_seen:09d}.png")
+        write_grid(originals[:SHOWN], images[:SHOWN], folder.sample(images_seen))
         return means
 
     def _recognition(self, originals: Tensor, images: Tensor) -> dict[str, float]:

@@ -17,6 +17,8 @@ WIDTHS = {32: (8, 8, 4, 2), 64: (16, 16, 8, 4, 2), 128: (16, 16, 8, 4, 2, 1)}
 class GeneratorConfig(Checked):
     """Shape of the generator."""
 
+    BASIC: ClassVar = ("size", "channels")
+
     size: Width = 64
     """Side of the reconstruction in pixels: 32, 64 or 128."""
     channels: Channels = 96
@@ -66,33 +68,36 @@ class GeneratorConfig(Checked):
 class DiscriminatorConfig(Checked):
     """Which discriminator, and its shape."""
 
+    BASIC: ClassVar = ("kind", "channels", "network")
+
     kind: Literal["paper", "projected"] = "paper"
-    """"paper" learns from pixels (BigGAN's); "projected" has heads on the feature maps of a frozen network."""
+    """Kind of discriminator: "paper" is BigGAN's, which learns from pixels; "projected" has heads on the feature maps
+    of a frozen network."""
     channels: Channels = 96
-    """"paper": width unit; the paper's code base uses 96."""
+    """Width unit of the paper's discriminator; the paper's code base uses 96."""
     attention: Width | None = 32
-    """"paper": resolution of the self-attention layer; None for none."""
+    """Resolution of the self-attention layer of the paper's discriminator; None for none."""
     scale_projection: bool = False
-    """"paper": Divide the projection of the representation by the square root of its length K. With a thousand
+    """Divide the paper's projection of the representation by the square root of its length K. With a thousand
     standardised logits the projection is otherwise some hundred times the unconditional term, and swamps the hinge."""
     network: str = "packaged:efficientnet_lite0?size=96"
-    """"projected": the frozen network, a classifier as source:name; it resizes by itself."""
+    """Frozen network of the projected discriminator, a classifier as source:name; it resizes by itself."""
     second_network: str | None = None
-    """"projected": another frozen network with heads of its own, on the same maps; None for none. Reconstructions that
-    satisfy one network alone are often not recognised by others."""
+    """Another frozen network of the projected discriminator, with heads of its own on the same maps; None for none.
+    Reconstructions that satisfy one network alone are often not recognised by others."""
     maps: tuple[str, ...] = ("pixels", "blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate")
-    """"projected": what is judged, from fine to coarse, a head each: the network's modules by name, "pixels", and
+    """Inputs of the projected discriminator's heads, from fine to coarse: modules of the network by name, "pixels", and
     "penultimate" as a vector."""
     widths: tuple[Width, ...] = (32, 64, 64, 128, 128)
-    """"projected": channels after the fixed random mixes, one a spatial map."""
+    """Channels after the fixed random mixes of the projected discriminator, one number per spatial map."""
     pixel_channels: Annotated[int, Bounds(0, 4_096)] = 0
-    """"projected": width of a branch of trained convolutions on the pixels themselves, since a frozen network overlooks
-    lattices and speckle; 0 for none."""
+    """Width of the projected discriminator's branch of trained convolutions on the pixels themselves, since a frozen
+    network overlooks lattices and speckle; 0 for none."""
     pixel_weight: Weight = 1.0
-    """"projected": weight of that branch's loss, beside the mean loss of the other heads."""
+    """Weight of the pixel branch's loss beside the mean loss of the other heads."""
     head_spectral_norm: bool = True
-    """"projected": spectral normalisation of the heads. Without it a discriminator separates real from generated
-    images far better, and needs a larger layout weight beside it."""
+    """Spectral normalisation of the projected discriminator's heads. Without it a discriminator separates real from
+    generated images far better, and needs a larger layout weight beside it."""
 
     @classmethod
     def prefix(cls) -> str:
@@ -108,6 +113,7 @@ class BigGANConfig(MethodConfig):
     """
 
     NAME: ClassVar[str] = "biggan"
+    BASIC: ClassVar = ("generator", "discriminator")
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)

@@ -1,0 +1,42 @@
+"""Help and mistakes answer before anything heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from unlogit.cli import COMMANDS
+from unlogit.methods import trainable
+from unlogit.study.command import COMMANDS as STUDY
+
+HEAVY = ("torch", "timm", "numpy", "matplotlib", "scipy", "sqlalchemy", "gradio")
+ALL = [
+    *([name] for name in COMMANDS),
+    *(["train", method] for method in trainable()),
+    *(["study", name] for name in STUDY),
+]
+PROBE = """
+import contextlib, io, json, sys
+from unlogit.cli import main
+
+for command in {all}:
+    for argument in ("--help", "--no-such-option"):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            try:
+                code = main([*command, argument])
+            except SystemExit as stop:
+                code = stop.code or 0
+        print(json.dumps([command, argument, code, [name for name in {heavy} if name in sys.modules]]))
+"""
+
+
+def test_help_and_mistakes_are_answered_without_what_the_commands_import() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(all=ALL, heavy=HEAVY)], capture_output=True, text=True, check=True
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == 2 * len(ALL)
+    for command, argument, code, imported in answers:
+        assert code == (0 if argument == "--help" else 2), (command, argument)
+        assert not imported, (command, argument)
