@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from unlogit.analyses import (
     compare,
     identify,
     mistakes,
+    noise,
     out_of_distribution,
     probe,
     quality,
@@ -29,6 +32,7 @@ from unlogit.analyses._paired import format_difference, format_share, pair_tests
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, open_images
 from unlogit.methods import Inverter
+from unlogit.methods.biggan.config import FIRST_LAYER
 from unlogit.statistics import Difference, Estimate, bootstrap
 
 
@@ -255,6 +259,20 @@ def test_an_attack_that_costs_nothing_is_equivalent_and_one_that_costs_is_not(
     found = list(adversarial.run(config, Evidence(tiny_scenes, {"perfect": perfect})))
     table = next(r for r in found if isinstance(r, Table) and r.name == "adversarial")
     assert {row[place] for row in table.rows} == {"differs significantly (p < 0.001)"}
+
+
+def test_noise_beside_the_representation_in_the_first_layer_is_no_test(
+    tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter]
+) -> None:
+    conditioned = copy.copy(tiny_inverters["robust"])
+    conditioned.aids = ("warm start", FIRST_LAYER)
+    evidence = Evidence(tiny_scenes, {"standard": tiny_inverters["standard"], "robust": conditioned}, limit=20)
+    found = list(noise.run(noise.Config(draws=2, pictures=20, shown=2, shown_draws=2), evidence))
+    (text,) = (t for t in _texts(found) if t.startswith("Not a test"))
+    assert "for robust: unlike in the paper" in text
+    alone = Evidence(tiny_scenes, {"standard": tiny_inverters["standard"]}, limit=20)
+    found = list(noise.run(noise.Config(draws=2, pictures=20, shown=2, shown_draws=2), alone))
+    assert not any(t.startswith("Not a test") for t in _texts(found))
 
 
 def test_octaves_are_corrected_as_one_family() -> None:
