@@ -18,6 +18,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,12 @@ def main(probes: Probes) -> None:
     training, _ = read(f"parquet:{probes.data}/train-*.parquet", view, probes.training)
     settings = replace(probes, out=Path(), kinds=(), layers=())
     found: dict[tuple[str, str], dict[str, Any]] = {}
+    classifiers = {kind: open_classifier(f"fitted:lite0_{kind}") for kind in probes.kinds}
     steps = [(kind, layer) for kind in probes.kinds for layer in probes.layers]
     for kind, layer in (bar := tqdm(steps, unit="probe", disable=None)):
         bar.set_description(f"{kind} {layer}")
         file = probes.out / kind / f"{layer.replace('?', '-').replace('=', '-')}.json"
-        classifier = open_classifier(f"fitted:lite0_{kind}")
+        classifier = classifiers[kind]
         found[kind, layer] = keep(
             file,
             (settings, classifier.fingerprint(), layer),
@@ -102,12 +104,18 @@ def read(spec: str, view: View, count: int) -> tuple[Tensor, Tensor]:
     return torch.cat([batch.images for batch in batches]), torch.cat([batch.labels for batch in batches])
 
 
-@torch.no_grad()
 def encode(classifier: Classifier, layer: str, images: Tensor) -> Tensor:
     """Return the raw representations of images at a layer, N x K."""
     tap = Tap.parse(layer)
-    parts = [tap(classifier.features(chunk, [tap.module])[tap.module]) for chunk in images.split(CHUNK)]
-    return torch.cat(parts)
+    return torch.cat([tap(chunk) for chunk in run_module(classifier, tap.module, images).split(CHUNK)])
+
+
+# For training and held-out images: five of the layers are made of the same logits.
+@lru_cache(maxsize=2)
+@torch.no_grad()
+def run_module(classifier: Classifier, module: str, images: Tensor) -> Tensor:
+    """Return the output of a classifier's module for images; tensors are compared by identity."""
+    return torch.cat([classifier.features(chunk, [module])[module] for chunk in images.split(CHUNK)])
 
 
 def targets(images: Tensor) -> Tensor:

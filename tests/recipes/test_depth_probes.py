@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import Loader, View, open_images
 
@@ -47,6 +48,17 @@ def test_a_representation_that_holds_the_layout_has_more_bits_than_noise(
     assert rows["layout"]["bits of 5"].value > 4.5 and rows["noise"]["bits of 5"].value < 0.5
     differences = recipe.differences(("x",), {("robust", "x"): found["layout"], ("standard", "x"): found["noise"]})
     assert differences[0]["bits"].low > 3.5
+
+
+def test_layers_of_one_module_share_its_pass(recipe: ModuleType, tiny_classifier_spec: str) -> None:
+    classifier = open_classifier(tiny_classifier_spec)
+    images, others = scenes(6)[0], scenes(3)[0]
+    recipe.run_module.cache_clear()
+    read = {layer: recipe.encode(classifier, layer, images) for layer in ("logits", "log-softmax", "label")}
+    assert recipe.run_module.cache_info().misses == 1
+    assert torch.allclose(read["logits"], classifier(images), atol=1e-5)
+    assert torch.allclose(read["log-softmax"], classifier(images).log_softmax(1), atol=1e-5)
+    assert torch.allclose(recipe.encode(classifier, "logits", others), classifier(others), atol=1e-5)
 
 
 def test_results_are_kept_for_equal_settings_alone(recipe: ModuleType, tmp_path: Path) -> None:

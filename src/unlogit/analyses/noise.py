@@ -12,9 +12,10 @@ from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import MetricInfo
+from unlogit.analyses._fidelity import MetricInfo, listed
 from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.drawing import colour, inverter_blocks, panels, sheet, style
+from unlogit.methods.biggan.config import FIRST_LAYER
 from unlogit.metrics.embedding import Embedding, Pixels
 from unlogit.metrics.variance import TwoWay
 from unlogit.outside import figure_text
@@ -113,6 +114,11 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             for key, estimate in found[name][space].estimates.items():
                 yield Record(f"noise_{key}_{space}", name, estimate, "" if key == "diversity" else "share", None)
     yield _finding({name: each[list(spaces)[-1]].estimates["share"] for name, each in found.items()}, list(spaces)[-1])
+    if weak := [name for name in names if FIRST_LAYER in evidence.inverters[name].aids]:
+        yield Finding(
+            f"Not a test of the paper's finding for {listed(weak)}: unlike in the paper, the representation enters the "
+            "first layer too, so that noise has little effect, whatever the logits leave open."
+        )
     yield from _compare(evidence, found, len(which), measured)
 
 

@@ -382,7 +382,13 @@ def _differences(
     ]
     caption = f"Randomisation tests over the same images. {FAMILY}."
     yield Table("tests", "Which differences are significant", caption, (Column("pair"), *columns), tuple(pairs))
+    own = {name: of for of, sharing in evidence.classifiers().items() for name in sharing}
     for b in others:
         found = {m.name: tests[first, b, m.name] for m in merits if (first, b, m.name) in tests}
         named = [m for m in merits if m.name in found]
-        yield Finding(f"Against {b}, {first} is {verdict(named, found)} (paired tests, Holm-corrected).")
+        # A score of two classifiers' logits may differ because the classifiers do.
+        common = [m for m in named if m not in LOGITS or own[first] == own[b]]
+        text = f"Against {b}, {first} is {verdict(common, found)} (paired tests, Holm-corrected)."
+        if apart := [m for m in named if m not in common]:
+            text += f" By the logits of each one's own classifier, no common measure, it is {verdict(apart, found)}."
+        yield Finding(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curve
 from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._fidelity import MetricInfo
+from unlogit.analyses._paired import report_pairs
 from unlogit.drawing import INK, colour, panels, shorten, style
 from unlogit.metrics.recognition import references
 from unlogit.metrics.spectrum import (
@@ -29,7 +31,7 @@ from unlogit.metrics.spectrum import (
 )
 from unlogit.outside import figure_text
 from unlogit.settings import Several
-from unlogit.statistics import Estimate
+from unlogit.statistics import Difference, Estimate, statistic_test
 
 TITLE = "Spectrum"
 QUESTION = "At which spatial frequencies do reconstructions have more or less power than the originals?"
@@ -95,8 +97,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         )
         yield Figure("maps", "By direction", text, _maps(evidence, originals, spectra, peaks))
     yield from numbers
-    if len(spectra) > 1:
-        yield _differences(spectra, evidence.seed)
+    yield from _compare(spectra, evidence.seed)
 
 
 def _spectra(batches: Iterator[Tensor]) -> Tensor:
@@ -163,16 +164,19 @@ def _maps(evidence: Evidence, originals: Tensor, spectra: dict[str, Tensor], pea
     return figure
 
 
-def _differences(spectra: dict[str, Tensor], seed: int) -> Table:
-    """The first inverter over each other one, in decibels."""
-    first, *others = spectra
-    bands = octaves(spectra[first].shape[1])
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (other, *octave_excess(spectra[other], spectra[first], seed).values()) for other in others
-    )
-    caption = (
-        f"Power of {first} over that of each other inverter in dB by octave, paired over the same images, with 95 % "
-        "bootstrap intervals: the two differ significantly where an interval excludes 0."
-    )
-    heads = (Column(f"{first} over"), *(Column(_named(band)) for band in bands))
-    return Table("differences", f"What {first} does differently", caption, heads, rows)
+def _compare(spectra: dict[str, Tensor], seed: int) -> Iterator[Result]:
+    """Yield the power of every inverter over that of each later one, by octave."""
+    bands = octaves(next(iter(spectra.values())).shape[1])
+    merits = [MetricInfo(f"excess {_named(band)}", f"power, {_named(band)}", None, "", unit="dB") for band in bands]
+    powers = {name: band_power(each, bands).double() for name, each in spectra.items()}
+    tests: dict[tuple[str, str, str], Difference] = {}
+    for a, b in combinations(powers, 2):
+        for i, merit in enumerate(merits):
+            of_a, of_b = powers[a][:, i], powers[b][:, i]
+
+            def difference(weights: Tensor, of_a: Tensor = of_a, of_b: Tensor = of_b) -> Tensor:
+                return decibels(weights @ of_a, weights @ of_b)
+
+            tests[a, b, merit.name] = statistic_test(difference, len(of_a), seed)
+    what = "Power of the first inverter over the second's in dB, by octave in cycles per pixel, on the same images."
+    yield from report_pairs(merits, tests, what)

@@ -11,6 +11,8 @@ from unlogit.settings import Betas, Bounds, Channels, Checked, Count, Rate, Weig
 
 # Widths of the feature maps from 4x4 up, in units of `channels`. 128: compare_gan; 64: BigGAN's plan at that size.
 WIDTHS = {32: (8, 8, 4, 2), 64: (16, 16, 8, 4, 2), 128: (16, 16, 8, 4, 2, 1)}
+FIRST_LAYER = "representation in the first layer"
+"""Deviation with which noise has little effect, whatever the representation leaves open."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ class BigGANConfig(MethodConfig):
             "second feature network": self.discriminator.kind == "projected"
             and self.discriminator.second_network is not None,
             "translation": self.translation,
-            "representation in the first layer": self.generator.condition_first,
+            FIRST_LAYER: self.generator.condition_first,
             "re-encoding term": self.reencoding_weight > 0,
             "relativistic loss": self.adversarial == "relativistic",
             "gradient penalty": self.gradient_penalty > 0,
