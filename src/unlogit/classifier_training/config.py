@@ -47,6 +47,11 @@ class FitConfig(Checked):
     """Weight of the change foretold by the gradient in the objective llr."""
     pictures: Count = 64_000
     """Length of training in pictures seen."""
+    target_accuracy: Share | None = None
+    """Stop when the accuracy on test_pictures of the test images first reaches this, so that classifiers can be
+    compared at equal accuracy; None trains to the end."""
+    target_every: Count = 2_000
+    """Images between two such measurements."""
     batch: Count = 32
     """Pictures a step, over all processes."""
     learning_rate: Rate = 0.05

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from unlogit.classifier_training.accuracy import clean_accuracy
 from unlogit.classifier_training.config import FitConfig
 from unlogit.classifier_training.muon import Muon
 from unlogit.classifier_training.objectives import OBJECTIVES
@@ -41,6 +42,7 @@ class Fitting:
     Args:
         classifier: to be trained; it is changed.
         labels: which logit each of the pictures' labels is; None where they are the same.
+        held_out: images that `config.target_accuracy` is measured on; None where there is no target.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class Fitting:
         source: ImageSource,
         labels: Tensor | None,
         device: torch.device,
+        held_out: Loader | None = None,
     ) -> None:
-        self.config, self.device, self.labels = config, device, labels
+        self.config, self.device, self.labels, self.held_out = config, device, labels, held_out
         self.classifier = classifier.to(device)
         self.lead = distributed.rank() == 0
         self.images = 0
+        self.on_target = False
         self.steps = -(-config.pictures // config.batch)
         self.loader = Loader(
             source,
@@ -74,6 +78,10 @@ class Fitting:
     @property
     def step_number(self) -> int:
         return self.images // self.config.batch
+
+    @property
+    def finished(self) -> bool:
+        return self.on_target or self.step_number >= self.steps
 
     @property
     def epsilon(self) -> float:
@@ -120,13 +128,16 @@ class Fitting:
         if self.lead:
             metrics.begin(self.images)
         due_log, due_save = Due(config.log_every, self.images), Due(config.checkpoint_every, self.images)
+        due_target = Due(config.target_every, self.images)
         total = torch.zeros((), device=self.device)
         started, since = time.monotonic(), self.images
         with interruptible() as interrupted, self._progress() as bar:
-            while self.step_number < self.steps:
+            while not self.finished:
                 total += self.step()
                 bar.update(config.batch)
-                finished = self.step_number >= self.steps
+                if self.held_out is not None and config.target_accuracy is not None and due_target(self.images):
+                    self.on_target = self._held_out_accuracy(self.held_out) >= config.target_accuracy
+                finished = self.finished
                 if due_log(self.images) or finished:
                     steps = (self.images - since) // config.batch
                     (loss,) = distributed.mean([float(total) / steps])
@@ -157,18 +168,28 @@ class Fitting:
             self.device
         )
 
+    def _held_out_accuracy(self, held_out: Loader) -> float:
+        """Measure what would be the result now, and go on training."""
+        reached = clean_accuracy(self.result(), held_out, self.labels, self.config.test_pictures)
+        if self.average is None:  # What was measured is the network in training itself.
+            self.classifier.network.requires_grad_(True).train()
+        return float(reached["accuracy"])
+
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"network": self.classifier.network}
         parts |= {f"optimiser_{place}": optimiser for place, optimiser in enumerate(self.optimisers)}
         return parts if self.average is None else parts | {"average": self.average}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"images": self.images} | {name: part.state_dict() for name, part in self._parts().items()}
+        return {"images": self.images, "on_target": self.on_target} | {
+            name: part.state_dict() for name, part in self._parts().items()
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.images = state["images"]
+        self.on_target = state.get("on_target", False)  # Checkpoints of version 0.1.0 have no target.
 
     def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _count: Tensor | int) -> None:
         """Exponential moving average by half-life in pictures, shorter at the beginning (Karras et al. 2024)."""
