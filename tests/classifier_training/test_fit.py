@@ -140,11 +140,13 @@ def test_an_interrupted_evaluation_goes_on_from_the_last_checkpoint(
     assert {path.name for path in (tmp_path / "c").iterdir()} == {"config.json", "metrics.jsonl", "model.safetensors"}
 
 
-@pytest.mark.parametrize("objective", ["standard", "fgsm"])
+@pytest.mark.parametrize(
+    "changes", [{"objective": "standard"}, {"objective": "fgsm"}, {"objective": "standard", "layout_weight": 1.0}]
+)
 def test_a_resumed_fit_is_the_uninterrupted_one(
-    config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: Any
+    config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    short = replace(config, pictures=192, checkpoint_every=64, log_every=64, ema_half_life=100, objective=objective)
+    short = replace(config, pictures=192, checkpoint_every=64, log_every=64, ema_half_life=100, **changes)
     fit(replace(short, out=tmp_path / "straight"))
     steps = count()
     step = Fitting.step

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from unlogit.classifier_training.accuracy import clean_accuracy
 from unlogit.classifier_training.config import FitConfig
 from unlogit.classifier_training.muon import Muon
-from unlogit.classifier_training.objectives import OBJECTIVES
+from unlogit.classifier_training.objectives import OBJECTIVES, LayoutHead, Objective, with_layout
 from unlogit.classifiers._base import Classifier
 from unlogit.classifiers.small import SmallResNet
 from unlogit.errors import UnlogitError
@@ -69,6 +69,12 @@ class Fitting:
             world_size=distributed.world_size(),
         )
         self.optimisers = _optimisers(classifier.network, config)
+        self.objective: Objective = OBJECTIVES[config.objective]
+        self.head: LayoutHead | None = None
+        if config.layout_weight:
+            self.head = _layout_head(len(classifier.class_names), config).to(device)
+            self.objective = with_layout(self.objective, self.head, config.layout_weight)
+            self.optimisers.append(_peaking(torch.optim.AdamW(self.head.parameters(), config.learning_rate_rest)))
         self.average = (
             AveragedModel(classifier.network, multi_avg_fn=self._lerp, use_buffers=True)
             if config.ema_half_life
@@ -103,12 +109,15 @@ class Fitting:
         batch = self.loader.batch(self.images)
         labels = (batch.labels if self.labels is None else self.labels[batch.labels]).to(self.device)
         with autocast(self.device, config.precision):
-            loss = OBJECTIVES[config.objective](
+            loss = self.objective(
                 self.classifier, batch.images.to(self.device), labels, self.noise(), config.settings(self.epsilon)
             )
-        self.classifier.network.zero_grad()
+        trained = [self.classifier.network] if self.head is None else [self.classifier.network, self.head]
+        for module in trained:
+            module.zero_grad()
         loss.backward()
-        distributed.average_gradients(self.classifier.network)
+        for module in trained:
+            distributed.average_gradients(module)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * share
@@ -177,6 +186,8 @@ class Fitting:
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"network": self.classifier.network}
+        if self.head is not None:
+            parts["head"] = self.head
         parts |= {f"optimiser_{place}": optimiser for place, optimiser in enumerate(self.optimisers)}
         return parts if self.average is None else parts | {"average": self.average}
 
@@ -237,7 +248,17 @@ def _optimisers(network: nn.Module, config: FitConfig) -> list[torch.optim.Optim
     optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, config.learning_rate_rest)]
     if filters:
         optimisers.insert(0, Muon(filters, config.learning_rate))
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["peak"] = group["lr"]
-    return optimisers
+    return [_peaking(optimiser) for optimiser in optimisers]
+
+
+def _peaking(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Keep each learning rate as the peak of the one cycle."""
+    for group in optimiser.param_groups:
+        group["peak"] = group["lr"]
+    return optimiser
+
+
+def _layout_head(logits: int, config: FitConfig) -> LayoutHead:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return LayoutHead(logits, config.layout_shuffled)
