@@ -16,8 +16,11 @@ import torch
 from PIL import Image
 
 from unlogit.classifier_training import FitConfig, fit
+from unlogit.classifier_training.accuracy import clean_accuracy
 from unlogit.classifier_training.fitting import Fitting
 from unlogit.classifiers import open_classifier
+from unlogit.classifiers._starts import new_small
+from unlogit.classifiers.small import SmallConfig
 from unlogit.errors import UnlogitError
 from unlogit.files import locked
 from unlogit.images import Loader, View, open_images
@@ -137,11 +140,13 @@ def test_an_interrupted_evaluation_goes_on_from_the_last_checkpoint(
     assert {path.name for path in (tmp_path / "c").iterdir()} == {"config.json", "metrics.jsonl", "model.safetensors"}
 
 
-@pytest.mark.parametrize("objective", ["standard", "fgsm"])
+@pytest.mark.parametrize(
+    "changes", [{"objective": "standard"}, {"objective": "fgsm"}, {"objective": "standard", "layout_weight": 1.0}]
+)
 def test_a_resumed_fit_is_the_uninterrupted_one(
-    config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: Any
+    config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    short = replace(config, pictures=192, checkpoint_every=64, log_every=64, ema_half_life=100, objective=objective)
+    short = replace(config, pictures=192, checkpoint_every=64, log_every=64, ema_half_life=100, **changes)
     fit(replace(short, out=tmp_path / "straight"))
     steps = count()
     step = Fitting.step
@@ -250,3 +255,51 @@ def test_a_fit_goes_on_only_with_the_same_images(
     paint(tmp_path / "images", 12, 5)
     with pytest.raises(UnlogitError, match=r"^images 'folder:\S+' has changed since the run was saved"):
         fit(short)
+
+
+def test_training_stops_when_the_target_accuracy_is_first_reached(config: FitConfig, tmp_path: Path) -> None:
+    given = replace(config, pictures=3_200, target_every=64, log_every=64, checkpoint_every=128)
+    for name, life in (("plain", 0.0), ("averaged", 100.0)):
+        out = tmp_path / name
+        reached = fit(replace(given, out=out, target_accuracy=0.8, ema_half_life=life))
+        assert reached["clean"]["accuracy"] >= 0.8
+        images = [json.loads(line)["images"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+        assert images[-1] < 3_200 and images[-1] % 64 == 0
+        # One measurement earlier it was not there yet.
+        earlier = replace(given, out=tmp_path / f"{name} earlier", ema_half_life=life)
+        short = fit_for(earlier, images[-1] - 64) if images[-1] > 64 else 0.0
+        assert short < 0.8
+
+
+def fit_for(config: FitConfig, images: int) -> float:
+    """Accuracy after so many images of a training that is planned as long as its configuration says."""
+    source, held_out = open_images(config.images), open_images(config.test_images)
+    classifier = new_small(SmallConfig(3, 32, config.widths), source.class_names, config.spec, config.seed)
+    fitting = Fitting(config, classifier, source, None, torch.device("cpu"))
+    while fitting.images < images:
+        fitting.step()
+    loader = Loader(held_out, View(32), 64, seed=0)
+    return float(clean_accuracy(fitting.result(), loader, None, config.test_pictures)["accuracy"])
+
+
+def test_a_training_stopped_at_its_target_stays_stopped(
+    config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    given = replace(config, out=tmp_path / "c", target_accuracy=0.0, target_every=64)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("unlogit.classifier_training.loop.accuracy", interrupt)
+        fit(given)
+    monkeypatch.setattr("unlogit.classifier_training.fitting.Fitting.step", interrupt)
+    assert fit(given)["clean"]["n"] == 60
+
+
+def test_a_target_that_is_not_reached_is_a_warning(
+    config: FitConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(replace(config, out=tmp_path / "c", pictures=64, target_accuracy=1.0, target_every=64))
+    assert "below target accuracy 100.0%: give more pictures, or a lower target" in capsys.readouterr().err
+    fit(replace(config, out=tmp_path / "d", pictures=64))
+    assert "target accuracy" not in capsys.readouterr().err

@@ -8,7 +8,16 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, kl_divergence
 from torch.nn import functional as F
 
-from unlogit.classifier_training.objectives import OBJECTIVES, Settings, divergence, nonlinearity, still, tangent
+from unlogit.classifier_training.objectives import (
+    OBJECTIVES,
+    LayoutHead,
+    Settings,
+    divergence,
+    nonlinearity,
+    still,
+    tangent,
+    with_layout,
+)
 
 SETTINGS = Settings(epsilon=8 / 255, steps=3)
 
@@ -152,3 +161,50 @@ def test_still_statistics_leave_the_output_as_it_is_and_come_back() -> None:
     assert torch.equal(norm.running_mean, before)
     assert torch.equal(model(pixels), quiet)
     assert not torch.equal(norm.running_mean, before)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_layout_head_adds_what_it_does_not_read(name: str) -> None:
+    model, (pixels, labels, noise) = network(), pictures()
+    settings = Settings(0.0, 1)
+    head = LayoutHead(5, shuffled=False)
+    torch.nn.init.zeros_(head.linear.weight)
+    torch.nn.init.zeros_(head.linear.bias)
+    usual = OBJECTIVES[name](model, pixels, labels, noise, settings)
+    # What reads nothing but the mean leaves all of the variance.
+    total = with_layout(OBJECTIVES[name], head, 0.5)(model, pixels, labels, noise, settings)
+    assert total.item() == pytest.approx(usual.item() + 0.5)
+    assert not model._forward_hooks
+
+
+def test_the_layout_head_learns_the_image_s_own_colours_and_none_of_another_s() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(256, 3, 2, 2, generator=generator)
+    logits = pixels.flatten(1)
+    left = {}
+    for shuffled in (False, True):
+        torch.manual_seed(0)
+        head = LayoutHead(12, shuffled, side=2)
+        optimiser = torch.optim.Adam(head.parameters(), 0.03)
+        for step in range(300):
+            order = torch.randperm(256, generator=torch.Generator().manual_seed(step))
+            optimiser.zero_grad()
+            head(logits[order], pixels[order]).backward()
+            optimiser.step()
+        left[shuffled] = float(head(logits, pixels).detach())
+    assert left[False] < 0.05 and left[True] > 0.8
+
+
+def test_the_layout_head_s_gradient_reaches_the_network() -> None:
+    model, given = network(), pictures()
+    gradients = []
+    for weight in (1.0, 2.0, 3.0):
+        model.zero_grad()
+        torch.manual_seed(0)
+        head = LayoutHead(5, shuffled=False)
+        # An objective of its own, without any attack, whose gradient stays the same.
+        with_layout(OBJECTIVES["standard"], head, weight)(model, *given, SETTINGS).backward()
+        gradients.append(model[0].weight.grad.clone())
+    steps = gradients[1] - gradients[0], gradients[2] - gradients[1]
+    assert steps[0].abs().max() > 1e-4
+    torch.testing.assert_close(*steps, rtol=1e-3, atol=1e-6)  # The head computes in float32.

@@ -18,6 +18,14 @@ PGD_STEPS = 20
 """Steps of the attack that is reported."""
 
 
+def clean_accuracy(classifier: Classifier, loader: Loader, labels: Tensor | None, pictures: int) -> dict[str, Any]:
+    """Return the accuracy on held-out images as they are: accuracy, low, high and n. Arguments as of `accuracy`."""
+    hits = [0, 0]
+    for images, wanted in _batches(classifier, loader, labels, pictures):
+        _count(hits, classifier, images, wanted)
+    return _share(hits)
+
+
 def accuracy(
     classifier: Classifier,
     loader: Loader,
@@ -43,19 +51,21 @@ def accuracy(
     """
     device = classifier.mean.device
     generator = torch.Generator(device).manual_seed(seed + distributed.rank())
-
-    def shown(limit: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in loader.once(limit):
-            wanted = batch.labels if labels is None else labels[batch.labels]
-            yield batch.images.to(device), wanted.to(device)
-
-    clean, robust = [0, 0], [0, 0]  # how many right, of how many
-    for images, wanted in shown(pictures):
-        _count(clean, classifier, images, wanted)
-    for images, wanted in shown(attacked_pictures):
+    clean = clean_accuracy(classifier, loader, labels, pictures)
+    robust = [0, 0]  # how many right, of how many
+    for images, wanted in _batches(classifier, loader, labels, attacked_pictures):
         attacked = pgd(classifier, images, wanted, epsilon, PGD_STEPS, generator=generator)
         _count(robust, classifier, attacked, wanted)
-    return {"clean": _share(clean), f"pgd-{PGD_STEPS}": _share(robust)}
+    return {"clean": clean, f"pgd-{PGD_STEPS}": _share(robust)}
+
+
+def _batches(
+    classifier: Classifier, loader: Loader, labels: Tensor | None, limit: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    device = classifier.mean.device
+    for batch in loader.once(limit):
+        wanted = batch.labels if labels is None else labels[batch.labels]
+        yield batch.images.to(device), wanted.to(device)
 
 
 @torch.no_grad()

@@ -47,8 +47,18 @@ class FitConfig(Checked):
     """Weight of the deviation from linear in the objective llr."""
     llr_mu: Weight = 3.0
     """Weight of the change foretold by the gradient in the objective llr."""
+    layout_weight: Weight = 0.0
+    """Weight of a linear head that reads the image's 4 x 4 colours from the logits, in training alone; 0 for none. Its
+    loss is the share of their variance that it does not read."""
+    layout_shuffled: bool = False
+    """Let that head read the colours of another image of the batch, as a control."""
     pictures: Count = 64_000
     """Length of training in pictures seen."""
+    target_accuracy: Share | None = None
+    """Stop when the accuracy on test_pictures of the test images first reaches this, so that classifiers can be
+    compared at equal accuracy; None trains to the end."""
+    target_every: Count = 2_000
+    """Images between two such measurements."""
     batch: Count = 32
     """Pictures a step, over all processes."""
     learning_rate: Rate = 0.05

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from unlogit.classifier_training.accuracy import clean_accuracy
 from unlogit.classifier_training.config import FitConfig
 from unlogit.classifier_training.muon import Muon
-from unlogit.classifier_training.objectives import OBJECTIVES
+from unlogit.classifier_training.objectives import OBJECTIVES, LayoutHead, Objective, with_layout
 from unlogit.classifiers import Classifier
 from unlogit.classifiers.small import SmallResNet
 from unlogit.errors import UnlogitError
@@ -41,6 +42,7 @@ class Fitting:
     Args:
         classifier: to be trained; it is changed.
         labels: which logit each of the pictures' labels is; None where they are the same.
+        held_out: images that `config.target_accuracy` is measured on; None where there is no target.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class Fitting:
         source: ImageSource,
         labels: Tensor | None,
         device: torch.device,
+        held_out: Loader | None = None,
     ) -> None:
-        self.config, self.device, self.labels = config, device, labels
+        self.config, self.device, self.labels, self.held_out = config, device, labels, held_out
         self.classifier = classifier.to(device)
         self.lead = distributed.rank() == 0
         self.images = 0
+        self.on_target = False
         self.steps = -(-config.pictures // config.batch)
         self.loader = Loader(
             source,
@@ -65,6 +69,12 @@ class Fitting:
             world_size=distributed.world_size(),
         )
         self.optimisers = _optimisers(classifier.network, config)
+        self.objective: Objective = OBJECTIVES[config.objective]
+        self.head: LayoutHead | None = None
+        if config.layout_weight:
+            self.head = _layout_head(len(classifier.class_names), config).to(device)
+            self.objective = with_layout(self.objective, self.head, config.layout_weight)
+            self.optimisers.append(_peaking(torch.optim.AdamW(self.head.parameters(), config.learning_rate_rest)))
         self.average = (
             AveragedModel(classifier.network, multi_avg_fn=self._lerp, use_buffers=True)
             if config.ema_half_life
@@ -74,6 +84,10 @@ class Fitting:
     @property
     def step_number(self) -> int:
         return self.images // self.config.batch
+
+    @property
+    def finished(self) -> bool:
+        return self.on_target or self.step_number >= self.steps
 
     @property
     def epsilon(self) -> float:
@@ -94,12 +108,15 @@ class Fitting:
         batch = self.loader.batch(self.images)
         labels = (batch.labels if self.labels is None else self.labels[batch.labels]).to(self.device)
         with autocast(self.device, config.precision):
-            loss = OBJECTIVES[config.objective](
+            loss = self.objective(
                 self.classifier, batch.images.to(self.device), labels, self.noise(), config.settings(self.epsilon)
             )
-        self.classifier.network.zero_grad()
+        trained = [self.classifier.network] if self.head is None else [self.classifier.network, self.head]
+        for module in trained:
+            module.zero_grad()
         loss.backward()
-        distributed.average_gradients(self.classifier.network)
+        for module in trained:
+            distributed.average_gradients(module)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * share
@@ -119,13 +136,16 @@ class Fitting:
         if self.lead:
             metrics.begin(self.images)
         due_log, due_save = Due(config.log_every, self.images), Due(config.checkpoint_every, self.images)
+        due_target = Due(config.target_every, self.images)
         total = torch.zeros((), device=self.device)
         started, since = time.monotonic(), self.images
         with interruptible(self.lead) as interrupted, self._progress() as bar:
-            while self.step_number < self.steps:
+            while not self.finished:
                 total += self.step()
                 bar.update(config.batch)
-                finished = self.step_number >= self.steps
+                if self.held_out is not None and config.target_accuracy is not None and due_target(self.images):
+                    self.on_target = self._held_out_accuracy(self.held_out) >= config.target_accuracy
+                finished = self.finished
                 if due_log(self.images) or finished:
                     steps = (self.images - since) // config.batch
                     (loss,) = distributed.mean([float(total) / steps])
@@ -156,18 +176,30 @@ class Fitting:
             self.device
         )
 
+    def _held_out_accuracy(self, held_out: Loader) -> float:
+        """Measure what would be the result now, and go on training."""
+        reached = clean_accuracy(self.result(), held_out, self.labels, self.config.test_pictures)
+        if self.average is None:  # What was measured is the network in training itself.
+            self.classifier.network.requires_grad_(True).train()
+        return float(reached["accuracy"])
+
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"network": self.classifier.network}
+        if self.head is not None:
+            parts["head"] = self.head
         parts |= {f"optimiser_{place}": optimiser for place, optimiser in enumerate(self.optimisers)}
         return parts if self.average is None else parts | {"average": self.average}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"images": self.images} | {name: part.state_dict() for name, part in self._parts().items()}
+        return {"images": self.images, "on_target": self.on_target} | {
+            name: part.state_dict() for name, part in self._parts().items()
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.images = state["images"]
+        self.on_target = state.get("on_target", False)  # Checkpoints of version 0.1.0 have no target.
 
     def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _count: Tensor | int) -> None:
         """Exponential moving average by half-life in pictures, shorter at the beginning (Karras et al. 2024)."""
@@ -215,7 +247,17 @@ def _optimisers(network: nn.Module, config: FitConfig) -> list[torch.optim.Optim
     optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, config.learning_rate_rest)]
     if filters:
         optimisers.insert(0, Muon(filters, config.learning_rate))
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["peak"] = group["lr"]
-    return optimisers
+    return [_peaking(optimiser) for optimiser in optimisers]
+
+
+def _peaking(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Keep each learning rate as the peak of the one cycle."""
+    for group in optimiser.param_groups:
+        group["peak"] = group["lr"]
+    return optimiser
+
+
+def _layout_head(logits: int, config: FitConfig) -> LayoutHead:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return LayoutHead(logits, config.layout_shuffled)

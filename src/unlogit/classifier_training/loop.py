@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -83,7 +84,9 @@ def _fit(config: FitConfig, device: torch.device) -> dict[str, Any]:
         classifier = starts.new_small(shape, source.class_names, config.spec, config.seed)
     else:
         classifier = starts.opened(config.start, source.class_names, labels, config.seed)
-    fitting = Fitting(config, classifier, source, labels, device)
+    rank, world = distributed.rank(), distributed.world_size()
+    loader = Loader(held_out, View(config.size), EVALUATION_BATCH * world, seed=0, rank=rank, world_size=world)
+    fitting = Fitting(config, classifier, source, labels, device, loader)
     if saved is not None:
         fitting.load_state_dict(saved)
     if distributed.rank() == 0:
@@ -91,8 +94,6 @@ def _fit(config: FitConfig, device: torch.device) -> dict[str, Any]:
         recover(checkpoints.folder, "*.pt")
     fitting.run(checkpoints, Metrics(config.out / METRICS), {"fit": record, FINGERPRINTS: fingerprints})
     final = fitting.result()
-    rank, world = distributed.rank(), distributed.world_size()
-    loader = Loader(held_out, View(config.size), EVALUATION_BATCH * world, seed=0, rank=rank, world_size=world)
     reached = accuracy(
         final, loader, labels, config.epsilon, config.test_pictures, config.attacked_pictures, config.seed
     )
@@ -103,6 +104,12 @@ def _fit(config: FitConfig, device: torch.device) -> dict[str, Any]:
         checkpoints.remove()
         source.broken.tell()
         held_out.broken.tell()
+        if config.target_accuracy is not None and not fitting.on_target:
+            print(
+                f"warning: {config.out}: accuracy {reached['clean']['accuracy']:.1%} after {config.pictures:,} images, "
+                f"below target accuracy {config.target_accuracy:.1%}: give more pictures, or a lower target",
+                file=sys.stderr,
+            )
     return reached
 
 

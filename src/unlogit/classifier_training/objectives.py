@@ -133,6 +133,49 @@ def nonlinearity(moved: Tensor, value: Tensor, slope: Tensor, delta: Tensor) -> 
 OBJECTIVES: dict[str, Objective] = {"standard": standard, "fgsm": fgsm, "pgd": pgd, "trades": trades, "llr": llr}
 
 
+class LayoutHead(nn.Module):
+    """Reads the coarse colours of an image from its logits, in training alone.
+
+    Args:
+        logits: number of logits.
+        shuffled: read those of another image of the batch: a control, which costs as much and cannot be learnt.
+        side: colours are averaged over side x side areas.
+    """
+
+    def __init__(self, logits: int, shuffled: bool, side: int = 4) -> None:
+        super().__init__()
+        self.shuffled, self.side = shuffled, side
+        self.linear = nn.Linear(logits, 3 * side**2)
+
+    def forward(self, logits: Tensor, pixels: Tensor) -> Tensor:
+        """Return the share of the colours' variance over the batch that is not read, 0 for none.
+
+        Args:
+            logits: N x K.
+            pixels: N x 3 x H x W in [0, 1].
+        """
+        colours = F.adaptive_avg_pool2d(pixels, self.side).flatten(1)
+        colours = colours - colours.mean(0)
+        if self.shuffled:  # Batches are in random order, so that the next image is any other.
+            colours = colours.roll(1, 0)
+        return (self.linear(logits.float()) - colours).square().sum() / colours.square().sum().clamp(min=1e-12)
+
+
+def with_layout(objective: Objective, head: LayoutHead, weight: float) -> Objective:
+    """Return an objective plus `weight` times the loss of the head on the last logits that the objective takes."""
+
+    def total(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, settings: Settings) -> Tensor:
+        logits: list[Tensor] = []
+        hook = model.register_forward_hook(lambda _module, _args, output: logits.append(output))
+        try:
+            loss = objective(model, pixels, labels, noise, settings)
+        finally:
+            hook.remove()
+        return loss + weight * head(logits[-1], pixels)
+
+    return total
+
+
 @contextmanager
 def still(model: nn.Module) -> Iterator[None]:
     """Batch-norms use the statistics of the batch but do not take it into their running ones: attacks only look."""

@@ -1,0 +1,154 @@
+"""Do invertible logits make a classifier robust? The paper's open question, asked by manipulation.
+
+Run (the same command resumes, cell by cell):
+
+    python recipes/invertible_robust.py                  # scenes
+    python recipes/invertible_robust.py --images parquet:DIR/train.parquet --held-out parquet:DIR/test.parquet --flip
+
+The built-in classifier is trained on images as they are. A linear head beside it reads each image's 4 x 4 colours from
+the logits, in training alone; its loss, the share of their variance that it does not read, has the weight 0, 0.1 or 1.
+Five seeds each. Control: weight 1 on the colours of other images, which costs as much and cannot be learnt.
+
+Measured are the R2 of a new linear probe of the logits (did the manipulation work?), clean accuracy, and accuracy
+under PGD-20 with restarts at 1/255 to 4/255. Writes arms.csv and contrasts.csv into runs/invertible_robust: intervals
+are Student's over seeds, contrasts to weight 0 are paired by seed. Where the interval of a difference in accuracy
+lies within `--margin` to both sides, the difference is called equivalent to none.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from _cells import Cell, Results, arm_rows, contrast_rows, robust_accuracy, run_cells
+from depth_probes import encode, read
+from recipe_results import write_table
+from scenes_methods import folder
+
+from unlogit.classifier_training import FitConfig, fit
+from unlogit.classifiers import open_classifier
+from unlogit.cli import guarded
+from unlogit.errors import UnlogitError
+from unlogit.images import View
+from unlogit.metrics.pixel import layout
+from unlogit.metrics.probe import fit_ridge
+from unlogit.settings import Checked, Count, Seed, Several, Share, Weight, Width
+
+RADII = tuple(k / 255 for k in (1, 2, 3, 4))
+BASELINE = "weight 0"
+
+
+@dataclass(frozen=True)
+class Invertible(Checked):
+    """Images, arms and sizes."""
+
+    images: str = "scenes:"
+    """Labelled training images as source:name."""
+    held_out: str = "scenes:test"
+    """Images that all is measured on, never trained on."""
+    out: Path = Path("runs/invertible_robust")
+    weights: tuple[Weight, ...] = (0.0, 0.1, 1.0)
+    """Weights of the head; 0 is always among them, and the control has the largest."""
+    seeds: tuple[Seed, ...] = (0, 1, 2, 3, 4)
+    pictures: Count = 64_000
+    """Training images of each classifier."""
+    widths: tuple[Width, ...] = (24, 48, 96)
+    """Channels of each stage of the classifier."""
+    flip: bool = False
+    """Mirror half of the training images; scenes lose a factor by it."""
+    size: Count = 32
+    """Side of the images in pixels."""
+    probe_images: Several = 4_000
+    """Training images that probes are fitted on."""
+    measured: Several = 2_000
+    """Held-out images that probes and clean accuracy are measured on."""
+    attacked: Several = 500
+    """How many of those are attacked."""
+    restarts: Count = 3
+    """Random starts of each attack."""
+    margin: Share = 0.02
+    """Difference in accuracy that counts as none."""
+
+    @property
+    def arms(self) -> dict[str, tuple[float, bool]]:
+        """Weight of the head, and whether its targets are shuffled, by arm."""
+        weights = sorted({0.0, *self.weights})
+        found = {f"weight {weight:g}": (weight, False) for weight in weights}
+        return found | {f"weight {weights[-1]:g}, shuffled": (weights[-1], True)}
+
+
+def main(i: Invertible) -> None:
+    """Train and measure what has not been yet, and write both tables."""
+    if not any(i.weights):
+        raise UnlogitError(f"weights {i.weights}: must hold one above 0; give --weights 0.1 1")
+    results = run_cells(list(i.arms), i.seeds, lambda arm, seed: cell(i, arm, seed))
+    write_tables(i, results)
+
+
+def write_tables(i: Invertible, results: Results) -> None:
+    """Write means over seeds, and each arm less the baseline."""
+    accuracies = ["clean accuracy", *(f"PGD-20 at {name(radius)}" for radius in RADII)]
+    measures = ["layout R2", *accuracies]
+    write_table(i.out / "arms.csv", arm_rows(results, measures))
+    pairs = [(arm, BASELINE) for arm in results if arm != BASELINE]
+    rows = contrast_rows(results, pairs, measures, dict.fromkeys(accuracies, i.margin))
+    if rows:
+        write_table(i.out / "contrasts.csv", rows)
+
+
+def config(i: Invertible, arm: str, seed: int) -> FitConfig:
+    """Return the training of one classifier."""
+    weight, shuffled = i.arms[arm]
+    return FitConfig(
+        out=i.out / folder(arm) / str(seed) / "classifier",
+        images=i.images,
+        test_images=i.held_out,
+        layout_weight=weight,
+        layout_shuffled=shuffled,
+        pictures=i.pictures,
+        widths=i.widths,
+        flip=i.flip,
+        size=i.size,
+        test_pictures=i.measured,
+        attacked_pictures=2,  # Attacked below, with restarts.
+        seed=seed,
+    )
+
+
+def cell(i: Invertible, arm: str, seed: int) -> Cell:
+    """Return the cell of one arm and seed."""
+    fitting = config(i, arm, seed)
+
+    def compute() -> dict[str, Any]:
+        reached = fit(fitting)
+        classifier = open_classifier(fitting.spec)
+        view = View(i.size)
+        training, _ = read(i.images, view, i.probe_images)
+        images, labels = read(i.held_out, view, i.measured)
+        probed = fit_ridge(encode(classifier, "logits", training), layout(training))(
+            encode(classifier, "logits", images)
+        )
+        truth = layout(images)
+        left, whole = (truth - probed.read).square().sum(), (truth - probed.baseline).square().sum()
+        few = slice(i.attacked)
+        robust = robust_accuracy(classifier, images[few], labels[few], RADII, i.restarts, seed)
+        return {
+            "layout R2": 1 - float(left / whole),
+            "clean accuracy": reached["clean"]["accuracy"],
+            **{f"PGD-20 at {name(radius)}": share for radius, share in robust.items()},
+        }
+
+    measured = (i.probe_images, i.measured, i.attacked, i.restarts)
+    return Cell(fitting.out.parent, (fitting, measured), compute)
+
+
+def name(radius: float) -> str:
+    """Return a radius as it is usually written."""
+    return f"{round(radius * 255)}/255"
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: main(tyro.cli(Invertible, description=__doc__))))
