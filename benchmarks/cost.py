@@ -14,7 +14,7 @@ import torch
 import tyro
 from torch.utils.flop_counter import FlopCounterMode
 
-from unlogit.methods._trainer import frozen
+from unlogit.methods._trainer import freeze_parameters
 from unlogit.methods.biggan import losses
 from unlogit.methods.biggan.config import DiscriminatorConfig, GeneratorConfig
 from unlogit.methods.biggan.discriminator import Discriminator
@@ -66,7 +66,7 @@ def flop(size: int, batch: int) -> tuple[float, float]:
         losses.discriminator_loss(real, made).backward()
 
     def fool() -> None:
-        with frozen(discriminator):
+        with freeze_parameters(discriminator):
             losses.generator_loss(discriminator(generator(representation, noise), representation)).backward()
 
     return _counted(judge) / batch, _counted(fool) / batch

@@ -33,7 +33,7 @@ import torch
 import tyro
 from _peers import Peer, Work, biggan_pytorch
 from step import PLANS, Ours
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from unlogit.classifiers import open_classifier
@@ -319,7 +319,7 @@ def compiled(ours: Ours) -> Ours:
     """Compile both networks of a step."""
     ours.method.generator.compile()
     discriminator: Any = ours.method.discriminator
-    discriminator.judge = torch.compile(discriminator.judge)
+    discriminator.score = torch.compile(discriminator.score)
     return ours
 
 
@@ -329,14 +329,6 @@ def graphed(ours: Ours) -> Callable[[], object]:
     for optimiser in (method.optimiser_g, method.optimiser_d):
         for group in optimiser.param_groups:
             group["capturable"] = True
-    average = method.average
-
-    @torch.no_grad()
-    def update(module: nn.Module) -> None:
-        method._lerp(list(average.module.parameters()), list(module.parameters()), 0)
-
-    # Its own method reads a counter from the device, which a graph cannot.
-    average.update_parameters = update  # type: ignore[method-assign]
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

@@ -256,7 +256,7 @@ def ablate(work: Work, precision: str, options: Options) -> None:
     if options.compile:
         compiled = Ours(replace(work), precision, PLANS["BigGAN-PyTorch"])
         compiled.method.generator.compile()
-        compiled.method.discriminator.judge = torch.compile(compiled.method.discriminator.judge)  # type: ignore[method-assign]
+        compiled.method.discriminator.score = torch.compile(compiled.method.discriminator.score)  # type: ignore[method-assign]
         runs["nothing, and torch.compile on top"] = compiled.step
     times = interleaved(runs, options.rounds)
     print("\n| our step with everything but | s | slower by |\n|---|---|---|")

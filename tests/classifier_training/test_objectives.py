@@ -13,8 +13,8 @@ from unlogit.classifier_training.objectives import (
     LayoutHead,
     Settings,
     divergence,
+    freeze_batch_norm,
     nonlinearity,
-    still,
     tangent,
     with_layout,
 )
@@ -151,12 +151,12 @@ def test_batch_norm_counts_what_is_learnt_from_and_not_the_attack(name: str, pas
     assert norm.num_batches_tracked == passes
 
 
-def test_still_statistics_leave_the_output_as_it_is_and_come_back() -> None:
+def test_frozen_batch_norm_keeps_the_output_and_is_restored() -> None:
     model, (pixels, *_) = network(norm=True), pictures()
     norm = model[1]
     assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None
     before = norm.running_mean.clone()
-    with still(model):
+    with freeze_batch_norm(model):
         quiet = model(pixels)
     assert torch.equal(norm.running_mean, before)
     assert torch.equal(model(pixels), quiet)

@@ -71,12 +71,12 @@ def test_calibrated_maps_are_standardised_and_keep_brightness(
 ) -> None:
     d = ProjectedDiscriminator(10, 32, config)
     d.calibrate(pictures)
-    vector = d.frozen(pictures)[-1]
+    vector = d.extract_features(pictures)[-1]
     live = vector.std(0) > 0.5  # a ReLU that is off for all pictures has no deviation to scale by
     torch.testing.assert_close(vector[:, live].mean(0), torch.zeros(int(live.sum())), rtol=0, atol=1e-4)
     torch.testing.assert_close(vector[:, live].std(0), torch.ones(int(live.sum())), rtol=1e-3, atol=1e-3)
-    dark = d.frozen(pictures * 0.3)[0]
-    assert (dark - d.frozen(pictures)[0]).abs().mean() > 0.2
+    dark = d.extract_features(pictures * 0.3)[0]
+    assert (dark - d.extract_features(pictures)[0]).abs().mean() > 0.2
 
 
 def test_the_frozen_network_is_neither_trained_nor_saved(config: DiscriminatorConfig, pictures: torch.Tensor) -> None:

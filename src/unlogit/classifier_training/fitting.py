@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from unlogit.classifier_training.accuracy import clean_accuracy
@@ -24,6 +22,7 @@ from unlogit.images import ImageSource, Loader, View
 from unlogit.runtime import distributed
 from unlogit.runtime.checkpoint import Checkpoints
 from unlogit.runtime.device import autocast
+from unlogit.runtime.ema import MovingAverage, decay
 from unlogit.runtime.progress import Due, Metrics, interruptible
 from unlogit.runtime.seeds import seeded
 
@@ -32,8 +31,6 @@ WARM = 5
 
 RAMP = 0.6
 """Share of the training over which the radius of its attacks grows to epsilon."""
-
-EMA_RAMP = 0.1
 
 
 class Fitting:
@@ -75,11 +72,7 @@ class Fitting:
             self.head = _layout_head(len(classifier.class_names), config).to(device)
             self.objective = with_layout(self.objective, self.head, config.layout_weight)
             self.optimisers.append(_peaking(torch.optim.AdamW(self.head.parameters(), config.learning_rate_rest)))
-        self.average = (
-            AveragedModel(classifier.network, multi_avg_fn=self._lerp, use_buffers=True)
-            if config.ema_half_life
-            else None
-        )
+        self.average = MovingAverage(classifier.network, use_buffers=True) if config.ema_half_life else None
 
     @property
     def step_number(self) -> int:
@@ -123,7 +116,7 @@ class Fitting:
             optimiser.step()
         self.images += config.batch
         if self.average is not None:
-            self.average.update_parameters(self.classifier.network)
+            self.average.update(self.classifier.network, decay(config.batch, config.ema_half_life, self.images))
         return loss.detach()
 
     def run(self, checkpoints: Checkpoints, metrics: Metrics, record: dict[str, Any]) -> None:
@@ -200,16 +193,6 @@ class Fitting:
             part.load_state_dict(state[name])
         self.images = state["images"]
         self.on_target = state.get("on_target", False)  # Checkpoints of version 0.1.0 have no target.
-
-    def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _count: Tensor | int) -> None:
-        """Exponential moving average by half-life in pictures, shorter at the beginning (Karras et al. 2024)."""
-        half_life = min(self.config.ema_half_life, EMA_RAMP * max(self.images, 1))
-        keep = 0.5 ** (self.config.batch / half_life)
-        for average, value in zip(averages, current, strict=True):
-            if average.is_floating_point():
-                average.lerp_(value, 1 - keep)
-            else:
-                average.copy_(value)
 
     def _check(self, loss: float, checkpoints: Checkpoints) -> None:
         if math.isfinite(loss):

@@ -66,7 +66,7 @@ def trades(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, sett
 
     The attack goes up that KL from beside the picture, where it is zero and has no gradient.
     """
-    with still(model):
+    with freeze_batch_norm(model):
         with torch.no_grad():
             fixed = model(pixels).float().log_softmax(1)
         attacked = ascend(
@@ -98,7 +98,7 @@ def llr(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, setting
     def losses(moved: Tensor) -> Tensor:
         return F.cross_entropy(model(moved).float(), labels, reduction="none", label_smoothing=smoothing)
 
-    with still(model):
+    with freeze_batch_norm(model):
         value, slope = tangent(losses, pixels)
         fixed = value.detach(), slope.detach()
         attacked = ascend(
@@ -177,8 +177,11 @@ def with_layout(objective: Objective, head: LayoutHead, weight: float) -> Object
 
 
 @contextmanager
-def still(model: nn.Module) -> Iterator[None]:
-    """Batch-norms use the statistics of the batch but do not take it into their running ones: attacks only look."""
+def freeze_batch_norm(model: nn.Module) -> Iterator[None]:
+    """Keep running statistics as they are; batch norms still normalise by the batch's own.
+
+    A search for an attack is not training data: only the pass that is learned from may change running statistics.
+    """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False
@@ -193,7 +196,7 @@ def _attacked(
     model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, epsilon: float, steps: int, size: float
 ) -> Tensor:
     """Pictures moved up the cross-entropy, from a uniformly random start."""
-    with still(model):
+    with freeze_batch_norm(model):
         return ascend(
             lambda moved: F.cross_entropy(model(moved).float(), labels, reduction="sum"),
             pixels,

@@ -1,4 +1,4 @@
-"""What one process's share of a run reads: pictures with their representation, and noise, by position alone."""
+"""What one process reads during training: images with their representations, and noise, by position alone."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from unlogit.runtime.seeds import seeded
 
 CALIBRATION_PICTURES = 2_048
 NOISE_D, NOISE_G, TIME, SHIFT_REAL, SHIFT_FAKE_D, SHIFT_FAKE_G = range(6)
-"""Streams of chance at one position."""
+"""Independent random streams at one position."""
 
 
 class TrainingData:
-    """The training pictures as a method sees them.
+    """Batches of training images with standardised representations, and the step's noise.
 
     Args:
-        source: training pictures.
-        saved: the checkpoint of a run that goes on, with "shift" and "scale" of the representation; None estimates
+        source: training images.
+        saved: the checkpoint of a run that is resumed, with "shift" and "scale" of the representation; None estimates
             them.
 
     Raises:
@@ -63,20 +63,20 @@ class TrainingData:
         self.cache = RepresentationCache(config.cache, self.representation, source, view)
 
     def first(self, pictures: int) -> Iterator[Tensor]:
-        """About so many training pictures, the same for every process, to estimate constants on."""
+        """Yield batches of about so many training images, the same in every process, to estimate constants on."""
         size = self._calibration.batch_size
         available = min(CALIBRATION_PICTURES, len(self.loader.source))
         for position in range(0, available, size)[: max(1, pictures // size)]:
             yield self._calibration.batch(position).images.to(self.device)
 
     def pair(self, position: int) -> tuple[Tensor, Tensor]:
-        """Pictures and their standardised representation."""
+        """Return images, N x 3 x S x S in [0, 1], and their standardised representations, N x K."""
         batch = self._batch(position)
-        raw = self.cache(batch).to(self.device, non_blocking=True)
-        return batch.images.to(self.device, non_blocking=True), self.representation.standardise(raw)
+        images, raw = (t.to(self.device, non_blocking=True) for t in (batch.images, self.cache(batch)))
+        return images, self.representation.standardise(raw)
 
     def _batch(self, position: int) -> Batch:
-        """The batch there, read ahead while the device computes on the one before."""
+        """Return the batch at a position, read ahead while the device computes on the previous one."""
         if self._reader is None:
             return self.loader.batch(position)
         found = self._ahead.pop(position, None)
@@ -89,15 +89,15 @@ class TrainingData:
         batch = self.loader.batch(position)
         return replace(batch, images=batch.images.pin_memory()) if self.device.type == "cuda" else batch
 
-    def noise(self, position: int, which: int, *shape: int) -> Tensor:
-        """N(0, 1): this process's rows, each of `shape`, of what belongs to the global batch at `position`."""
-        generator = seeded(self.config.seed, position, which)
-        return self._rows(torch.randn(self.config.batch, *shape, generator=generator))
+    def noise(self, position: int, stream: int, *shape: int) -> Tensor:
+        """Return N(0, 1): this process's rows, each of `shape`, of the noise of the global batch at `position`."""
+        generator = seeded(self.config.seed, position, stream)
+        return self._share(torch.randn(self.config.batch, *shape, generator=generator))
 
-    def uniform(self, position: int, which: int, *shape: int) -> Tensor:
-        """The same, uniform in [0, 1)."""
-        generator = seeded(self.config.seed, position, which)
-        return self._rows(torch.rand(self.config.batch, *shape, generator=generator))
+    def uniform(self, position: int, stream: int, *shape: int) -> Tensor:
+        """Return the same, uniform in [0, 1)."""
+        generator = seeded(self.config.seed, position, stream)
+        return self._share(torch.rand(self.config.batch, *shape, generator=generator))
 
-    def _rows(self, whole: Tensor) -> Tensor:
+    def _share(self, whole: Tensor) -> Tensor:
         return whole.chunk(distributed.world_size())[distributed.rank()].to(self.device)

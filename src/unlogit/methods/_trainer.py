@@ -1,16 +1,15 @@
-"""What every method of training is: networks, their optimisers, one step, and the inverter that comes of them."""
+"""What a trainable method brings: networks, their optimisers, one training step and the inverter they become."""
 
 from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
-from torch.optim.swa_utils import AveragedModel
 
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
@@ -20,8 +19,8 @@ from unlogit.methods._train_config import TrainConfig
 from unlogit.methods._trained import LearnedInverter
 from unlogit.runtime import distributed
 from unlogit.runtime.device import autocast
+from unlogit.runtime.ema import MovingAverage, decay
 
-EMA_RAMP = 0.1
 NORMED = ".parametrizations.weight"
 POWER_ITERATIONS = 15
 
@@ -30,14 +29,13 @@ M = TypeVar("M", bound=MethodConfig)
 
 
 class Trainer(ABC, Generic[M]):
-    """Everything that changes while a run goes on, and how.
+    """The state of a run and how one step changes it.
 
-    A subclass makes its networks and optimisers in `setup`, in an order that stays the same, since they draw from one
-    stream of chance.
+    A subclass makes its networks and optimisers in `setup`, in a fixed order, since all draw from one random state.
 
     Attributes:
-        images: training pictures seen.
-        network: the one that becomes the inverter.
+        images: number of training images seen.
+        network: the network that becomes the inverter.
         average: its exponential moving average, which is evaluated and saved.
     """
 
@@ -48,7 +46,7 @@ class Trainer(ABC, Generic[M]):
         self.images = 0
         torch.manual_seed(config.seed)
         self.setup()
-        self.average = AveragedModel(self.network, multi_avg_fn=self._lerp)
+        self.average = MovingAverage(self.network)
         self.rate = 1.0
         self._rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in self._optimisers()]
 
@@ -59,16 +57,16 @@ class Trainer(ABC, Generic[M]):
 
     @abstractmethod
     def setup(self) -> None:
-        """Make `network`, and what else is trained."""
+        """Make `network` and everything else that is trained."""
 
     def begin(self) -> None:
-        """What is done once, where a run does not go on from a checkpoint."""
+        """Prepare a run that does not resume from a checkpoint."""
         if self.config.start is not None:
             self._start(self.config.start)
 
     @abstractmethod
     def parts(self) -> dict[str, Any]:
-        """What is kept in a checkpoint beside the average, by name: modules and optimisers."""
+        """Return what a checkpoint holds beside the average: modules and optimisers by name."""
 
     def frozen_networks(self) -> dict[str, Classifier]:
         """Return the frozen networks that take part in training, by option: the inverted one, and what a loss reads."""
@@ -76,38 +74,50 @@ class Trainer(ABC, Generic[M]):
 
     @abstractmethod
     def step(self) -> dict[str, Tensor]:
-        """Learn from the next `step_pictures` pictures, and count them; figures to be logged."""
+        """Train on the next `step_pictures` images and count them; return the metrics to log."""
 
     @abstractmethod
     def inverter(self, facts: dict[str, Any]) -> LearnedInverter:
-        """What the average makes: an inverter to be evaluated and saved."""
+        """Return an inverter made of the average, to be evaluated and saved."""
 
     # Shared
 
     @property
     def step_pictures(self) -> int:
-        """Pictures that a step consumes."""
+        """Number of images that a step consumes."""
         return self.config.batch
 
     @property
     def precision(self) -> torch.autocast:
         return autocast(self.device, self.config.precision)
 
+    @property
+    def ema_decay(self) -> float:
+        """Share of the average that the next update keeps.
+
+        The half-life is shorter at first (Karras et al. 2024). With `ema_start`, the average is the current weights
+        until then, and the half-life is constant.
+        """
+        if self.images < self.config.ema_start:
+            return 0.0
+        seen = None if self.config.ema_start else self.images
+        return decay(self.step_pictures, self.config.ema_half_life, seen)
+
     def update(self, module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-        """One step of an optimiser, with gradients averaged over processes."""
+        """Take one step of an optimiser down a loss, with gradients averaged over processes."""
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.apply(module, optimiser)
 
     def apply(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        """One step of an optimiser by gradients that are there, averaged over processes."""
+        """Take one step of an optimiser by the gradients in place, averaged over processes; average the weights."""
         distributed.average_gradients(module)
         optimiser.step()
         if module is self.network:
-            self.average.update_parameters(module)
+            self.average.update(module, self.ema_decay)
 
     def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float]) -> Adam:
-        """Adam in one pass over memory, which gives the same within rounding."""
+        """Return Adam, fused: one pass over memory, the same within rounding."""
         return Adam(parameters, learning_rate, betas, fused=True)
 
     def _start(self, name: str) -> None:
@@ -166,17 +176,6 @@ class Trainer(ABC, Generic[M]):
     def _optimisers(self) -> list[torch.optim.Optimizer]:
         return [part for part in self.parts().values() if isinstance(part, torch.optim.Optimizer)]
 
-    def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _count: Tensor | int) -> None:
-        """Average the weights exponentially, by a half-life in images that is shorter at first (Karras et al. 2024).
-
-        With `ema_start`, the average is the current weights until then, and the half-life is constant.
-        """
-        half_life = self.config.ema_half_life
-        if not self.config.ema_start:
-            half_life = min(half_life, EMA_RAMP * max(self.images, 1))
-        keep = 0.5 ** (self.step_pictures / half_life) if self.images >= self.config.ema_start else 0.0
-        torch._foreach_lerp_(averages, current, 1 - keep)  # type: ignore[call-overload]
-
     def _all(self) -> dict[str, Any]:
         return self.parts() | {"average": self.average}
 
@@ -201,8 +200,8 @@ class Trainer(ABC, Generic[M]):
 
 
 @contextlib.contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """No gradients for a module's parameters: the G step needs only those that pass through."""
+def freeze_parameters(module: nn.Module) -> Iterator[None]:
+    """Compute no gradients for a module's parameters: G's update needs only those that pass through D."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     for p in parameters:
         p.requires_grad_(False)

@@ -68,13 +68,13 @@ class Discriminator(nn.Module):
         # A standardised representation has a norm near sqrt(K).
         self.projection_scale = representation**-0.5 if config.scale_projection else 1.0
 
-    def frozen(self, pixels: Tensor) -> list[Tensor]:
-        """The part without trained parameters: here the pictures themselves."""
+    def extract_features(self, pixels: Tensor) -> list[Tensor]:
+        """Return what the part without trained parameters computes: here the pixels themselves."""
         return [pixels]
 
-    def judge(self, seen: list[Tensor], representation: Tensor) -> list[Tensor]:
-        """Scores of what `frozen` returned: one tensor, N."""
-        (pixels,) = seen
+    def score(self, features: list[Tensor], representation: Tensor) -> list[Tensor]:
+        """Return the scores of the output of `extract_features`: one tensor, N."""
+        (pixels,) = features
         x = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.blocks):
             x = block(x)
@@ -86,4 +86,4 @@ class Discriminator(nn.Module):
 
     def forward(self, pixels: Tensor, representation: Tensor) -> list[Tensor]:
         """Pixels N x 3 x S x S in [0, 1], standardised representation N x K; one tensor of scores, N."""
-        return self.judge(self.frozen(pixels), representation)
+        return self.score(self.extract_features(pixels), representation)

@@ -103,8 +103,8 @@ def linear(inputs: int, outputs: int, *, spectral_norm: bool, bias: bool = True)
 
 
 @contextmanager
-def still(module: nn.Module) -> Iterator[None]:
-    """Spectral norms as their last training pass left them: no power iteration."""
+def no_power_iteration(module: nn.Module) -> Iterator[None]:
+    """Use spectral norms as their last training pass left them."""
     norms = [m for m in module.modules() if isinstance(m, SpectralNorm) and m.training]
     for norm in norms:
         norm.training = False
@@ -122,7 +122,7 @@ def recomputed(module: nn.Module, *inputs: Tensor) -> Tensor:
         *inputs,
         use_reentrant=False,
         preserve_rng_state=False,
-        context_fn=lambda: (nullcontext(), still(module)),
+        context_fn=lambda: (nullcontext(), no_power_iteration(module)),
     )
     return output
 

@@ -162,9 +162,10 @@ class ProjectedDiscriminator(nn.Module):
         if self.second is not None:
             self.second.calibrate(pixels)
 
-    def frozen(self, pixels: Tensor) -> list[Tensor]:
-        """The part without trained parameters: the mixed feature maps, one for each head, then vectors, then the second
-        network's, then pixels.
+    def extract_features(self, pixels: Tensor) -> list[Tensor]:
+        """Return what the part without trained parameters computes, one tensor per head.
+
+        Mixed feature maps from fine to coarse, then vectors, then those of the second network, then the pixels.
         """
         # Standardising a map and mixing its channels is one convolution.
         mixed: list[Tensor] = []
@@ -180,18 +181,18 @@ class ProjectedDiscriminator(nn.Module):
             coarser = F.conv2d(mixed[i + 1], self.downs[i], padding=1)
             up = F.interpolate(coarser, mixed[i].shape[-2:], mode="bilinear", align_corners=False)
             mixed[i] = (mixed[i] + up) * 0.5**0.5
-        others = [] if self.second is None else self.second.frozen(pixels)
+        others = [] if self.second is None else self.second.extract_features(pixels)
         return mixed + vectors + others + ([pixels] if self.pixels is not None else [])
 
-    def judge(self, seen: list[Tensor], representation: Tensor) -> list[Tensor]:
-        """Scores of what `frozen` returned: one tensor, N x places, a head."""
+    def score(self, features: list[Tensor], representation: Tensor) -> list[Tensor]:
+        """Return the scores of the output of `extract_features`: one tensor, N x positions, per head."""
         heads = [*self.heads, *([] if self.second is None else self.second.heads)]
         heads += [self.pixels] if self.pixels is not None else []
-        return [head(features, representation) for head, features in zip(heads, seen, strict=True)]
+        return [head(feature, representation) for head, feature in zip(heads, features, strict=True)]
 
     def forward(self, pixels: Tensor, representation: Tensor) -> list[Tensor]:
         """Pixels N x 3 x S x S in [0, 1], standardised representation N x K; scores, N x places, of every head."""
-        return self.judge(self.frozen(pixels), representation)
+        return self.score(self.extract_features(pixels), representation)
 
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
         self.network._apply(fn)

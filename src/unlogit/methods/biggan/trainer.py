@@ -1,13 +1,13 @@
 """The paper's method: a generator against a discriminator, one loss alone (Teterwak et al. 2021, section 3).
 
-Departs from it only by options, each told as an aid in every figure: a warm start, a layout term and the projected
-discriminator; and three ablations:
+`BigGANTrainer.adversarial_step` is that section, and `losses` has its equations. Options depart from it, each named as
+a deviation in every figure: a warm start, a layout term and the projected discriminator; and three ablations:
 
 - `reencoding_weight`: the squared error of the reconstruction's own representation, standardised, as a second loss: the
   consistency that perceptual losses have (Dosovitskiy and Brox 2016a, equation 3), with the inverted classifier as the
   comparator.
 - `adversarial` "relativistic": the loss of R3GAN (Huang, Gokaslan, Kuleshov and Tompkin, NeurIPS 2024, equation 2),
-  softplus of the difference between a fake and the real picture of the same representation.
+  softplus of the difference between a fake and the real image of the same representation.
 - `gradient_penalty`: R1 and R2 (Mescheder et al. 2018), both of which R3GAN needs, with that gamma.
 """
 
@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,21 +26,22 @@ from torch.nn import functional as F
 from unlogit.classifiers import Classifier
 from unlogit.methods._data import NOISE_D, NOISE_G, SHIFT_FAKE_D, SHIFT_FAKE_G, SHIFT_REAL
 from unlogit.methods._trained import LearnedInverter
-from unlogit.methods._trainer import Trainer, frozen
+from unlogit.methods._trainer import Trainer, freeze_parameters
 from unlogit.methods.biggan import losses
 from unlogit.methods.biggan.augment import translated
+from unlogit.methods.biggan.batch import Batch, Means, MicroBatch, split
 from unlogit.methods.biggan.config import BigGANConfig
 from unlogit.methods.biggan.discriminator import Discriminator
 from unlogit.methods.biggan.generator import Generator, folded, standing_statistics
 from unlogit.methods.biggan.inverter import GeneratorInverter
-from unlogit.methods.biggan.layers import still
+from unlogit.methods.biggan.layers import no_power_iteration
 from unlogit.methods.biggan.projected import ProjectedDiscriminator
 from unlogit.methods.biggan.widening import widened
 from unlogit.runtime import distributed
 
 WARM_LEARNING_RATE = 1e-3
 R1_EVERY = 8
-MAPS_PICTURES = 256
+CALIBRATION_IMAGES = 256
 STANDING_PICTURES = 1_024
 
 
@@ -76,7 +76,7 @@ class BigGANTrainer(Trainer[BigGANConfig]):
 
     def begin(self) -> None:
         if isinstance(self.discriminator, ProjectedDiscriminator):
-            self.discriminator.calibrate(torch.cat(list(self.data.first(MAPS_PICTURES))))
+            self.discriminator.calibrate(torch.cat(list(self.data.first(CALIBRATION_IMAGES))))
         super().begin()
 
     def starting_network(self, begun: LearnedInverter) -> nn.Module:
@@ -112,157 +112,168 @@ class BigGANTrainer(Trainer[BigGANConfig]):
     def step_pictures(self) -> int:
         return self.config.batch * self.method.d_steps
 
-    @property
-    def relativistic(self) -> bool:
-        return self.method.adversarial == "relativistic"
-
-    def noise(self, position: int, which: int) -> Tensor:
-        return self.data.noise(position, which, self.method.generator.noise)
-
-    def shifts(self, position: int, which: int) -> Tensor | None:
-        return self.data.uniform(position, which, 2) if self.method.translation else None
-
-    def seen(self, images: Tensor, shifts: Tensor | None, part: slice) -> list[Tensor]:
-        """What the discriminator's trained part gets of some of the pictures, shifted where that is asked for."""
-        images = images[part] if shifts is None else translated(images[part], shifts[part])
-        return self.discriminator.frozen(images)
-
-    def parts_of(self, pictures: int) -> list[tuple[slice, float, AbstractContextManager[None]]]:
-        """The micro-batches: which pictures, their share, and the discriminator held still after the first.
-
-        Its spectral norms take their power iteration once, as in a pass of the whole batch.
-        """
-        size = self.method.micro_batch or pictures
-        cuts = [slice(i, min(i + size, pictures)) for i in range(0, pictures, size)]
-        return [
-            (
-                cut,
-                (cut.stop - cut.start) / pictures,
-                still(self.discriminator) if cut.start else contextlib.nullcontext(),
-            )
-            for cut in cuts
-        ]
-
     def step(self) -> dict[str, Tensor]:
-        if self.images < self.method.warm_start:
-            return self._warm_step()
-        alone = self.method.warm_start + self.method.discriminator_first
-        return self._discriminator_step() if self.images < alone else self._adversarial_step()
+        warm_start, discriminator_first = self.method.turns
+        if self.images < warm_start:
+            return self.warm_start_step()
+        if self.images < discriminator_first:
+            return self.adversarial_step(d_steps=1, update_generator=False)
+        return self.adversarial_step(self.method.d_steps)
 
-    def _warm_step(self) -> dict[str, Tensor]:
+    def adversarial_step(self, d_steps: int, *, update_generator: bool = True) -> dict[str, Tensor]:
+        """Update the discriminator D `d_steps` times, then the generator G once: section 3 of the paper.
+
+        With real images x, their representations z and noise eps:
+
+            loss of D = E max(-1, D(G(z, eps), z)) - E min(1, D(x, z))
+            loss of G = -E D(G(z, eps), z)
+        """
+        shared = self.method.shared_fakes and update_generator
+        for _ in range(d_steps):
+            x, z = self.data.pair(self.images)
+            batch = self.generate(self.images, x, z, NOISE_D, SHIFT_FAKE_D, update_generator=shared)
+            self.optimiser_d.zero_grad(set_to_none=True)
+            metrics = self.backward(self.discriminator_loss, batch)
+            metrics |= self.backward_penalties(batch)
+            self.apply(self.discriminator, self.optimiser_d)
+            self.images += self.config.batch
+        if not update_generator:
+            return metrics
+        if not shared:
+            batch = self.generate(batch.position, x, z, NOISE_G, SHIFT_FAKE_G, update_generator=True)
+        self.optimiser_g.zero_grad(set_to_none=True)
+        metrics |= self.backward(self.generator_loss, batch)
+        batch.generated.backward(batch.fakes.grad)
+        self.apply(self.generator, self.optimiser_g)
+        return metrics
+
+    def discriminator_loss(self, part: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return D's loss and the mean scores of real images and of fakes."""
+        shared = part.fakes.requires_grad
+        with self.precision:
+            with torch.no_grad():
+                real_features = self.extract_features(part.images, part.shifts_real)
+            with torch.set_grad_enabled(shared):
+                fake_features = self.extract_features(part.fakes, part.shifts_fake)
+            # One pass for real and fake: the discriminator has no batch statistics that could mix them.
+            features = [torch.cat([r, f.detach()]) for r, f in zip(real_features, fake_features, strict=True)]
+            scores = self.score(features, part.representation.repeat(2, 1))
+            real, fake = zip(*(s.chunk(2) for s in scores), strict=True)
+            compare = losses.relativistic_loss if self.relativistic else losses.discriminator_loss
+            loss = compare(real, fake, self.discriminator.weights)
+        part.fake_features = fake_features if shared else None
+        return loss, {"loss_d": loss, "score_real": _mean(real), "score_fake": _mean(fake)}
+
+    def generator_loss(self, part: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return G's loss, the sum of the adversarial one and of `extra_losses`, and each of them by itself."""
+        weights = self.discriminator.weights
+        with self.precision, freeze_parameters(self.discriminator):
+            features = part.fake_features or self.extract_features(part.fakes, part.shifts_fake)
+            scores = self.score(features, part.representation)
+            if self.relativistic:
+                loss = losses.relativistic_loss(scores, self.score_real(part), weights)
+            else:
+                loss = losses.generator_loss(scores, weights)
+        extra = self.extra_losses(part)
+        total = loss
+        for weight, value in extra.values():
+            total = total + weight * value if weight else total
+        return total, {"loss_g": loss} | {name: value for name, (_, value) in extra.items()}
+
+    # Around the step: what the paper does not have, or does for a whole batch at once
+
+    def warm_start_step(self) -> dict[str, Tensor]:
         """Fit the generator alone to the coarse layout."""
         for group in self.optimiser_warm.param_groups:
             group["lr"] = self.rate * WARM_LEARNING_RATE * (1 - 0.9 * self.images / self.method.warm_start)
         images, representation = self.data.pair(self.images)
         with self.precision:
-            fake = self.generator(representation, self.noise(self.images, NOISE_G))
-        loss = losses.warm_start_loss(fake, images)
+            fakes = self.generator(representation, self.noise(self.images, NOISE_G))
+        loss = losses.warm_start_loss(fakes, images)
         self.update(self.generator, self.optimiser_warm, loss)
         self.images += self.config.batch
-        return {"loss_warm": loss.detach(), "layout": losses.layout_loss(fake, images).detach()}
+        return {"loss_warm": loss.detach(), "layout": losses.layout_loss(fakes, images).detach()}
 
-    def _discriminator_step(self) -> dict[str, Tensor]:
-        """The discriminator alone, against a generator that stays as it is."""
-        images, representation = self.data.pair(self.images)
-        with self.precision, torch.no_grad():
-            fake = self.generator(representation, self.noise(self.images, NOISE_D))
-        told, _ = self.discriminator_step(images, fake, representation, self.images)
-        self.images += self.config.batch
-        return dict(told)
+    def generate(
+        self,
+        position: int,
+        images: Tensor,
+        representation: Tensor,
+        noise_stream: int,
+        shift_stream: int,
+        *,
+        update_generator: bool,
+    ) -> Batch:
+        """Return a batch with its reconstructions, with the generator's graph where they are to update it."""
+        with self.precision, torch.set_grad_enabled(update_generator):
+            generated = self.generator(representation, self.noise(position, noise_stream))
+        shifts = self.shifts(position, SHIFT_REAL), self.shifts(position, shift_stream)
+        return split(position, images, representation, generated, shifts, self.method.micro_batch)
 
-    def _adversarial_step(self) -> dict[str, Tensor]:
-        """`d_steps` discriminator steps and one generator step."""
-        config, method = self.config, self.method
-        for _ in range(method.d_steps):
-            position = self.images
-            images, representation = self.data.pair(position)
-            noise = self.noise(position, NOISE_D)
-            with self.precision, torch.set_grad_enabled(method.shared_fakes):
-                fake = self.generator(representation, noise)
-            # Cut off from the generator, whose backward pass takes the whole batch at once.
-            leaf = fake.detach().requires_grad_(method.shared_fakes)
-            told, seen_fake = self.discriminator_step(images, leaf, representation, position)
-            self.images += config.batch
-        if not method.shared_fakes:
-            with self.precision:
-                fake = self.generator(representation, self.noise(position, NOISE_G))
-            leaf, seen_fake = fake.detach().requires_grad_(), []
-        told |= self.generator_step(images, leaf, seen_fake, representation, position)
-        self.optimiser_g.zero_grad(set_to_none=True)
-        fake.backward(leaf.grad)
-        self.apply(self.generator, self.optimiser_g)
-        return dict(told)
+    def backward(self, compute: Callable[[MicroBatch], tuple[Tensor, dict[str, Tensor]]], batch: Batch) -> Means:
+        """Add up the gradients of a loss over micro-batches; return the means of its metrics over the batch.
 
-    def discriminator_step(
-        self, images: Tensor, fake: Tensor, representation: Tensor, position: int
-    ) -> tuple[_Sums, list[list[Tensor]]]:
-        """One step of the discriminator; figures, and what it saw of the fakes, with gradients if they are shared."""
-        config, method, told, kept = self.config, self.method, _Sums(), []
-        shifts_real, shifts_fake = self.shifts(position, SHIFT_REAL), self.shifts(position, SHIFT_FAKE_D)
-        judge = losses.relativistic_loss if self.relativistic else losses.discriminator_loss
-        self.optimiser_d.zero_grad(set_to_none=True)
-        for part, share, steady in self.parts_of(len(images)):
-            with self.precision, steady:
-                with torch.no_grad():
-                    seen_real = self.seen(images, shifts_real, part)
-                with torch.set_grad_enabled(method.shared_fakes):
-                    seen_fake = self.seen(fake, shifts_fake, part)
-                # One pass for real and fake: the discriminator has no batch statistics that could mix them.
-                both = [torch.cat([r, f.detach()]) for r, f in zip(seen_real, seen_fake, strict=True)]
-                scores = self.discriminator.judge(both, representation[part].repeat(2, 1))
-                real, fakes = zip(*(s.float().chunk(2) for s in scores), strict=True)
-                loss = judge(real, fakes, self.discriminator.weights)
-            (share * loss).backward()
-            told.add(share, loss_d=loss, score_real=_mean(real), score_fake=_mean(fakes))
-            kept.append(seen_fake)
+        Spectral norms take their power iteration once, in the first part, as in a pass of the whole batch.
+        """
+        metrics = Means()
+        for i, part in enumerate(batch.parts):
+            with no_power_iteration(self.discriminator) if i else contextlib.nullcontext():
+                loss, values = compute(part)
+            (part.share * loss).backward()
+            metrics.add(part.share, values)
+        return metrics
+
+    def backward_penalties(self, batch: Batch) -> Means:
+        """Add the gradients of the discriminator's gradient penalties, where there are any."""
+        method, metrics = self.method, Means()
         branch = getattr(self.discriminator, "pixels", None)
-        if method.r1 and branch is not None and position // config.batch % R1_EVERY == 0:
-            penalty = losses.r1_penalty(lambda pixels: branch(pixels, representation), images)
+        if method.r1 and branch is not None and batch.position // self.config.batch % R1_EVERY == 0:
+            penalty = losses.r1_penalty(lambda pixels: branch(pixels, batch.representation), batch.images)
             (method.r1 * R1_EVERY * penalty).backward()
-            told.add(R1_EVERY, r1=penalty)  # A mean over steps, of which each eighth has one.
+            metrics.add(R1_EVERY, {"r1": penalty})  # The mean over steps, of which every eighth has one.
         if method.gradient_penalty:
-            for part, share, steady in self.parts_of(len(images)):
-                with steady:
-                    penalty = losses.gradient_penalty(
-                        self.discriminator, images[part], fake[part], representation[part]
-                    )
-                (share * method.gradient_penalty * penalty).backward()
-                told.add(share, penalty=penalty)
-        self.apply(self.discriminator, self.optimiser_d)
-        return told, kept if method.shared_fakes else []
+            metrics |= self.backward(self.gradient_penalty, batch)
+        return metrics
 
-    def generator_step(
-        self, images: Tensor, fake: Tensor, shared: list[list[Tensor]], representation: Tensor, position: int
-    ) -> _Sums:
-        """The generator's loss; its slope at the fakes is left in `fake.grad`, and figures are returned."""
-        method, told = self.method, _Sums()
-        shifts_real, shifts_fake = self.shifts(position, SHIFT_REAL), self.shifts(position, SHIFT_FAKE_G)
-        for at, (part, share, steady) in enumerate(self.parts_of(len(images))):
-            mine = representation[part]
-            with self.precision, steady, frozen(self.discriminator):
-                seen_fake = shared[at] if shared else self.seen(fake, shifts_fake, part)
-                scores = [s.float() for s in self.discriminator.judge(seen_fake, mine)]
-                if self.relativistic:
-                    with torch.no_grad(), still(self.discriminator):
-                        seen_real = self.seen(images, shifts_real, part)
-                        against = [s.float() for s in self.discriminator.judge(seen_real, mine)]
-                    loss = losses.relativistic_loss(scores, against, self.discriminator.weights)
-                else:
-                    loss = losses.generator_loss(scores, self.discriminator.weights)
-            layout = losses.layout_loss(fake[part], images[part])
-            told.add(share, loss_g=loss, layout=layout)
-            total = loss + method.layout_weight * layout if method.layout_weight else loss
-            if method.spectral_weight:
-                spectral = losses.spectral_loss(fake[part], images[part])
-                told.add(share, spectral=spectral)
-                total = total + method.spectral_weight * spectral
-            if method.reencoding_weight:
-                reencoded = self.data.representation.standardise(self.data.representation.encode(fake[part]))
-                reencoding = F.mse_loss(reencoded, mine)
-                told.add(share, reencoding=reencoding)
-                total = total + method.reencoding_weight * reencoding
-            (share * total).backward()
-        return told
+    def gradient_penalty(self, part: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum of R1 and R2, and the sum by itself."""
+        penalty = losses.gradient_penalty(self.discriminator, part.images, part.fakes, part.representation)
+        return self.method.gradient_penalty * penalty, {"penalty": penalty}
+
+    def extra_losses(self, part: MicroBatch) -> dict[str, tuple[float, Tensor]]:
+        """Return the losses beside the adversarial one, each with its weight; the layout's is a metric of every run."""
+        method, representation = self.method, self.data.representation
+        extra = {"layout": (method.layout_weight, losses.layout_loss(part.fakes, part.images))}
+        if method.spectral_weight:
+            extra["spectral"] = method.spectral_weight, losses.spectral_loss(part.fakes, part.images)
+        if method.reencoding_weight:
+            reencoded = representation.standardise(representation.encode(part.fakes))
+            extra["reencoding"] = method.reencoding_weight, F.mse_loss(reencoded, part.representation)
+        return extra
+
+    @property
+    def relativistic(self) -> bool:
+        return self.method.adversarial == "relativistic"
+
+    @torch.no_grad()
+    def score_real(self, part: MicroBatch) -> list[Tensor]:
+        """Return the scores of the real images, for a loss of the generator that compares with them."""
+        with no_power_iteration(self.discriminator):
+            return self.score(self.extract_features(part.images, part.shifts_real), part.representation)
+
+    def score(self, features: list[Tensor], representation: Tensor) -> list[Tensor]:
+        """Return the discriminator's scores in float32, one tensor per head."""
+        return [scores.float() for scores in self.discriminator.score(features, representation)]
+
+    def extract_features(self, images: Tensor, shifts: Tensor | None) -> list[Tensor]:
+        """Return the input of the discriminator's trained part: features of the images, translated by `shifts`."""
+        return self.discriminator.extract_features(images if shifts is None else translated(images, shifts))
+
+    def noise(self, position: int, stream: int) -> Tensor:
+        return self.data.noise(position, stream, self.method.generator.noise)
+
+    def shifts(self, position: int, stream: int) -> Tensor | None:
+        return self.data.uniform(position, stream, 2) if self.method.translation else None
 
     def inverter(self, facts: dict[str, Any]) -> GeneratorInverter:
         config, method = self.config, self.method
@@ -282,16 +293,9 @@ class BigGANTrainer(Trainer[BigGANConfig]):
         return inverter
 
 
-class _Sums(dict[str, Tensor]):
-    """Means over a batch, from those over its parts."""
-
-    def add(self, share: float, **values: Tensor) -> None:
-        for name, value in values.items():
-            self[name] = self.get(name, 0) + share * value.detach()
-
-
-def _mean(heads: Sequence[Tensor]) -> Tensor:
-    return torch.stack([h.detach().mean() for h in heads]).mean()
+def _mean(scores: Sequence[Tensor]) -> Tensor:
+    """Return the mean over heads of their mean scores."""
+    return torch.stack([head.detach().mean() for head in scores]).mean()
 
 
 TRAINER = BigGANTrainer

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlogit.classifiers import Classifier, open_classifier
-from unlogit.methods._trainer import Trainer, frozen
+from unlogit.methods._trainer import Trainer, freeze_parameters
 from unlogit.methods.decoder.comparator import Comparator
 from unlogit.methods.decoder.config import DosovitskiyConfig
 from unlogit.methods.decoder.inverter import DecoderInverter
@@ -95,7 +95,7 @@ class DosovitskiyTrainer(Trainer[DosovitskiyConfig]):
         if update_d:
             self.update(self.discriminator, self.optimiser_d, loss_d)
         with self.precision:
-            with frozen(self.discriminator):
+            with freeze_parameters(self.discriminator):
                 loss_g = F.softplus(-self.discriminator(reconstructions, representation).float()).mean()
             loss, metrics = self.compare(reconstructions, images)
             loss = loss + self.method.adversarial * loss_g
@@ -127,7 +127,7 @@ class DosovitskiyTrainer(Trainer[DosovitskiyConfig]):
 
 
 class Balance(nn.Module):
-    """Which of the two networks is updated; buffers, so that a checkpoint holds it.
+    """Decide which of the two networks is updated; buffers, so that a checkpoint holds the decision.
 
     The discriminator pauses below a tenth of the generator's loss, until it is above half of it; the generator pauses
     while the discriminator's loss is above ten times its own.
@@ -139,7 +139,7 @@ class Balance(nn.Module):
         self.register_buffer("generator", torch.ones((), dtype=torch.bool))
 
     def weigh(self, loss_d: Tensor, loss_g: Tensor) -> None:
-        """Decide for the next step, alike on all processes."""
+        """Decide for the next step by the losses' mean over processes, so that all decide alike."""
         mean_d, mean_g = distributed.mean([float(loss_d.detach()), float(loss_g.detach())])
         ratio = mean_d / max(mean_g, 1e-12)
         if ratio < PAUSE:

@@ -1,8 +1,8 @@
-"""A conditional flow by flow matching: the velocity from noise to pictures of a representation.
+"""A conditional flow by flow matching: the velocity from noise to images of a representation.
 
 Lipman, Chen, Ben-Hamu, Nickel and Le, "Flow Matching for Generative Modeling", ICLR 2023, equation 14 with straight
 paths (Liu, Gong and Liu, ICLR 2023): E ||v(x_t, t, z) - (x_1 - x_0)||^2 with x_t = (1 - t) x_0 + t x_1, noise x_0 and
-picture x_1 in [-1, 1]. Times are the sigmoid of N(0, 1), which puts the work in the middle (Esser et al., ICML 2024).
+image x_1 in [-1, 1]. Times are the sigmoid of N(0, 1), which puts the work in the middle (Esser et al., ICML 2024).
 The idea is RCDM's (Bordes, Balestriero and Vincent, TMLR 2022): see `unlogit.methods.flow.inverter` for how it departs.
 """
 
@@ -22,7 +22,7 @@ from unlogit.methods.flow.network import Velocity
 
 
 class FlowTrainer(Trainer[FlowConfig]):
-    """A velocity and its optimiser."""
+    """A velocity network and its optimiser."""
 
     @property
     def source(self) -> str:
@@ -38,12 +38,13 @@ class FlowTrainer(Trainer[FlowConfig]):
         return {"velocity": self.velocity, "optimiser": self.optimiser}
 
     def step(self) -> dict[str, Tensor]:
+        """Minimise E ||v(x_t, t, z) - (x_1 - x_0)||^2."""
         images, representation = self.data.pair(self.images)
         noise = self.data.noise(self.images, NOISE_G, *images.shape[1:])
         time = self.data.noise(self.images, TIME).sigmoid()
         with self.precision:
-            x, wanted = interpolate(noise, 2 * images - 1, time)
-            loss = F.mse_loss(self.velocity(x, time, representation), wanted)
+            x, velocity = interpolate(noise, 2 * images - 1, time)
+            loss = F.mse_loss(self.velocity(x, time, representation), velocity)
         self.update(self.velocity, self.optimiser, loss)
         self.images += self.config.batch
         return {"loss": loss.detach()}
@@ -55,9 +56,9 @@ class FlowTrainer(Trainer[FlowConfig]):
         return FlowInverter(representation, velocity, facts, self.config.out.name, method.steps)
 
 
-def interpolate(noise: Tensor, pictures: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-    """Where straight paths, N, are at `time`, N, and their velocity."""
-    return torch.lerp(noise, pictures, time.view(-1, 1, 1, 1)), pictures - noise
+def interpolate(noise: Tensor, images: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the points of straight paths from noise to images at `time`, N, and the paths' velocities."""
+    return torch.lerp(noise, images, time.view(-1, 1, 1, 1)), images - noise
 
 
 TRAINER = FlowTrainer

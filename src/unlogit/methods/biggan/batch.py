@@ -1,0 +1,81 @@
+"""The images, representations and reconstructions that one update of a network is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class MicroBatch:
+    """The part of a batch that the discriminator holds at once.
+
+    Attributes:
+        images: real images, N x 3 x S x S in [0, 1].
+        fakes: reconstructions of their representations, the same shape.
+        representation: N x K, standardised.
+        shifts_real, shifts_fake: random translations, N x 2 in [0, 1); None for none.
+        share: N over the size of the whole batch.
+        fake_features: the discriminator's features of the fakes, kept by its update for the generator's where both use
+            the same fakes; else None.
+    """
+
+    images: Tensor
+    fakes: Tensor
+    representation: Tensor
+    shifts_real: Tensor | None
+    shifts_fake: Tensor | None
+    share: float
+    fake_features: list[Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's share of a global batch.
+
+    Attributes:
+        position: number of training images before it.
+        images, representation: as in `MicroBatch`.
+        generated: G(z, eps), with the generator's graph where the batch updates the generator.
+        fakes: the same tensor cut off from that graph. The losses of all micro-batches leave their gradient here, so
+            that the generator backpropagates the whole batch at once: its batch norms mix the images of a batch.
+        parts: the micro-batches, at least one.
+    """
+
+    position: int
+    images: Tensor
+    representation: Tensor
+    generated: Tensor
+    fakes: Tensor
+    parts: list[MicroBatch]
+
+
+def split(
+    position: int,
+    images: Tensor,
+    representation: Tensor,
+    generated: Tensor,
+    shifts: tuple[Tensor | None, Tensor | None],
+    size: int,
+) -> Batch:
+    """Return a batch in micro-batches of `size` images (0: all in one); `shifts` are those of real images and fakes."""
+    fakes = generated.detach().requires_grad_(generated.requires_grad)
+    total = len(images)
+    parts = []
+    for start in range(0, total, size or total):
+        part = slice(start, min(start + (size or total), total))
+        real, fake = (None if s is None else s[part] for s in shifts)
+        share = (part.stop - part.start) / total
+        parts.append(MicroBatch(images[part], fakes[part], representation[part], real, fake, share))
+    return Batch(position, images, representation, generated, fakes, parts)
+
+
+class Means(dict[str, Tensor]):
+    """Means over a batch, summed up from means over its parts."""
+
+    def add(self, share: float, values: Mapping[str, Tensor]) -> None:
+        """Add the means over a part that is `share` of the batch."""
+        for name, value in values.items():
+            self[name] = self.get(name, 0) + share * value.detach()
