@@ -53,24 +53,29 @@ def run_cells(arms: Sequence[str], seeds: Sequence[int], cell: Callable[[str, in
     return results
 
 
-def over_seeds(values: Sequence[float]) -> Estimate | float:
-    """Return the mean over seeds with Student's 95 % CI; of one seed, its value alone."""
-    if len(values) < 2:
-        return values[0] if values else math.nan
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """Return the mean over seeds with Student's 95 % CI, which is infinite for one seed."""
+    if len(values) == 1:
+        return Estimate(float(values[0]), -math.inf, math.inf, 1)
     return over_lineups(torch.tensor(values, dtype=torch.double)[:, None], -math.inf, math.inf)
 
 
 def arm_rows(results: Results, measures: Sequence[str], columns: Sequence[str] = ("arm",)) -> list[dict[str, object]]:
-    """Return a row per arm with the mean of each measure over its seeds; two columns split the arm at its comma."""
-    rows = []
-    for arm, runs in results.items():
-        parts = arm.split(", ", len(columns) - 1)
-        row: dict[str, object] = dict(zip(columns, parts, strict=True)) | {"seeds": len(runs)}
-        for measure in measures:
-            values = [run[measure] for run in runs.values()]
-            row[measure] = "" if not values or None in values else over_seeds(values)
-        rows.append(row)
-    return rows
+    """Return a row per arm with the mean of each measure over its seeds; two columns split the arm at its comma.
+
+    Arms without a seed are left out, and measures that some cell does not have.
+    """
+    every = [run for runs in results.values() for run in runs.values()]
+    shared = [measure for measure in measures if all(run[measure] is not None for run in every)]
+    return [
+        {
+            **dict(zip(columns, arm.split(", ", len(columns) - 1), strict=True)),
+            "seeds": len(runs),
+            **{measure: over_seeds([run[measure] for run in runs.values()]) for measure in shared},
+        }
+        for arm, runs in results.items()
+        if runs
+    ]
 
 
 def contrast_rows(

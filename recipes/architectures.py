@@ -153,6 +153,11 @@ def tabulate(a: Architectures, name: str, results: Results, measures: Sequence[s
     kept = results
     if not a.classifiers:
         kept, measures = at_target(a, results), ("accuracy", *measures)
+    if not any(kept.values()):
+        raise UnlogitError(
+            f"no classifier reached target accuracy {a.target_accuracy:g}: see accuracy.csv in '{a.out}'; give a lower "
+            "--target-accuracy or more --fit-pictures"
+        )
     write_table(a.out / f"{name}.csv", arm_rows(kept, measures, a.columns))
     if rows := contrast_rows(kept, contrasts(a), measures):
         write_table(a.out / f"{name}-contrasts.csv", rows)

@@ -13,6 +13,7 @@ import torch
 import torchvision
 
 from unlogit.classifiers import Classifier, open_classifier
+from unlogit.errors import UnlogitError
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,7 +64,7 @@ def test_classifiers_are_trained_probed_and_inverted_and_the_same_command_resume
     assert [(row["architecture"], row["objective"], row["at target"]) for row in accuracy] == [
         ("resnet", "standard", "1 of 1")
     ]
-    assert accuracy[0]["training images"] == "32"  # Stopped at the first measurement.
+    assert accuracy[0]["training images"] == "32.0000"  # Stopped at the first measurement.
     (probes, inverters) = (table(tmp_path / f"{name}.csv") for name in ("probes", "inverters"))
     assert {"layout R2", "bits beyond the class", "R2 of hue", "R2 of hue low"} <= set(probes[0])
     assert {"layout cosine", "same class for the judge", "ST-LPIPS"} <= set(inverters[0])
@@ -92,6 +93,15 @@ def test_what_misses_the_target_is_left_out_of_tables(recipe: ModuleType, tmp_pa
     rows = table(tmp_path / "probes.csv")
     assert [row["seeds"] for row in rows] == ["3", "1"]
     assert not (tmp_path / "probes-contrasts.csv").exists()  # One seed that both share is no sample.
+    # The same table with fewer seeds replaces the former.
+    del results["resnet, standard"][0]
+    del results["plain, standard"][2]
+    recipe.tabulate(given, "probes", results, ("layout R2",))
+    assert [(row["architecture"], row["seeds"]) for row in table(tmp_path / "probes.csv")] == [("resnet", "2")]
+    for runs in results.values():
+        runs.clear()
+    with pytest.raises(UnlogitError, match=r"no classifier reached target accuracy 0.5: .* more --fit-pictures"):
+        recipe.tabulate(given, "probes", results, ("layout R2",))
 
 
 def test_trained_classifiers_are_compared_by_probes_without_training(
