@@ -1,0 +1,184 @@
+"""`unlogit study`: make a study, serve it, read its results. The command line is made from the configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from unlogit.arguments import parse
+from unlogit.errors import unknown
+from unlogit.settings import Bounds, Checked, Count, Seed
+from unlogit.trust import trusting
+from unlogit.web.serving import ServerOptions, listen, serve
+from unlogit.web.study import exports
+from unlogit.web.study.create import CreateConfig, create
+from unlogit.web.study.results import Results
+from unlogit.web.study.tables import Database
+
+DATABASE = CreateConfig.database
+
+
+@dataclass(frozen=True)
+class ServeConfig(ServerOptions):
+    """Serve the studies of a database to participants, until interrupted."""
+
+    database: str = DATABASE
+    """A SQLite file, or a URL such as postgresql://user:password@host/name."""
+
+
+@dataclass(frozen=True)
+class ObserveConfig(Checked):
+    """Let metrics take a study, for a first estimate of what people would answer; labelled as automated everywhere."""
+
+    metrics: tyro.conf.Positional[tuple[str, ...]] = ("pixel_error",)
+    """Names of metrics, each an observer."""
+    database: str = DATABASE
+    """A SQLite file or a URL."""
+    study: str | None = None
+    """Which, where the database holds several."""
+    trust_code: bool = False
+    """Let the folders that metrics of features:SOURCE:NAME open name classifiers that run code (python:)."""
+
+
+@dataclass(frozen=True)
+class SimulateConfig(Checked):
+    """Fill a study with simulated participants, to try its analysis. They are marked, and left out of the results."""
+
+    database: str = DATABASE
+    """A SQLite file or a URL."""
+    study: str | None = None
+    """Name of the study, where the database holds several."""
+    participants: Count = 20
+    """Number of simulated participants, who replace earlier ones."""
+    preference: Annotated[float, Bounds(0.01, 0.99)] = 0.7
+    """Probability that the first inverter of a pair is chosen."""
+    passing: Annotated[float, Bounds(0, 1)] = 0.98
+    """Probability that an attention check is passed."""
+    seed: Seed = 0
+    """Random seed of all answers."""
+
+
+@dataclass(frozen=True)
+class ResultsConfig(Checked):
+    """Print the results of a study, and write its exports."""
+
+    database: str = DATABASE
+    """A SQLite file or a URL."""
+    study: str | None = None
+    """Which, where the database holds several."""
+    out: Path | None = None
+    """Folder for votes.csv, participants.csv, attention.csv, images.csv, results.json, table1.csv and 2afc.zip."""
+    simulated: bool = False
+    """Also print the results of simulated participants, in a column of their own."""
+
+
+@dataclass(frozen=True)
+class TableConfig(Checked):
+    """Lay out the paper's Table 1: the choices of people and of automated observers, side by side."""
+
+    databases: tyro.conf.Positional[tuple[str, ...]] = (DATABASE,)
+    """SQLite files or URLs; all of their studies are laid out."""
+    out: Path | None = None
+    """Folder for table1.md and table1.csv."""
+
+
+def run_create(config: CreateConfig) -> None:
+    study, token = create(config)
+    print(
+        f"study '{study.name}': {study.pictures} pictures, {len(study.pairs)} pairs; each participant is shown "
+        f"{study.trials} trials and {study.checks} attention checks\n"
+        f"serve it with     unlogit study serve --database {_shown(config.database)}\n"
+        f"researcher's token, shown this once: {token}"
+    )
+
+
+def run_serve(config: ServeConfig) -> None:
+    with listen(config) as listening:
+        from unlogit.web.study.server import create_app
+
+        database = Database(config.database)
+        for study in database.studies():
+            print(f"{study.name}: {config.url}/s/{study.name}   (results: .../results)", flush=True)
+        serve(create_app(database), config, listening)
+
+
+def run_observe(config: ObserveConfig) -> None:
+    from unlogit.web.study.observer import observe
+
+    database = Database(config.database)
+    study = database.study(config.study)
+    for metric in config.metrics:
+        with trusting(config.trust_code):
+            answered = observe(database, study, metric)
+        print(f"{metric} answered {answered} items of '{study.name}'")
+    print(exports.table_markdown([Results.read(database, study)]), end="")
+
+
+def run_simulate(config: SimulateConfig) -> None:
+    from unlogit.web.study.simulate import simulate
+
+    database = Database(config.database)
+    study = database.study(config.study)
+    answers = simulate(database, study, config.participants, config.preference, config.passing, config.seed)
+    print(
+        f"{config.participants} simulated participants gave {answers} answers in '{study.name}'; results leave them "
+        "out without --simulated"
+    )
+
+
+def run_results(config: ResultsConfig) -> None:
+    database = Database(config.database)
+    study = database.study(config.study)
+    found = Results.read(database, study, config.simulated)
+    people = found.observations[0]
+    print(
+        f"study '{study.name}': {people.subjects} participants count ({people.finished} finished), "
+        f"{len(people.excluded)} left out for missed attention checks"
+        + (f"; {found.simulated} simulated ones are not among them\n" if found.simulated else "\n")
+    )
+    print(exports.table_markdown([found]), end="")
+    for path in exports.write(database, study, config.out) if config.out else ():
+        print(path)
+
+
+def run_table(config: TableConfig) -> None:
+    opened = [Database(given) for given in config.databases]
+    found = [Results.read(database, study) for database in opened for study in database.studies()]
+    print(exports.table_markdown(found), end="")
+    if config.out:
+        exports.write_table(found, config.out)
+
+
+COMMANDS: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
+    "create": (CreateConfig, run_create),
+    "serve": (ServeConfig, run_serve),
+    "observe": (ObserveConfig, run_observe),
+    "simulate": (SimulateConfig, run_simulate),
+    "results": (ResultsConfig, run_results),
+    "table": (TableConfig, run_table),
+}
+
+
+def study(args: Sequence[str]) -> None:
+    """Run `unlogit study COMMAND ...`; raises `UnlogitError` where there is no such command."""
+    command, *rest = args or ["--help"]
+    if command in ("-h", "--help"):
+        lines = [f"  {name:<10}{_first_line(config)}" for name, (config, _) in COMMANDS.items()]
+        print("\n".join(["usage: unlogit study COMMAND ...", "", *lines]))
+        return
+    if command not in COMMANDS:
+        raise unknown("study command", command, COMMANDS)
+    config, run = COMMANDS[command]
+    run(parse(config, f"unlogit study {command}", rest))
+
+
+def _first_line(config: type[Any]) -> str:
+    return (config.__doc__ or "").partition("\n")[0]
+
+
+def _shown(database: str) -> str:
+    return Database(database).name if "://" in database else database
