@@ -59,6 +59,27 @@ def make_study() -> Callable[..., tuple[Study, str]]:
     return make
 
 
+CLASSES = (
+    *(f"class {letter}, a synonym" for letter in "abcdefghijklmnopqr"),
+    "<b>bold</b>",
+    "West Highland white terrier",
+)
+
+
+@pytest.fixture(scope="session")
+def make_naming_study() -> Callable[..., tuple[Study, str]]:
+    """Make a naming study in a database, of originals and the inverters "near" and "far"; returns it and the token."""
+
+    def make(database: str, *, places: int = 6, **options: Any) -> tuple[Study, str]:
+        config = CreateConfig(
+            inverters=("near", "far"), images="scenes:test", database=database, trial="naming", **options
+        )
+        labels = [(7 * place) % len(CLASSES) for place in range(places)]
+        return store(config, (), pngs(places, {"near": 12, "far": 52}), labels, CLASSES)
+
+    return make
+
+
 class Server:
     """`unlogit study serve` in a process of its own, which can be killed and started again at its address."""
 

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from unlogit import cli
 from unlogit.errors import UnlogitError
 from unlogit.web.study.create import CreateConfig, fill_redirect
+from unlogit.web.study.design import Design
 from unlogit.web.study.results import Results
 from unlogit.web.study.server import create_app
 from unlogit.web.study.tables import Database, Study
@@ -173,6 +174,28 @@ def test_simulated_participants_are_marked_and_left_out(
     assert "| people |\n" in capsys.readouterr().out
     assert cli.main(["study", "results", "--database", path, "--simulated"]) == 0
     assert "| people | simulated |\n" in capsys.readouterr().out
+
+
+def test_a_database_made_before_naming_trials_opens_and_goes_on(tmp_path: Path) -> None:
+    path, secret = str(tmp_path / "study.sqlite"), "0123456789abcdef" * 2
+    with sqlite3.connect(path) as connection:  # Written by commit a4829b1: one participant, two answers of four.
+        connection.executescript(Path(__file__).with_name("comparison.sql").read_text())
+    connection.close()
+    database = Database(path)
+    study = database.study()
+    assert (study.trial, study.conditions, study.choices) == ("comparison", [], [])
+    first, second, *_ = Design.of(study).of_participant(0)
+    assert [one.trial for one in Results.read(database, study).judgements] == [first, second]
+    client = TestClient(create_app(database))
+    browser = Browser(client)
+    browser.secret = secret
+    state = browser.begin({"PROLIFIC_PID": "abc"})
+    # The addresses that the browser was given then.
+    assert state["trials"][0][0] == "1-0-0-7a731792ddd0bc9ef55644c5" and state["answered"] == [0, 1]
+    assert set(state) == {"trials", "answered"}
+    assert [browser.answer(trial).status_code for trial in range(4)] == [409, 409, 200, 200]
+    token = "LUbDxy42689zjeLTMtfSFhooieqLX7F07p9ApXQlFA8"
+    assert [row["order"] for row in export((client, token), "votes.csv")] == ["0", "1", "2", "3"]
 
 
 def test_a_database_of_the_last_version_is_upgraded_and_keeps_its_answers(tmp_path: Path, make_study: Make) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlogit.web.study.design import Design, Trial
+from unlogit.web.study.design import ComparisonTrial, Design
 from unlogit.web.study.results import (
     Judgement,
     Results,
@@ -29,7 +29,7 @@ TALLIES = st.lists(
 
 
 def judgement(subject: str, place: int, first: bool, left: bool = True) -> Judgement:
-    trial = Trial(place, *(("a", "b") if left else ("b", "a")))
+    trial = ComparisonTrial(place, *(("a", "b") if left else ("b", "a")))
     return Judgement(subject, False, 0, trial, "left" if first == left else "right", 1000, 1, "")
 
 

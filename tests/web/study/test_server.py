@@ -148,13 +148,13 @@ def test_strangers_do_not_answer(opened: tuple[TestClient, str]) -> None:
 
 def test_results_need_the_token(opened: tuple[TestClient, str]) -> None:
     client, token = opened
-    for path in ("results", *(f"results/{name}" for name in server.exports.EXPORTS)):
+    for path in ("results", *(f"results/{name}" for name in server.exports.EXPORTS["comparison"])):
         assert client.get(f"/s/study/{path}").status_code == 401
         for wrong in ("", "x", token[:-1], token + "x", "é"):
             headers = {"authorization": f"Bearer {wrong}".encode()}
             assert client.get(f"/s/study/{path}", headers=headers).status_code in (401, 429)
     app_of_another_address = TestClient(client.app, client=("10.0.0.9", 1))
-    for name in server.exports.EXPORTS:
+    for name in server.exports.EXPORTS["comparison"]:
         response = app_of_another_address.get(f"/s/study/results/{name}", headers={"authorization": f"Bearer {token}"})
         assert response.status_code == 200 and "attachment" in response.headers["content-disposition"]
 

@@ -18,9 +18,11 @@ from PIL import Image
 from sqlmodel import select
 
 from unlogit import cli
+from unlogit.analyses import Evidence
 from unlogit.classifiers import open_classifier
 from unlogit.errors import UnlogitError
-from unlogit.methods import GeneratorInverter
+from unlogit.images import open_images
+from unlogit.methods import GeneratorInverter, open_inverter
 from unlogit.methods.biggan import GeneratorConfig
 from unlogit.methods.biggan.generator import Generator
 from unlogit.representation import Representation
@@ -110,6 +112,27 @@ def test_from_inverters_to_the_table(folders: list[str], tmp_path: Path, capsys:
     }
 
 
+def test_from_one_inverter_to_named_images(
+    folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = str(tmp_path / "study.sqlite"), tmp_path / "out"
+    given = ["--images", "scenes:test", "--pictures", "6", "--trial", "naming", "--choices", "8", "--database", path]
+    assert cli.main(["study", "create", folders[0], *given, "--seed", "5"]) == 0
+    assert "2 conditions (original, first), 8 choices" in capsys.readouterr().out
+    study = Database(path).study()
+    scenes = open_images("scenes:test")
+    assert (study.pictures, study.pairs, study.conditions) == (6, [], [ORIGINAL, "first"])
+    assert [len(names) for names in study.choices] == [8] * 6
+    assert all(label in names for label, names in zip(study.labels, study.choices, strict=True))
+    images = Evidence(scenes, {"first": open_inverter(folders[0])}, limit=6, seed=5)
+    assert study.labels == [scenes.class_names[label] for label in images.labels.tolist()]
+    assert "--trial comparison" in failed(capsys, "observe", "ssim", "--database", path)
+    for _ in range(2):  # The second time finds what the first one wrote.
+        assert cli.main(["study", "table", path, "--out", str(out)]) == 0
+    assert "| study | class named: original | no answers yet |" in (out / "table1.md").read_text()
+    assert {file.name for file in out.iterdir()} == {"table1.md", "accuracy.csv"}
+
+
 def test_exports_replace_their_own_files_alone(
     tmp_path: Path, make_study: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +181,8 @@ def test_metrics_prefer_the_nearer_picture(
         (["create", "A", "b=A", "--images", "scenes:test", "--pictures", "4", "--trials", "5"], "must be 1 to 4"),
         (["create", "A", "b=A", "--images", "scenes:test", "--consent", "none.txt"], "no such file"),
         (["create", "A", "b=A", "--images", "scene:test"], "scenes"),
+        (["create", "A", "--images", "scenes:test", "--trial", "naming"], "choices 16: must be at most 10"),
+        (["create", "A", "--images", "scenes:test", "--trial", "naming", "--pairs", "a:b"], "leave --pairs out"),
         (["observe"], "no such file"),
         (["serve"], "no such file"),
         (["table"], "no such file"),

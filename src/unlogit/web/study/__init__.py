@@ -1,1 +1,1 @@
-"""The two-alternative study: people, or metrics, choose which of two reconstructions is closer to a picture."""
+"""Studies: people, or metrics, choose the closer of two reconstructions, or people name what an image shows."""

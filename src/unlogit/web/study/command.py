@@ -17,7 +17,7 @@ from unlogit.web.serving import ServerOptions, listen, serve
 from unlogit.web.study import exports
 from unlogit.web.study.create import CreateConfig, create
 from unlogit.web.study.results import Results
-from unlogit.web.study.tables import Database
+from unlogit.web.study.tables import NAMING, Database
 
 DATABASE = CreateConfig.database
 
@@ -32,7 +32,7 @@ class ServeConfig(ServerOptions):
 
 @dataclass(frozen=True)
 class ObserveConfig(Checked):
-    """Let metrics take a study, for a first estimate of what people would answer; labelled as automated everywhere."""
+    """Let metrics take a study of comparisons, for a first estimate of people's answers; labelled as automated."""
 
     metrics: tyro.conf.Positional[tuple[str, ...]] = ("pixel_error",)
     """Names of metrics, each an observer."""
@@ -55,7 +55,9 @@ class SimulateConfig(Checked):
     participants: Count = 20
     """Number of simulated participants, who replace earlier ones."""
     preference: Annotated[float, Bounds(0.01, 0.99)] = 0.7
-    """Probability that the first inverter of a pair is chosen."""
+    """Probability that the first inverter of a pair is chosen (comparison)."""
+    accuracy: Annotated[float, Bounds(0.01, 0.99)] = 0.6
+    """Probability that a reconstruction's class is named (naming); originals have half as many errors."""
     passing: Annotated[float, Bounds(0, 1)] = 0.98
     """Probability that an attention check is passed."""
     seed: Seed = 0
@@ -71,25 +73,30 @@ class ResultsConfig(Checked):
     study: str | None = None
     """Which, where the database holds several."""
     out: Path | None = None
-    """Folder for votes.csv, participants.csv, attention.csv, images.csv, results.json, table1.csv and 2afc.zip."""
+    """Folder for votes.csv, participants.csv, attention.csv, images.csv and results.json, and for table1.csv and
+    2afc.zip (comparison) or accuracy.csv (naming)."""
     simulated: bool = False
     """Also print the results of simulated participants, in a column of their own."""
 
 
 @dataclass(frozen=True)
 class TableConfig(Checked):
-    """Lay out the paper's Table 1: the choices of people and of automated observers, side by side."""
+    """Lay out the paper's Table 1: the choices of people and of automated observers, side by side; accuracies too."""
 
     databases: tyro.conf.Positional[tuple[str, ...]] = (DATABASE,)
     """SQLite files or URLs; all of their studies are laid out."""
     out: Path | None = None
-    """Folder for table1.md and table1.csv."""
+    """Folder for table1.md, table1.csv (comparison) and accuracy.csv (naming)."""
 
 
 def run_create(config: CreateConfig) -> None:
     study, token = create(config)
+    if study.trial == NAMING:
+        what = f"{len(study.conditions)} conditions ({', '.join(study.conditions)}), {config.choices} choices"
+    else:
+        what = f"{len(study.pairs)} pairs"
     print(
-        f"study '{study.name}': {study.pictures} pictures, {len(study.pairs)} pairs; each participant is shown "
+        f"study '{study.name}': {study.pictures} pictures, {what}; each participant is shown "
         f"{study.trials} trials and {study.checks} attention checks\n"
         f"serve it with     unlogit study serve --database {_shown(config.database)}\n"
         f"researcher's token, shown this once: {token}"
@@ -119,11 +126,12 @@ def run_observe(config: ObserveConfig) -> None:
 
 
 def run_simulate(config: SimulateConfig) -> None:
-    from unlogit.web.study.simulate import simulate
+    from unlogit.web.study.simulate import Rates, simulate
 
     database = Database(config.database)
     study = database.study(config.study)
-    answers = simulate(database, study, config.participants, config.preference, config.passing, config.seed)
+    rates = Rates(config.preference, config.accuracy, config.passing)
+    answers = simulate(database, study, config.participants, rates, config.seed)
     print(
         f"{config.participants} simulated participants gave {answers} answers in '{study.name}'; results leave them "
         "out without --simulated"

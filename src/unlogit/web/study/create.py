@@ -19,9 +19,10 @@ from PIL import Image
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from unlogit.errors import UnlogitError, one_line, unknown
+from unlogit.outside import all_whole, in_order, short_names
 from unlogit.settings import Bounds, Checked, Count, Several, Whole
 from unlogit.web.guard import host_of
-from unlogit.web.study.tables import ORIGINAL, OTHER, Database, Picture, Study
+from unlogit.web.study.tables import COMPARISON, NAMING, ORIGINAL, OTHER, Database, Picture, Study
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 ADDRESS = re.compile(r"[0-9a-f]{24}")
@@ -29,6 +30,14 @@ PARAMETER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 CONSENT_BYTES = 1_000_000
 """The longest consent text."""
+NAME_LENGTH = 100
+"""The longest class name that can be chosen, in characters: it stands on a button."""
+TEXTS = {
+    COMPARISON: ("Which is closer?", "Which of the two is more like the original?"),
+    NAMING: ("What is in the image?", "Which of these is in the image?"),
+}
+"""Title and question, unless others are given."""
+_CHOICES = 3  # a stream of chance apart from those of `design`
 
 
 @dataclass(frozen=True)
@@ -36,10 +45,13 @@ class CreateConfig(Checked):
     """Make a study: render the pictures of several inverters, and say what participants are asked."""
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
-    """Two or more, of one size; each a folder such as RUN/inverter, or one that comes with unlogit; NAME=FOLDER says
-    how it is called in the results."""
+    """Two or more (naming: one or more), of one size; each a folder such as RUN/inverter, or one that comes with
+    unlogit; NAME=FOLDER says how it is called in the results."""
     images: str
     """Pictures that none of them was trained on, as source:name, e.g. scenes:test or folder:photos."""
+    trial: Literal["comparison", "naming"] = "comparison"
+    """"comparison": choose which of two reconstructions is closer to the original. "naming": name the class of an
+    image, which is a reconstruction or the original itself; the images need labels."""
     name: str = "study"
     """Stands in the participants' link: small letters, digits and dashes."""
     database: str = "study.sqlite"
@@ -50,12 +62,16 @@ class CreateConfig(Checked):
     """Which are set against each other, as FIRST:SECOND by name; all pairs where none is given."""
     trials: Count | None = None
     """How many a participant is shown; as many as there are pictures where it is not given."""
+    choices: Annotated[int, Bounds(2, 26)] = 16
+    """Number of class names to choose from in a naming trial: that of the image, and others of the images' classes."""
     checks: Whole = 4
-    """Attention checks beside those: one alternative is the original itself, the other a different picture."""
-    title: str = "Which is closer?"
-    """Heading of the participants' page."""
-    question: str = "Which of the two is more like the original?"
-    """Asked in every trial."""
+    """Attention checks beside those: one alternative is the original itself, the other a different picture. In a naming
+    study, a check shows no image and asks for one of the names."""
+    title: str | None = None
+    """Heading of the participants' page; by default "Which is closer?" or "What is in the image?"."""
+    question: str | None = None
+    """Question of every trial; by default "Which of the two is more like the original?" or "Which of these is in the
+    image?"."""
     consent: Path | None = None
     """Text file that participants agree to before they begin; an empty line begins a paragraph."""
     thanks: str = "Thank you. All your answers have arrived, and you can close this page."
@@ -80,14 +96,16 @@ class CreateConfig(Checked):
         super().__post_init__()
         if not NAME.fullmatch(self.name):
             raise UnlogitError(f"study name '{self.name}': must be small letters, digits and dashes, such as scenes-64")
-        if len(self.inverters) < 2:
+        if self.trial == NAMING and self.pairs:
+            raise UnlogitError(f"--pairs {self.pairs[0]}: a naming trial shows one image; leave --pairs out")
+        if len(self.inverters) < (1 if self.trial == NAMING else 2):
             raise UnlogitError("a study needs two inverters: write unlogit study create INVERTER INVERTER --images ...")
         for name in (*self.participant_id, *self.variables):
             if not PARAMETER.fullmatch(name):
                 raise UnlogitError(f"parameter '{name[:80]}' of the link: must be letters, digits, _ and -, at most 64")
         check_redirect(self.redirect, (*self.participant_id, *self.variables))
         for text in (self.title, self.question, self.thanks, self.images, self.redirect, *self.inverters):
-            if not _is_unicode(text):
+            if text is not None and not _is_unicode(text):
                 raise UnlogitError(f"text {text[:60]!a}: must be UTF-8, as a terminal of a UTF-8 locale writes it")
         read_consent(self.consent)
 
@@ -112,33 +130,55 @@ def create(config: CreateConfig) -> tuple[Study, str]:
         if name in inverters or name in (ORIGINAL, OTHER):
             raise UnlogitError(f"inverter '{name}': that name is taken; write NAME=FOLDER to give it another")
         inverters[name] = open_inverter(folder, config.trust_code)
-    pairs = paired(tuple(inverters), config.pairs)
+    naming = config.trial == NAMING
+    pairs = [] if naming else paired(tuple(inverters), config.pairs)
     evidence = Evidence(source, inverters, limit=config.pictures, seed=config.seed)
+    labels = evidence.labels.tolist() if naming else []
+    if naming:
+        check_labels(labels, source.class_names, config)
     pictures = {ORIGINAL: evidence.originals} | {name: evidence.reconstructed(name).pictures for name in inverters}
     pngs = {
         maker: [_png(picture.permute(1, 2, 0).numpy()) for picture in made.bytes] for maker, made in pictures.items()
     }
-    return store(config, pairs, pngs)
+    return store(config, pairs, pngs, labels, source.class_names)
 
 
 def store(
-    config: CreateConfig, pairs: Sequence[tuple[str, str]], pngs: Mapping[str, Sequence[bytes]]
+    config: CreateConfig,
+    pairs: Sequence[tuple[str, str]],
+    pngs: Mapping[str, Sequence[bytes]],
+    labels: Sequence[int] = (),
+    class_names: Sequence[str] = (),
 ) -> tuple[Study, str]:
-    """Write a study whose pictures are rendered: by maker, `ORIGINAL` included, one PNG a place."""
-    places = len(pngs[ORIGINAL])
+    """Write a study whose pictures are rendered.
+
+    Args:
+        config: what participants are asked.
+        pairs: of makers, in a comparison.
+        pngs: by maker, `ORIGINAL` included, one PNG a place; in a naming study all of them are conditions.
+        labels: of each place, the label of the original, in a naming study.
+        class_names: by label.
+
+    Returns:
+        the study, and the researcher's token.
+    """
+    places, naming = len(pngs[ORIGINAL]), config.trial == NAMING
     assert all(len(made) == places for made in pngs.values())
     trials = places if config.trials is None else config.trials
-    if not 1 <= trials <= places * len(pairs):
-        raise UnlogitError(
-            f"trials {trials}: must be 1 to {places * len(pairs)}, {places} pictures x {len(pairs)} pairs"
-        )
+    most = places * (1 if naming else len(pairs))
+    if not 1 <= trials <= most:
+        product = "the number of images" if naming else f"{places} pictures x {len(pairs)} pairs"
+        raise UnlogitError(f"trials {trials}: must be 1 to {most}, {product}")
     if config.checks > trials:
         raise UnlogitError(f"checks {config.checks}: must be at most as many as the {trials} trials")
+    names = short_names(tuple(class_names))
+    choices = draw_choices(labels, names, config.choices, config.seed) if naming else []
+    title, question = TEXTS[config.trial]
     token = secrets.token_urlsafe(32)
     study = Study(
         name=config.name,
-        title=config.title,
-        question=config.question,
+        title=title if config.title is None else config.title,
+        question=question if config.question is None else config.question,
         consent=read_consent(config.consent),
         thanks=config.thanks,
         rendering=config.rendering,
@@ -152,6 +192,10 @@ def store(
         identity=list(config.participant_id),
         variables=list(config.variables),
         redirect=config.redirect,
+        trial=config.trial,
+        conditions=list(pngs) if naming else [],
+        labels=[names[label] for label in labels] if naming else [],
+        choices=choices,
     )
     database = Database(config.database)
     try:
@@ -173,6 +217,36 @@ def store(
             "make room where its disk is full, and give the same command again"
         ) from error
     return study, token
+
+
+def check_labels(labels: Sequence[int], class_names: Sequence[str], config: CreateConfig) -> None:
+    """Raise `UnlogitError` unless the images of a naming study have labels, and names to choose from."""
+    if min(labels) < 0 or not class_names:
+        raise UnlogitError(f"images '{config.images}': some have no label, which naming trials need")
+    if len(class_names) < config.choices:
+        raise UnlogitError(
+            f"choices {config.choices}: must be at most {len(class_names)}, the number of classes of '{config.images}'"
+        )
+    if long := [name for name in short_names(tuple(class_names)) if len(name) > NAME_LENGTH]:
+        raise UnlogitError(f"class name '{long[0][:60]}...': must have at most {NAME_LENGTH} characters")
+
+
+def draw_choices(labels: Sequence[int], names: Sequence[str], count: int, seed: int) -> list[list[str]]:
+    """Return the names to choose from for each image: that of its class and others drawn at random, sorted.
+
+    Args:
+        labels: of the images.
+        names: different names, by label.
+        count: number of choices, at most the number of names.
+        seed: random seed of the others.
+    """
+    choices = []
+    for place, label in enumerate(labels):
+        others = np.delete(np.arange(len(names)), label)
+        drawn = np.random.default_rng([seed, _CHOICES, place]).choice(others, count - 1, replace=False)
+        chosen = [names[index] for index in (label, *drawn)]
+        choices.append(in_order(chosen) if all_whole(chosen) else sorted(chosen, key=str.casefold))
+    return choices
 
 
 def read_consent(file: Path | None) -> str:

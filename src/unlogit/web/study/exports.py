@@ -18,34 +18,59 @@ from sqlmodel import col, select
 from unlogit.files import Ours, check_replaceable, marked, replacing, report_disk_full, to_json, unique_name
 from unlogit.spreadsheet import to_csv
 from unlogit.statistics import Estimate
-from unlogit.web.study.results import Observation, Preference, Results, subject
-from unlogit.web.study.tables import ORIGINAL, SIMULATED, Attention, Database, Entry, Participant, Picture, Study, Vote
-
-VOTES = (
-    "subject,automated,order,place,left,right,chosen_side,chosen,attention_check,correct,milliseconds,shows,received,"
-    "simulated"
+from unlogit.web.study.design import ComparisonTrial, NamingTrial
+from unlogit.web.study.results import Judgement, Observation, Preference, Results, subject
+from unlogit.web.study.tables import (
+    COMPARISON,
+    NAMING,
+    ORIGINAL,
+    SIMULATED,
+    Attention,
+    Database,
+    Entry,
+    Participant,
+    Picture,
+    Study,
+    Vote,
 )
+
+VOTES = {
+    kind: f"subject,automated,order,place,{asked},attention_check,correct,milliseconds,shows,received,simulated"
+    for kind, asked in {COMPARISON: "left,right,chosen_side,chosen", NAMING: "shown,class,chosen"}.items()
+}
 PARTICIPANTS = "subject,simulated,id,began,answered,entries,width,height,pixel_ratio,blurs"
 ATTENTION = "subject,moment,event,trial"
-IMAGES = "observer,automated,place,first,second,chose_first,n"
+IMAGES = {
+    COMPARISON: "observer,automated,place,first,second,chose_first,n",
+    NAMING: "observer,automated,place,shown,class,named,n,most_chosen",
+}
 TABLE = (
     "study,images,first,second,observer,automated,subjects,judgements,share,low,high,subjects_low,subjects_high,"
     "p,agreement,alpha"
 )
+ACCURACY = (
+    "study,images,shown,observer,automated,subjects,judgements,accuracy,low,high,subjects_low,subjects_high,chance"
+)
 """Headers of the CSV files."""
 COMMENT = b"an unlogit study"
+NONE = "no answers yet"
 OURS: dict[str, Ours] = {
-    "votes.csv": marked(VOTES.rpartition(",")[0].encode()),  # Before the last column was added, too.
+    # Before the last column was added, too.
+    "votes.csv": marked(*(header.rpartition(",")[0].encode() for header in VOTES.values())),
     "participants.csv": marked(PARTICIPANTS.encode()),
     "attention.csv": marked(ATTENTION.encode()),
-    "images.csv": marked(IMAGES.encode()),
+    "images.csv": marked(*(header.encode() for header in IMAGES.values())),
     "results.json": marked(b'{\n "study": {\n  "name": "'),
     "table1.csv": marked(TABLE.encode()),
+    "accuracy.csv": marked(ACCURACY.encode()),
     "table1.md": marked(b"| study | choice | people |"),
     "2afc.zip": marked(b"-2afc/", COMMENT),
 }
 """What recognises an earlier export, which may be replaced; a zip without answers holds its comment alone."""
-STUDY_FIELDS = ("name", "title", "question", "images", "pictures", "pairs", "trials", "checks", "seed", "rendering")
+STUDY_FIELDS = (
+    *("name", "title", "question", "images", "pictures", "pairs", "trials", "checks", "seed", "rendering"),
+    *("trial", "conditions", "labels", "choices"),
+)
 
 
 def votes_csv(database: Database, study: Study) -> bytes:
@@ -56,12 +81,9 @@ def votes_csv(database: Database, study: Study) -> bytes:
             int(one.automated),
             one.order,
             one.trial.place,
-            one.trial.left,
-            one.trial.right,
-            one.chosen,
-            one.maker,
+            *_asked(one),
             int(one.trial.check),
-            int(one.chosen == one.trial.correct) if one.trial.check else "",
+            "" if one.correct is None else int(one.correct),
             "" if one.automated else one.milliseconds,
             "" if one.automated else one.shows,
             one.received,
@@ -69,7 +91,15 @@ def votes_csv(database: Database, study: Study) -> bytes:
         )
         for one in Results.read(database, study).judgements
     ]
-    return _csv(VOTES.split(","), rows)
+    return _csv(VOTES[study.trial].split(","), rows)
+
+
+def _asked(one: Judgement) -> tuple[str, ...]:
+    """What was shown and chosen."""
+    if isinstance(one.trial, NamingTrial):
+        return (one.trial.maker, one.trial.label, one.chosen)
+    assert isinstance(one.trial, ComparisonTrial)
+    return (one.trial.left, one.trial.right, one.chosen, one.maker)
 
 
 def participants_csv(database: Database, study: Study) -> bytes:
@@ -115,13 +145,13 @@ def attention_csv(database: Database, study: Study) -> bytes:
 
 
 def images_csv(database: Database, study: Study) -> bytes:
-    """One row a picture, pair and kind of observer."""
+    """One row per image, pair or condition, and kind of observer."""
     rows = [
-        (seen.observer, int(seen.automated), item.place, item.first, item.second, item.chosen, item.n)
+        (seen.observer, int(seen.automated), *dataclasses.astuple(item))
         for seen in Results.read(database, study).observations
-        for item in seen.items
+        for item in (seen.named if study.trial == NAMING else seen.items)
     ]
-    return _csv(IMAGES.split(","), rows)
+    return _csv(IMAGES[study.trial].split(","), rows)
 
 
 def results_json(database: Database, study: Study) -> bytes:
@@ -130,7 +160,9 @@ def results_json(database: Database, study: Study) -> bytes:
     contents = {
         "study": {field: getattr(study, field) for field in STUDY_FIELDS},
         "observations": [dataclasses.asdict(seen) for seen in found.observations],
-        "judgements": [dataclasses.asdict(one) | {"maker": one.maker} for one in found.judgements],
+        "judgements": [
+            dataclasses.asdict(one) | {"maker": one.maker, "correct": one.correct} for one in found.judgements
+        ],
     }
     return (to_json(contents, indent=1) + "\n").encode()
 
@@ -162,25 +194,41 @@ def two_afc(database: Database, study: Study) -> bytes:
     return buffer.getvalue()
 
 
-EXPORTS: dict[str, tuple[str, Callable[[Database, Study], bytes]]] = {
+Export = tuple[str, Callable[[Database, Study], bytes]]
+SHARED: dict[str, Export] = {
     "votes.csv": ("text/csv", votes_csv),
     "participants.csv": ("text/csv", participants_csv),
     "attention.csv": ("text/csv", attention_csv),
     "images.csv": ("text/csv", images_csv),
     "results.json": ("application/json", results_json),
-    "table1.csv": ("text/csv", lambda database, study: table_csv([Results.read(database, study)])),
-    "2afc.zip": ("application/zip", two_afc),
 }
+EXPORTS: dict[str, dict[str, Export]] = {
+    COMPARISON: {
+        **SHARED,
+        "table1.csv": ("text/csv", lambda database, study: table_csv([Results.read(database, study)])),
+        "2afc.zip": ("application/zip", two_afc),
+    },
+    NAMING: {
+        **SHARED,
+        "accuracy.csv": ("text/csv", lambda database, study: accuracy_csv([Results.read(database, study)])),
+    },
+}
+"""By kind of trial and name of the file: its media type, and what makes it."""
 
 
 def write(database: Database, study: Study, folder: Path) -> list[Path]:
     """Write every export into a folder; raises `UnlogitError` where a file there is somebody else's."""
-    return _write(folder, {name: partial(make, database, study) for name, (_, make) in EXPORTS.items()})
+    return _write(folder, {name: partial(make, database, study) for name, (_, make) in EXPORTS[study.trial].items()})
 
 
 def write_table(studies: Sequence[Results], folder: Path) -> None:
-    """Write table1.md and table1.csv; raises `UnlogitError` where a file there is somebody else's."""
-    contents = {"table1.md": lambda: table_markdown(studies).encode(), "table1.csv": lambda: table_csv(studies)}
+    """Write table1.md, and a CSV file per kind of study; raises `UnlogitError` where one is not of this program."""
+    contents = {"table1.md": lambda: table_markdown(studies).encode()}
+    kinds = {found.study.trial for found in studies}
+    if COMPARISON in kinds:
+        contents["table1.csv"] = lambda: table_csv(studies)
+    if NAMING in kinds:
+        contents["accuracy.csv"] = lambda: accuracy_csv(studies)
     _write(folder, contents)
 
 
@@ -212,8 +260,25 @@ def table_csv(studies: Sequence[Results]) -> bytes:
     return _csv(TABLE.split(","), rows)
 
 
+def accuracy_csv(studies: Sequence[Results]) -> bytes:
+    """One row per naming study, condition and kind of observer."""
+    rows = []
+    for found in studies:
+        for maker in found.study.conditions:
+            for seen in found.observations:
+                row: list[Any] = [found.study.name, found.study.images, maker, seen.observer, int(seen.automated)]
+                one = seen.accuracy(maker)
+                if one is not None:
+                    ends = (one.subjects.low, one.subjects.high) if one.subjects else (None, None)
+                    row += [seen.subjects, one.share.n, one.share.value, one.share.low, one.share.high, *ends]
+                else:
+                    row += [seen.subjects, 0] + [None] * 5
+                rows.append([*row, found.chance])
+    return _csv(ACCURACY.split(","), rows)
+
+
 def table_markdown(studies: Sequence[Results]) -> str:
-    """The paper's Table 1: pairs in rows, people and automated observers in columns."""
+    """The paper's Table 1: pairs, or conditions of a naming study, in rows; people and automated observers beside."""
     metrics = sorted({seen.observer for found in studies for seen in found.observations if seen.automated})
     people = ["people"]
     if any(seen.observer == SIMULATED for found in studies for seen in found.observations):
@@ -227,6 +292,9 @@ def table_markdown(studies: Sequence[Results]) -> str:
         for first, second in found.pairs:
             cells = [cell(by.get(name), (first, second)) for name in (*people, *metrics)]
             lines.append(f"| {found.study.name} | {first} over {second} | " + " | ".join(cells) + " |")
+        for maker in found.study.conditions:
+            cells = [accuracy_cell(by.get(name), maker) for name in (*people, *metrics)]
+            lines.append(f"| {found.study.name} | class named: {maker} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -234,9 +302,20 @@ def cell(seen: Observation | None, pair: tuple[str, str]) -> str:
     """A preference in one line, or that there is none yet."""
     one = seen.preference(pair) if seen else None
     if seen is None or one is None:
-        return "no answers yet"
-    subjects = "" if seen.automated else f", {seen.subjects} {'person' if seen.subjects == 1 else 'people'}"
-    return f"{percent(one.share)}, n = {one.share.n}{subjects}, {probability(one)}"
+        return NONE
+    return f"{percent(one.share)}, n = {one.share.n}{_people(seen)}, {probability(one)}"
+
+
+def accuracy_cell(seen: Observation | None, maker: str) -> str:
+    """An accuracy in one line with its interval over participants, or that there is none yet."""
+    one = seen.accuracy(maker) if seen else None
+    if seen is None or one is None:
+        return NONE
+    return f"{percent(one.subjects or one.share)}, n = {one.share.n}{_people(seen)}"
+
+
+def _people(seen: Observation) -> str:
+    return "" if seen.automated else f", {seen.subjects} {'person' if seen.subjects == 1 else 'people'}"
 
 
 def percent(estimate: Estimate) -> str:

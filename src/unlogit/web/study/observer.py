@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 
 import torch
@@ -9,11 +10,12 @@ from sqlmodel import col, select
 from torch import Tensor
 
 from unlogit import metrics
+from unlogit.errors import UnlogitError
 from unlogit.images import decode
 from unlogit.metrics import Metric
 from unlogit.web.study.create import digest
-from unlogit.web.study.design import Design
-from unlogit.web.study.tables import ORIGINAL, Database, Participant, Picture, Study, Vote, remove_answers
+from unlogit.web.study.design import ComparisonTrial, Design
+from unlogit.web.study.tables import COMPARISON, ORIGINAL, Database, Participant, Picture, Study, Vote, remove_answers
 
 CHUNK = 64
 
@@ -27,8 +29,12 @@ def observe(database: Database, study: Study, metric: str) -> int:
         how many answers.
 
     Raises:
-        UnlogitError: no such metric, or what it needs is not on this machine.
+        UnlogitError: no such metric, what it needs is not on this machine, or the study is one of naming.
     """
+    if study.trial != COMPARISON:
+        raise UnlogitError(
+            f"study '{study.name}': a metric cannot name images; let it take a study made with --trial comparison"
+        )
     design = Design.of(study)
     distances = _distances(database, study, metrics.get(metric))
     with database.writing() as session:
@@ -38,14 +44,13 @@ def observe(database: Database, study: Study, metric: str) -> int:
         session.flush()
         for order in range(design.items):
             trial = design.item(order)
+            assert isinstance(trial, ComparisonTrial)
             left, right = (float(distances[maker][trial.place]) for maker in (trial.left, trial.right))
             session.add(
                 Vote(
                     participant=observer.id or 0,
                     trial=order,
-                    place=trial.place,
-                    left=trial.left,
-                    right=trial.right,
+                    **dataclasses.asdict(trial),
                     chosen="left" if left <= right else "right",
                     milliseconds=0,
                     shows=1,

@@ -11,8 +11,8 @@ from sqlmodel import col, select
 
 from unlogit.errors import UnlogitError
 from unlogit.statistics import Estimate, enclosing, wilson
-from unlogit.web.study.design import Trial
-from unlogit.web.study.tables import SIMULATED, Database, Participant, Study, Vote
+from unlogit.web.study.design import ComparisonTrial, NamingTrial, Trial
+from unlogit.web.study.tables import NAMING, SIMULATED, Database, Participant, Study, Vote
 
 try:
     from scipy.stats import binomtest  # type: ignore[import-untyped]
@@ -33,7 +33,7 @@ class Judgement:
         automated: whether a metric answered.
         order: place in the subject's own order, from 0.
         trial: what was shown.
-        chosen: "left" or "right".
+        chosen: "left" or "right", or the chosen name.
         milliseconds, shows, received: as in `Vote`.
         simulated: whether `unlogit study simulate` answered.
     """
@@ -50,8 +50,16 @@ class Judgement:
 
     @property
     def maker(self) -> str:
-        """The maker of the chosen picture."""
+        """The maker of the chosen image of a comparison, or of the only image of a naming trial."""
+        if isinstance(self.trial, NamingTrial):
+            return self.trial.maker
+        assert isinstance(self.trial, ComparisonTrial)
         return self.trial.left if self.chosen == "left" else self.trial.right
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the right choice was made; None where the question has none."""
+        return None if self.trial.correct is None else self.chosen == self.trial.correct
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,40 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """How often the class was named of images of one maker: under one condition.
+
+    Attributes:
+        maker: `ORIGINAL` or an inverter's name.
+        share: with Wilson's interval over judgements, as if they were independent.
+        subjects: the same share with the percentile bootstrap interval over participants, who are resampled whole; n is
+            their number. None where there is one participant only.
+    """
+
+    maker: str
+    share: Estimate
+    subjects: Estimate | None
+
+
+@dataclass(frozen=True)
+class NamedItem:
+    """Names given to one image under one condition.
+
+    Attributes:
+        label: name of the original's class.
+        named: how often it was chosen, of `n`.
+        most_chosen: the name that was chosen most often, the first in the alphabet among equals.
+    """
+
+    place: int
+    maker: str
+    label: str
+    named: int
+    n: int
+    most_chosen: str
+
+
+@dataclass(frozen=True)
 class Observation:
     """Answers of one kind of observer: people, or one metric.
 
@@ -104,9 +146,11 @@ class Observation:
         excluded: pseudonyms that failed too many attention checks.
         checks: share of attention checks that were passed, the excluded included; None where there were none.
         seconds: median time to a choice; None of a metric.
-        left: share of choices of the left side.
+        left: share of choices of the left side, in a comparison.
         preferences: of pairs that have an answer.
         items: likewise.
+        accuracies: of conditions that have an answer, in a naming study.
+        named: likewise.
     """
 
     observer: str
@@ -119,6 +163,11 @@ class Observation:
     left: Estimate | None
     preferences: tuple[Preference, ...]
     items: tuple[Item, ...]
+    accuracies: tuple[Accuracy, ...] = ()
+    named: tuple[NamedItem, ...] = ()
+
+    def accuracy(self, maker: str) -> Accuracy | None:
+        return next((a for a in self.accuracies if a.maker == maker), None)
 
     def preference(self, pair: tuple[str, str]) -> Preference | None:
         return next((p for p in self.preferences if (p.first, p.second) == pair), None)
@@ -135,6 +184,11 @@ class Results:
     @property
     def pairs(self) -> list[tuple[str, str]]:
         return [(first, second) for first, second in self.study.pairs]
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing in a naming study."""
+        return 1 / len(self.study.choices[0])
 
     @staticmethod
     def read(database: Database, study: Study, simulated: bool = False) -> Results:
@@ -166,6 +220,7 @@ def read_judgements(database: Database, study: Study) -> list[Judgement]:
         .where(Participant.study == study.id)
         .order_by(col(Participant.observer), col(Participant.number), col(Vote.trial))
     )
+    kind = NamingTrial if study.trial == NAMING else ComparisonTrial
     with database.reading() as session:
         return [
             Judgement(
@@ -173,7 +228,7 @@ def read_judgements(database: Database, study: Study) -> list[Judgement]:
                 automated=who.observer not in ("", SIMULATED),
                 simulated=who.observer == SIMULATED,
                 order=vote.trial,
-                trial=Trial(vote.place, vote.left, vote.right),
+                trial=kind.recorded(vote),
                 chosen=vote.chosen,
                 milliseconds=vote.milliseconds,
                 shows=vote.shows,
@@ -196,7 +251,7 @@ def _observe(name: str, judgements: Sequence[Judgement], study: Study, *, automa
     for one in judgements:
         answered[one.subject] += 1
         if one.trial.check:
-            checks[one.subject].append(one.chosen == one.trial.correct)
+            checks[one.subject].append(bool(one.correct))
     excluded = tuple(s for s, passed in checks.items() if passed.count(False) > MISSES * len(passed))
     passed = [each for of_subject in checks.values() for each in of_subject]
     counted = [one for one in judgements if not one.trial.check and one.subject not in excluded]
@@ -204,10 +259,11 @@ def _observe(name: str, judgements: Sequence[Judgement], study: Study, *, automa
     full = study.pictures * len(study.pairs) if automated else study.trials + study.checks
     preferences, items = [], []
     for first, second in study.pairs:
-        asked = [one for one in counted if {one.trial.left, one.trial.right} == {first, second}]
+        asked = [one for one in counted if _makers(one.trial) == {first, second}]
         if asked:
             preferences.append(prefer(first, second, asked))
             items += _items(first, second, asked)
+    by_condition = {maker: [one for one in counted if one.maker == maker] for maker in study.conditions}
     return Observation(
         observer=name,
         automated=automated,
@@ -216,10 +272,27 @@ def _observe(name: str, judgements: Sequence[Judgement], study: Study, *, automa
         excluded=excluded,
         checks=wilson(sum(passed), len(passed)) if passed else None,
         seconds=float(np.median([one.milliseconds for one in counted])) / 1000 if counted and not automated else None,
-        left=wilson(sum(one.chosen == "left" for one in counted), len(counted)) if counted else None,
+        left=wilson(sum(one.chosen == "left" for one in counted), len(counted)) if counted and study.pairs else None,
         preferences=tuple(preferences),
         items=tuple(items),
+        accuracies=tuple(measure_accuracy(maker, asked) for maker, asked in by_condition.items() if asked),
+        named=tuple(
+            sorted(
+                (item for maker, asked in by_condition.items() for item in _named(maker, asked)),
+                key=lambda item: item.place,
+            )
+        ),
     )
+
+
+def measure_accuracy(maker: str, judgements: Sequence[Judgement]) -> Accuracy:
+    """Return how often the class was named, from judgements of images of one maker, at least one."""
+    by_subject = defaultdict(list)
+    for one in judgements:
+        by_subject[one.subject].append(bool(one.correct))
+    tallies = [(sum(right), len(right)) for right in by_subject.values()]
+    share = wilson(sum(right for right, _ in tallies), len(judgements))
+    return Accuracy(maker, share, over_subjects(tallies))
 
 
 def prefer(first: str, second: str, judgements: Sequence[Judgement]) -> Preference:
@@ -286,3 +359,18 @@ def _items(first: str, second: str, judgements: Sequence[Judgement]) -> list[Ite
     for one in judgements:
         won[one.trial.place].append(one.maker == first)
     return [Item(place, first, second, sum(won[place]), len(won[place])) for place in sorted(won)]
+
+
+def _named(maker: str, judgements: Sequence[Judgement]) -> list[NamedItem]:
+    by_trial = defaultdict(list)
+    for one in judgements:
+        by_trial[one.trial.place, one.trial.correct or ""].append(one.chosen)
+    return [
+        NamedItem(place, maker, label, names.count(label), len(names), max(sorted(set(names)), key=names.count))
+        for (place, label), names in sorted(by_trial.items())
+    ]
+
+
+def _makers(trial: Trial) -> set[str]:
+    assert isinstance(trial, ComparisonTrial)
+    return {trial.left, trial.right}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 import re
 from contextlib import suppress
@@ -19,10 +20,21 @@ from unlogit.errors import UnlogitError
 from unlogit.web.guard import Guard, Limit, Rates, client_key
 from unlogit.web.study import exports
 from unlogit.web.study.ballots import Ballots
-from unlogit.web.study.create import ADDRESS, NAME, digest, fill_redirect
+from unlogit.web.study.create import ADDRESS, NAME, NAME_LENGTH, digest, fill_redirect
 from unlogit.web.study.design import Design, Trial
 from unlogit.web.study.results import Results
-from unlogit.web.study.tables import ORIGINAL, OTHER, Attention, Database, Entry, Participant, Picture, Study, Vote
+from unlogit.web.study.tables import (
+    COMPARISON,
+    NAMING,
+    ORIGINAL,
+    Attention,
+    Database,
+    Entry,
+    Participant,
+    Picture,
+    Study,
+    Vote,
+)
 
 try:
     from fastapi import FastAPI, HTTPException, Request, Response
@@ -56,9 +68,9 @@ UNLOCKING = Limit(burst=10, rate=0.1)
 """Tokens tried, by address."""
 CACHED_PICTURES = 2048
 SHOWN = re.compile(r"([0-9]{1,18}-[0-9]{1,7}-[012])-[0-9a-f]{24}")
-"""A picture as one trial shows it: the participant's row, the trial, the position (original, left, right), a seal."""
-SECONDS = 3
-"""What a trial takes a participant, for the estimate that they are told."""
+"""A picture as one trial shows it: the participant's row, the trial, the position on the screen, a seal."""
+SECONDS = {COMPARISON: 3, NAMING: 6}
+"""Duration of a trial, for the estimate on the participants' page."""
 
 Secret = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
@@ -102,7 +114,7 @@ class Answer(BaseModel):
     participant: Secret
     key: Secret
     trial: int = Field(ge=0, le=1_000_000)
-    chosen: Literal["left", "right"]
+    chosen: str = Field(max_length=NAME_LENGTH)
     milliseconds: int = Field(ge=0, le=2**31 - 1)
     shows: int = Field(ge=1, le=1_000_000)
 
@@ -155,14 +167,18 @@ def create_app(database: Database) -> FastAPI:
             raise HTTPException(404, "no such participant; load the page again")
         return row
 
+    @lru_cache(maxsize=256)
+    def design_of(name: str) -> Design:
+        return Design.of(find(name))
+
     @lru_cache(maxsize=4096)
-    def trials_of(study: int, row: int) -> tuple[Trial, ...]:
+    def trials_of(name: str, row: int) -> tuple[Trial, ...]:
         """What the participant of a row is shown."""
         with database.reading() as session:
-            found, asked = session.get(Participant, row), session.get(Study, study)
-        if found is None or asked is None or found.study != study:
+            found = session.get(Participant, row)
+        if found is None or found.study != find(name).id:
             raise HTTPException(404, "no such participant; load the page again")
-        return Design.of(asked).of_participant(found.number)
+        return design_of(name).of_participant(found.number)
 
     def identify(study: int, external: str | None) -> int | None:
         """Return the row of who came with this id before."""
@@ -213,7 +229,7 @@ def create_app(database: Database) -> FastAPI:
     @app.get("/s/{name}", response_class=HTMLResponse)
     def page(name: str) -> str:
         study = find(name)
-        minutes = max(1, round((study.trials + study.checks) * SECONDS / 60))
+        minutes = max(1, round((study.trials + study.checks) * SECONDS[study.trial] / 60))
         consent = [part for part in study.consent.split("\n\n") if part.strip()]
         return pages.get_template("study.html.jinja").render(
             study=study, minutes=minutes, consent=consent, parameters=[*study.identity, *study.variables]
@@ -221,7 +237,11 @@ def create_app(database: Database) -> FastAPI:
 
     @app.post("/s/{name}/participants")
     def begin(request: Request, name: str, who: Begin) -> dict[str, Any]:
-        """Begin, or go on: all trials as addresses of pictures, and which were answered."""
+        """Begin, or go on: all trials as addresses of pictures, and which were answered.
+
+        In a naming study, also the names to choose from in each trial, and by the number of an attention check the one
+        that it asks for.
+        """
         beginning.take(client_key(request.scope))
         study = find(name)
         assert study.id is not None
@@ -243,11 +263,18 @@ def create_app(database: Database) -> FastAPI:
             session.add(Entry(participant=row, key=key, **who.screen.model_dump()))
         with database.reading() as session:
             answered = session.exec(select(Vote.trial).where(Vote.participant == row)).all()
-        numbers = range(len(trials_of(study.id, row)))
-        return {
-            "trials": [[sign(study, f"{row}-{number}-{position}") for position in range(3)] for number in numbers],
+        design, trials = design_of(study.name), trials_of(study.name, row)
+        state: dict[str, Any] = {
+            "trials": [
+                [sign(study, f"{row}-{number}-{position}") for position, _ in enumerate(design.images(trial))]
+                for number, trial in enumerate(trials)
+            ],
             "answered": sorted(answered),
         }
+        if study.trial == NAMING:
+            state["choices"] = [design.choices(trial) for trial in trials]
+            state["checks"] = {number: trial.correct for number, trial in enumerate(trials) if trial.check}
+        return state
 
     @app.post("/s/{name}/answers")
     async def answer(name: str, answer: Answer) -> dict[str, bool]:
@@ -257,15 +284,15 @@ def create_app(database: Database) -> FastAPI:
         key = digest(answer.participant)
         answering.take(key)
         participant = known(study.id, key)
-        trials = trials_of(study.id, participant)
+        trials = trials_of(name, participant)
         if answer.trial >= len(trials):
             raise HTTPException(422, f"trial {answer.trial}: there are {len(trials)}")
         trial = trials[answer.trial]
+        if answer.chosen not in design_of(name).choices(trial):
+            raise HTTPException(422, f"trial {answer.trial}: that is none of its choices")
         vote = Vote(
             participant=participant,
-            place=trial.place,
-            left=trial.left,
-            right=trial.right,
+            **dataclasses.asdict(trial),
             **answer.model_dump(exclude={"participant"}),
         )
         outcome = await ballots.cast(vote)
@@ -301,7 +328,7 @@ def create_app(database: Database) -> FastAPI:
         with database.reading() as session:
             answered = session.exec(select(func.count()).where(Vote.participant == row)).one()
             person = session.get(Participant, row)
-        if answered < len(trials_of(study.id, row)) or person is None:
+        if answered < len(trials_of(name, row)) or person is None:
             raise HTTPException(409, "not all trials are answered")
         named = dict.fromkeys(study.identity, person.external or "") | person.variables
         return {"redirect": fill_redirect(study.redirect, named)}
@@ -314,10 +341,8 @@ def create_app(database: Database) -> FastAPI:
             if not hmac.compare_digest(sign(study, shown[1]), address):
                 raise HTTPException(404, "no such picture")
             row, number, position = map(int, shown[1].split("-"))
-            trial = trials_of(study.id, row)[number]
-            maker = (ORIGINAL, trial.left, trial.right)[position]
-            place = Design.of(study).other(trial.place) if maker == OTHER else trial.place
-            address = addresses(study.id)[place, ORIGINAL if maker == OTHER else maker]
+            trial = trials_of(name, row)[number]
+            address = addresses(study.id)[design_of(name).images(trial)[position]]
         elif not ADDRESS.fullmatch(address):
             raise HTTPException(404, "no such picture")
         headers = {"cache-control": "private, max-age=31536000, immutable"}
@@ -339,7 +364,7 @@ def create_app(database: Database) -> FastAPI:
                 results=found,
                 pictures=addresses(study.id),
                 original=ORIGINAL,
-                exports=exports.EXPORTS,
+                exports=exports.EXPORTS[study.trial],
                 percent=exports.percent,
             )
         )
@@ -362,9 +387,10 @@ def create_app(database: Database) -> FastAPI:
     @app.get("/s/{name}/results/{export}")
     def export(request: Request, name: str, export: str) -> Response:
         study = researcher(request, name)
-        if export not in exports.EXPORTS:
+        made_of = exports.EXPORTS[study.trial]
+        if export not in made_of:
             raise HTTPException(404, "no such export")
-        media_type, made = exports.EXPORTS[export]
+        media_type, made = made_of[export]
         disposition = f'attachment; filename="{study.name}-{export}"'
         return Response(made(database, study), media_type=media_type, headers={"content-disposition": disposition})
 

@@ -32,6 +32,8 @@ try:
 except ImportError as missing:
     raise UnlogitError(f"the study needs {missing.name}: pip install 'unlogit[study]'") from missing
 
+COMPARISON, NAMING = "comparison", "naming"
+"""Kinds of trial: which of two reconstructions is closer to the original, and what is in an image."""
 ORIGINAL = "original"
 SIMULATED = "simulated"
 """The observer of simulated participants, who are no part of any result unless asked for."""
@@ -59,6 +61,10 @@ class Study(SQLModel, table=True):
         identity: parameters of the participants' link that hold their id, such as PROLIFIC_PID; the first one counts.
         variables: further parameters of the link that are kept.
         redirect: address to which a participant is sent at the end, with {NAME} for a parameter; empty for none.
+        trial: the kind of trial, `COMPARISON` or `NAMING`. Pairs belong to the first kind, what follows to the second.
+        conditions: makers of the images that are shown: `ORIGINAL` and the inverters' names.
+        labels: of each place, the name of the original's class.
+        choices: of each place, the class names to choose from.
     """
 
     __tablename__ = "unlogit_study"
@@ -81,6 +87,10 @@ class Study(SQLModel, table=True):
     identity: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False, server_default="[]"))
     variables: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False, server_default="[]"))
     redirect: str = Field(default="", sa_column=Column(String, nullable=False, server_default=""))
+    trial: str = Field(default=COMPARISON, sa_column=Column(String, nullable=False, server_default=COMPARISON))
+    conditions: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False, server_default="[]"))
+    labels: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False, server_default="[]"))
+    choices: list[list[str]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False, server_default="[]"))
 
 
 class Picture(SQLModel, table=True):
@@ -135,8 +145,9 @@ class Vote(SQLModel, table=True):
 
     Attributes:
         trial: place in the participant's own order, from 0.
-        left, right: makers of the two alternatives as they were shown.
-        chosen: "left" or "right".
+        left, right: makers of the two alternatives of a comparison as they were shown; empty in a naming trial.
+        maker, label: maker of the image of a naming trial and the right name; empty in a comparison.
+        chosen: "left" or "right", or the chosen name.
         milliseconds: from when the pictures were on the screen to the choice.
         shows: how often the trial was put on the screen; above 1 after a reload, which starts the clock anew.
         key: made up by the browser; tells a vote that is sent again from another one.
@@ -148,8 +159,10 @@ class Vote(SQLModel, table=True):
     participant: int = Field(foreign_key="unlogit_participant.id", primary_key=True)
     trial: int = Field(primary_key=True)
     place: int
-    left: str
-    right: str
+    left: str = ""
+    right: str = ""
+    maker: str = Field(default="", sa_column=Column(String, nullable=False, server_default=""))
+    label: str = Field(default="", sa_column=Column(String, nullable=False, server_default=""))
     chosen: str
     milliseconds: int
     shows: int

@@ -14,6 +14,9 @@ for (const name of document.body.dataset.parameters.split(" ")) {
 const identity = document.body.dataset.identity.split(" ").map((name) => parameters[name]).find(Boolean);
 const store = identity ? `${base}/${encodeURIComponent(identity)}` : base;
 const el = (id) => document.getElementById(id);
+const naming = document.body.dataset.trial === "naming";
+const buttons = Array.from(el("choices").children);
+const images = Array.from(el("stage").querySelectorAll("img"));
 const AHEAD = 2; // trials that are loaded before they are asked for
 const RESTING = 160; // ms that the choice is seen before the next trial
 const LONGEST = 10000; // ms between two tries
@@ -75,7 +78,9 @@ async function post(path, body) {
 }
 
 const participant = kept.get("participant") ?? secret();
-let trials = []; // of [reference, left, right], ids of pictures
+let trials = []; // of ids of pictures: [reference, left, right], or [image] where it is to be named
+let choices = []; // by trial, the names to choose from
+let checks = {}; // by the number of an attention check, the name that it asks for
 let open = []; // numbers of trials that are still to be shown
 let sending = Promise.resolve();
 
@@ -126,13 +131,17 @@ async function show() {
   const number = open[0];
   for (const ahead of open.slice(0, 1 + AHEAD)) trials[ahead].forEach(load);
   el("stage").classList.add("waiting");
-  const images = await Promise.all(trials[number].map(load));
-  [el("reference"), el("left").firstElementChild, el("right").firstElementChild].forEach((img, i) => {
-    img.src = images[i].src;
-  });
-  await Promise.all(Array.from(el("stage").querySelectorAll("img"), (img) => img.decode().catch(() => null)));
+  const pictures = await Promise.all(trials[number].map(load));
+  pictures.forEach((picture, i) => { images[i].src = picture.src; });
+  await Promise.all(images.map((image) => image.decode().catch(() => null)));
+  if (naming) {
+    images[0].hidden = number in checks;
+    el("check").hidden = !images[0].hidden;
+    el("check").lastElementChild.textContent = checks[number] ?? "";
+    buttons.forEach((button, i) => { button.lastElementChild.textContent = choices[number][i]; });
+  }
   el("stage").classList.remove("waiting");
-  for (const side of ["left", "right"]) el(side).classList.remove("chosen");
+  for (const button of buttons) button.classList.remove("chosen");
   const done = trials.length - open.length;
   el("progress").value = done;
   el("progress").max = trials.length;
@@ -146,16 +155,17 @@ async function show() {
   }));
 }
 
-async function choose(side) {
-  if (!current) return;
+async function choose(index) {
+  if (!current || !buttons[index]) return;
   const { number, since, shows } = current;
   current = null;
   delete document.body.dataset.awaiting;
   const milliseconds = Math.max(0, Math.round(performance.now() - since));
-  queue(number, { participant, key: secret(), trial: number, chosen: side, milliseconds, shows });
+  const chosen = (naming ? choices[number] : ["left", "right"])[index];
+  queue(number, { participant, key: secret(), trial: number, chosen, milliseconds, shows });
   kept.remove(`shows/${number}`);
-  el(side).classList.add("chosen");
-  el(side).blur();
+  buttons[index].classList.add("chosen");
+  buttons[index].blur();
   trials[number].forEach((id) => loaded.delete(id));
   open.shift();
   await pause(RESTING);
@@ -195,7 +205,7 @@ async function begin() {
   });
   if (!state) return notice("This study cannot be taken now. Load the page again later.");
   kept.set("participant", participant);
-  trials = state.trials;
+  ({ trials, choices = [], checks = {} } = state);
   const answered = new Set(state.answered);
   for (let number = 0; number < trials.length; number++) {
     const waiting = kept.get(`answer/${number}`);
@@ -208,14 +218,20 @@ async function begin() {
   await show();
 }
 
-el("left").addEventListener("click", () => choose("left"));
-el("right").addEventListener("click", () => choose("right"));
+// The choice that a key stands for: a letter for a name (by its position on keyboards of other alphabets), else a side.
+function keyed(event) {
+  if (!naming) return { ArrowLeft: 0, 1: 0, ArrowRight: 1, 2: 1 }[event.key];
+  const letter = /^[a-z]$/i.test(event.key) ? event.key : event.code.replace(/^Key/, "");
+  return /^[a-z]$/i.test(letter) ? letter.toUpperCase().charCodeAt(0) - 65 : undefined;
+}
+
+buttons.forEach((button, index) => button.addEventListener("click", () => choose(index)));
 document.addEventListener("keydown", (event) => {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || el("trial").hidden) return;
-  const side = { ArrowLeft: "left", 1: "left", ArrowRight: "right", 2: "right" }[event.key];
-  if (!side) return;
+  const index = keyed(event);
+  if (index === undefined) return;
   event.preventDefault();
-  choose(side);
+  choose(index);
 });
 el("begin").addEventListener("click", () => {
   el("begin").disabled = true;
