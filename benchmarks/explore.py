@@ -17,11 +17,11 @@ import time
 import torch
 import tyro
 
-from unlogit.explorer import shown
-from unlogit.explorer.answer import Explorer
-from unlogit.explorer.gallery import Gallery
-from unlogit.explorer.state import State
 from unlogit.methods import called, open_inverter
+from unlogit.web.explorer import shown
+from unlogit.web.explorer.answer import Explorer
+from unlogit.web.explorer.gallery import Gallery
+from unlogit.web.explorer.state import State
 
 LIMIT_MS = 200
 

@@ -28,8 +28,8 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from unlogit.study.create import CreateConfig, store
-from unlogit.study.tables import ORIGINAL
+from unlogit.web.study.create import CreateConfig, store
+from unlogit.web.study.tables import ORIGINAL
 
 LIMIT_MS = 100
 NAME = "load"

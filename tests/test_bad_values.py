@@ -14,12 +14,12 @@ import pytest
 
 from unlogit import cli
 from unlogit.classifier_training import FitLaunch
-from unlogit.explorer.command import ExploreConfig
 from unlogit.reconstruct import ReconstructConfig
 from unlogit.settings import _bounds
-from unlogit.study.command import COMMANDS as STUDY
 from unlogit.training.bench import BenchConfig
 from unlogit.training.launch import Launch
+from unlogit.web.explorer.command import ExploreConfig
+from unlogit.web.study.command import COMMANDS as STUDY
 
 REQUIRED = {
     "classify": (FitLaunch, ["--out", "out"]),

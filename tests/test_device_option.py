@@ -9,12 +9,12 @@ import pytest
 
 from unlogit.classifier_training import FitConfig
 from unlogit.errors import UnlogitError
-from unlogit.explorer.command import ExploreConfig
 from unlogit.methods import TrainConfig
 from unlogit.reconstruct import ReconstructConfig, reconstruct
 from unlogit.report.command import AnalyseConfig
-from unlogit.study.create import CreateConfig
 from unlogit.training.bench_config import BenchConfig
+from unlogit.web.explorer.command import ExploreConfig
+from unlogit.web.study.create import CreateConfig
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ import pytest
 from unlogit import analyses
 from unlogit.arguments import help_text, parse
 from unlogit.classifier_training import FitLaunch
-from unlogit.explorer.command import ExploreConfig
 from unlogit.methods import trainable
 from unlogit.reconstruct import ReconstructConfig
 from unlogit.report.command import AnalyseConfig
 from unlogit.settings import Checked
-from unlogit.study.command import COMMANDS as STUDY
 from unlogit.training.bench_config import BenchConfig
 from unlogit.training.launch import command
+from unlogit.web.explorer.command import ExploreConfig
+from unlogit.web.study.command import COMMANDS as STUDY
 
 CONFIGS = (
     *map(command, trainable()),

@@ -98,7 +98,7 @@ def test_every_number_has_bounds_and_a_value_out_of_them_is_one_line(module: str
 
 def test_the_configurations_are_found() -> None:
     assert len(MODULES) > 30
-    assert {"unlogit.methods._train_config", "unlogit.study.command", "unlogit.analyses.noise"} <= MODULES.keys()
+    assert {"unlogit.methods._train_config", "unlogit.web.study.command", "unlogit.analyses.noise"} <= MODULES.keys()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import sys
 
 from unlogit.cli import COMMANDS
 from unlogit.methods import trainable
-from unlogit.study.command import COMMANDS as STUDY
+from unlogit.web.study.command import COMMANDS as STUDY
 
 HEAVY = ("torch", "timm", "numpy", "matplotlib", "scipy", "sqlalchemy", "gradio")
 ALL = [

@@ -38,7 +38,12 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
         if file.is_file() and "__pycache__" not in file.parts
     }
     assert files - packed == set()
-    for needed in ("weights/lite0_robust/model.safetensors", "photos/coffee.jpg", "explorer/assets/explore.css"):
+    for needed in (
+        "weights/lite0_robust/model.safetensors",
+        "photos/coffee.jpg",
+        "web/explorer/assets/explore.css",
+        "web/study/assets/study.js",
+    ):
         assert f"unlogit/{needed}" in packed
 
 

@@ -97,7 +97,7 @@ def analyse(args: Sequence[str]) -> None:
 
 def study(args: Sequence[str]) -> None:
     """Let people choose between reconstructions: make a study, serve it, read its results."""
-    from unlogit.study.command import study as run
+    from unlogit.web.study.command import study as run
 
     run(args)
 
@@ -105,8 +105,8 @@ def study(args: Sequence[str]) -> None:
 def explore(args: Sequence[str]) -> None:
     """Change what is left of a picture with sliders, in the browser, and see what it stands for."""
     from unlogit.arguments import parse
-    from unlogit.explorer.command import ExploreConfig
-    from unlogit.explorer.command import explore as run
+    from unlogit.web.explorer.command import ExploreConfig
+    from unlogit.web.explorer.command import explore as run
 
     run(parse(ExploreConfig, "unlogit explore", args))
 

@@ -1,0 +1,1 @@
+"""Web pages: the explorer and the study, behind one guard."""

@@ -1,0 +1,72 @@
+"""`unlogit explore`: open inverters and serve the page."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import tyro
+
+from unlogit.errors import UnlogitError
+from unlogit.methods import Sight, called, known, open_inverter
+from unlogit.registry import needed
+from unlogit.settings import Port
+from unlogit.web.serving import ServerOptions, listen, serve
+
+
+@dataclass(frozen=True)
+class ExploreConfig(ServerOptions):
+    """Explore reconstructions in the browser: change the logits of an image and see the image that they stand for."""
+
+    port: Port = 7860
+    """Port to listen on."""
+    inverters: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Each as [NAME=]INVERTER, such as RUN/inverter; without any, those that come with unlogit."""
+    images: str | None = None
+    """Images to pick from beside the sample photos that come with unlogit, as source:name."""
+    view: Sight = "classifier"
+    """Size at which an image reaches the classifier: "classifier" is the classifier's input size, "training" the
+    inverter's size, as when the inverter was trained."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
+
+    def specs(self) -> dict[str, str]:
+        """By the name to show, what each inverter is opened by; raises `UnlogitError` where there is none."""
+        if not (self.inverters or known()):
+            raise UnlogitError(
+                "no inverter given, and none came with this package: give one, such as RUN/inverter, which "
+                "'unlogit train' writes, or a method that needs no training (see: unlogit list methods)"
+            )
+        pairs = [called(given) for given in self.inverters or known()]
+        if len(found := dict(pairs)) < len(pairs):
+            names = ", ".join(name for name, _ in pairs)
+            raise UnlogitError(f"inverters {names}: names must differ; write NAME=INVERTER")
+        return found
+
+
+def explore(config: ExploreConfig) -> None:
+    """Serve the page until interrupted."""
+    from unlogit.images import open_images
+    from unlogit.runtime.device import pick_device
+
+    specs = config.specs()
+    with listen(config) as listening:
+        device = pick_device(config.device)
+        inverters = {name: open_inverter(spec, config.trust_code).to(device) for name, spec in specs.items()}
+        source = open_images(config.images) if config.images else None
+        # Before Gradio is imported: it asks its makers for the newest version otherwise, and others for telemetry.
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "False"
+        needed("gradio", "explore", "unlogit explore")
+
+        from unlogit.web.explorer.answer import Explorer
+        from unlogit.web.explorer.gallery import Gallery
+        from unlogit.web.explorer.server import create_app
+
+        gallery = Gallery([i.side(config.view) for i in inverters.values()], source)
+        gallery.decoder.start()
+        app = create_app(Explorer(inverters, gallery, config.view), specs)
+        print(f"{', '.join(specs)}: {config.url}", flush=True)
+        serve(app, config, listening)

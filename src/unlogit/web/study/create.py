@@ -1,0 +1,338 @@
+"""Making a study: its pictures are rendered once, into the database, so that serving it needs no network."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import quote
+
+import tyro
+
+from unlogit.errors import UnlogitError, one_line, unknown
+from unlogit.outside import all_whole, in_order, short_names
+from unlogit.settings import Bounds, Checked, Count, Several, Whole
+from unlogit.web.study import COMPARISON, NAMING, ORIGINAL, OTHER
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from unlogit.web.study.tables import Study
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+ADDRESS = re.compile(r"[0-9a-f]{24}")
+PARAMETER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+CONSENT_BYTES = 1_000_000
+"""The longest consent text."""
+NAME_LENGTH = 100
+"""The longest class name that can be chosen, in characters: it stands on a button."""
+TEXTS = {
+    COMPARISON: ("Which is closer?", "Which of the two is more like the original?"),
+    NAMING: ("What is in the image?", "Which of these is in the image?"),
+}
+"""Title and question, unless others are given."""
+_CHOICES = 3  # a stream of chance apart from those of `design`
+
+
+@dataclass(frozen=True)
+class CreateConfig(Checked):
+    """Make a study: render the pictures of several inverters, and say what participants are asked."""
+
+    inverters: tyro.conf.Positional[tuple[str, ...]]
+    """Two or more (naming: one or more), of one size; each a folder such as RUN/inverter, or one that comes with
+    unlogit; NAME=FOLDER says how it is called in the results."""
+    images: str
+    """Pictures that none of them was trained on, as source:name, e.g. scenes:test or folder:photos."""
+    trial: Literal["comparison", "naming"] = "comparison"
+    """Kind of trial: "comparison" asks which of two reconstructions is closer to the original, and "naming" asks for the
+    class of an image, which is a reconstruction or the original itself; the images need labels."""
+    name: str = "study"
+    """Stands in the participants' link: small letters, digits and dashes."""
+    database: str = "study.sqlite"
+    """A SQLite file, or a URL such as postgresql://user:password@host/name; one database can hold several studies."""
+    pictures: Several = 64
+    """How many of the images, spread at random over the source."""
+    pairs: tuple[str, ...] = ()
+    """Which are set against each other, as FIRST:SECOND by name; all pairs where none is given."""
+    trials: Count | None = None
+    """How many a participant is shown; as many as there are pictures where it is not given."""
+    choices: Annotated[int, Bounds(2, 26)] = 16
+    """Number of class names to choose from in a naming trial: that of the image, and others of the images' classes."""
+    checks: Whole = 4
+    """Attention checks beside those: one alternative is the original itself, the other a different picture. In a naming
+    study, a check shows no image and asks for one of the names."""
+    title: str | None = None
+    """Heading of the participants' page; by default "Which is closer?" or "What is in the image?"."""
+    question: str | None = None
+    """Question of every trial; by default "Which of the two is more like the original?" or "Which of these is in the
+    image?"."""
+    consent: Path | None = None
+    """Text file that participants agree to before they begin; an empty line begins a paragraph."""
+    thanks: str = "Thank you. All your answers have arrived, and you can close this page."
+    """Shown at the end; may hold a completion code."""
+    participant_id: tuple[str, ...] = ("PROLIFIC_PID", "workerId")
+    """Parameters of the participants' link that hold their id; the first that is there counts. Who comes again with
+    the same id goes on where they stopped, from any browser."""
+    variables: tuple[str, ...] = ("STUDY_ID", "SESSION_ID", "assignmentId", "hitId")
+    """Further parameters of the link that are kept beside the answers."""
+    redirect: str = ""
+    """Address to which participants are sent at the end, https only; {NAME} stands for a parameter of the link, as in
+    https://app.prolific.com/submissions/complete?cc=CODE."""
+    rendering: Literal["smooth", "pixelated"] = "smooth"
+    """How small pictures are enlarged on the screen."""
+    seed: Annotated[int, Bounds(0, 2**31 - 1)] = 0
+    """Random seed of the inverters' noise, and of which trials a participant is shown and in which order."""
+    device: str = "auto"
+    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
+    trust_code: bool = False
+    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not NAME.fullmatch(self.name):
+            raise UnlogitError(f"study name '{self.name}': must be small letters, digits and dashes, such as scenes-64")
+        if self.trial == NAMING and self.pairs:
+            raise UnlogitError(f"--pairs {self.pairs[0]}: a naming trial shows one image; leave --pairs out")
+        if len(self.inverters) < (1 if self.trial == NAMING else 2):
+            raise UnlogitError("a study needs two inverters: write unlogit study create INVERTER INVERTER --images ...")
+        for name in (*self.participant_id, *self.variables):
+            if not PARAMETER.fullmatch(name):
+                raise UnlogitError(f"parameter '{name[:80]}' of the link: must be letters, digits, _ and -, at most 64")
+        check_redirect(self.redirect, (*self.participant_id, *self.variables))
+        for text in (self.title, self.question, self.thanks, self.images, self.redirect, *self.inverters):
+            if text is not None and not _is_unicode(text):
+                raise UnlogitError(f"text {text[:60]!a}: must be UTF-8, as a terminal of a UTF-8 locale writes it")
+        read_consent(self.consent)
+
+
+def create(config: CreateConfig) -> tuple[Study, str]:
+    """Make the study that `config` asks for.
+
+    Returns:
+        the study, and the researcher's token, which is kept nowhere.
+
+    Raises:
+        UnlogitError: something given cannot be opened, or there is a study of that name. No study is written then.
+    """
+    from unlogit.analyses import Evidence
+    from unlogit.images import open_images
+    from unlogit.methods import Inverter, called, open_inverter
+    from unlogit.runtime.device import pick_device
+
+    device = pick_device(config.device)
+    source = open_images(config.images)
+    inverters: dict[str, Inverter] = {}
+    for given in config.inverters:
+        name, folder = called(given)
+        if name in inverters or name in (ORIGINAL, OTHER):
+            raise UnlogitError(f"inverter '{name}': that name is taken; write NAME=FOLDER to give it another")
+        inverters[name] = open_inverter(folder, config.trust_code).to(device)
+    naming = config.trial == NAMING
+    pairs = [] if naming else paired(tuple(inverters), config.pairs)
+    evidence = Evidence(source, inverters, limit=config.pictures, seed=config.seed)
+    labels = evidence.labels.tolist() if naming else []
+    if naming:
+        check_labels(labels, source.class_names, config)
+    pictures = {ORIGINAL: evidence.originals} | {name: evidence.reconstructed(name).pictures for name in inverters}
+    pngs = {
+        maker: [_png(picture.permute(1, 2, 0).numpy()) for picture in made.bytes] for maker, made in pictures.items()
+    }
+    return store(config, pairs, pngs, labels, source.class_names)
+
+
+def store(
+    config: CreateConfig,
+    pairs: Sequence[tuple[str, str]],
+    pngs: Mapping[str, Sequence[bytes]],
+    labels: Sequence[int] = (),
+    class_names: Sequence[str] = (),
+) -> tuple[Study, str]:
+    """Write a study whose pictures are rendered.
+
+    Args:
+        config: what participants are asked.
+        pairs: of makers, in a comparison.
+        pngs: by maker, `ORIGINAL` included, one PNG a place; in a naming study all of them are conditions.
+        labels: of each place, the label of the original, in a naming study.
+        class_names: by label.
+
+    Returns:
+        the study, and the researcher's token.
+    """
+    from sqlalchemy.exc import DBAPIError, IntegrityError
+
+    from unlogit.web.study.tables import Database, Picture, Study
+
+    places, naming = len(pngs[ORIGINAL]), config.trial == NAMING
+    assert all(len(made) == places for made in pngs.values())
+    trials = places if config.trials is None else config.trials
+    most = places * (1 if naming else len(pairs))
+    if not 1 <= trials <= most:
+        product = "the number of images" if naming else f"{places} pictures x {len(pairs)} pairs"
+        raise UnlogitError(f"trials {trials}: must be 1 to {most}, {product}")
+    if config.checks > trials:
+        raise UnlogitError(f"checks {config.checks}: must be at most as many as the {trials} trials")
+    names = short_names(tuple(class_names))
+    choices = draw_choices(labels, names, config.choices, config.seed) if naming else []
+    title, question = TEXTS[config.trial]
+    token = secrets.token_urlsafe(32)
+    study = Study(
+        name=config.name,
+        title=title if config.title is None else config.title,
+        question=question if config.question is None else config.question,
+        consent=read_consent(config.consent),
+        thanks=config.thanks,
+        rendering=config.rendering,
+        images=config.images,
+        pictures=places,
+        pairs=[list(pair) for pair in pairs],
+        trials=trials,
+        checks=config.checks,
+        seed=config.seed,
+        token=digest(token),
+        identity=list(config.participant_id),
+        variables=list(config.variables),
+        redirect=config.redirect,
+        trial=config.trial,
+        conditions=list(pngs) if naming else [],
+        labels=[names[label] for label in labels] if naming else [],
+        choices=choices,
+    )
+    database = Database(config.database)
+    try:
+        database.create()
+        with database.writing() as session:
+            session.add(study)
+            session.flush()
+            assert study.id is not None
+            session.add_all(
+                Picture(address=secrets.token_hex(12), study=study.id, place=place, maker=maker, png=png)
+                for maker, made in pngs.items()
+                for place, png in enumerate(made)
+            )
+    except IntegrityError as error:
+        raise UnlogitError(f"database '{database.name}' holds a study '{config.name}': give another --name") from error
+    except DBAPIError as error:
+        raise UnlogitError(
+            f"database '{database.name}' cannot be written ({one_line(error.orig or error)}): "
+            "make room where its disk is full, and give the same command again"
+        ) from error
+    return study, token
+
+
+def check_labels(labels: Sequence[int], class_names: Sequence[str], config: CreateConfig) -> None:
+    """Raise `UnlogitError` unless the images of a naming study have labels, and names to choose from."""
+    if min(labels) < 0 or not class_names:
+        raise UnlogitError(f"images '{config.images}': some have no label, which naming trials need")
+    if len(class_names) < config.choices:
+        raise UnlogitError(
+            f"choices {config.choices}: must be at most {len(class_names)}, the number of classes of '{config.images}'"
+        )
+    if long := [name for name in short_names(tuple(class_names)) if len(name) > NAME_LENGTH]:
+        raise UnlogitError(f"class name '{long[0][:60]}...': must have at most {NAME_LENGTH} characters")
+
+
+def draw_choices(labels: Sequence[int], names: Sequence[str], count: int, seed: int) -> list[list[str]]:
+    """Return the names to choose from for each image: that of its class and others drawn at random, sorted.
+
+    Args:
+        labels: of the images.
+        names: different names, by label.
+        count: number of choices, at most the number of names.
+        seed: random seed of the others.
+    """
+    import numpy as np
+
+    choices = []
+    for place, label in enumerate(labels):
+        others = np.delete(np.arange(len(names)), label)
+        drawn = np.random.default_rng([seed, _CHOICES, place]).choice(others, count - 1, replace=False)
+        chosen = [names[index] for index in (label, *drawn)]
+        choices.append(in_order(chosen) if all_whole(chosen) else sorted(chosen, key=str.casefold))
+    return choices
+
+
+def read_consent(file: Path | None) -> str:
+    """Return the consent text, empty where there is no file; raises `UnlogitError` where it is no UTF-8 text."""
+    if file is None:
+        return ""
+    if not file.is_file():
+        raise UnlogitError(f"consent '{file}': no such file")
+    if file.stat().st_size > CONSENT_BYTES:
+        raise UnlogitError(f"consent '{file}': {file.stat().st_size:,} bytes, at most {CONSENT_BYTES:,} are allowed")
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnlogitError(f"consent '{file}': byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
+    if "\0" in text:  # As ASCII letters in UTF-16 are, for which UTF-8 is no error.
+        raise UnlogitError(f"consent '{file}': it holds zero bytes; save the file as UTF-8")
+    return text.strip()
+
+
+def check_redirect(template: str, names: Sequence[str]) -> None:
+    """Raise `UnlogitError` unless `template` is empty or an https address whose host holds no placeholder."""
+    if not template:
+        return
+
+    from unlogit.web.guard import host_of
+
+    scheme, _, rest = template.partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if scheme != "https" or not host_of(host) or re.search(r"[{}\s\\\x00-\x20]", host) or not template.isprintable():
+        raise UnlogitError(f"--redirect '{template[:200]}': must be an address such as https://HOST/PATH?id={{NAME}}")
+    for name in PLACEHOLDER.findall(template):
+        if name not in names:
+            raise unknown("parameter in --redirect", name[:80], names)
+
+
+def fill_redirect(template: str, values: Mapping[str, str]) -> str:
+    """Return the address with every {NAME} replaced by its value, percent-encoded; empty where there is none."""
+    return PLACEHOLDER.sub(lambda found: quote(values.get(found[1], ""), safe=""), template)
+
+
+def digest(secret: str) -> str:
+    """SHA-256 in hex: what is kept of a secret of full entropy."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def paired(names: Sequence[str], given: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs as FIRST:SECOND, or all of them."""
+    if not given:
+        return list(combinations(names, 2))
+    pairs: list[tuple[str, str]] = []
+    for text in given:
+        first, colon, second = text.partition(":")
+        if not colon or first == second:
+            raise UnlogitError(f"pair '{text}': must be FIRST:SECOND, two of {', '.join(names)}")
+        for name in (first, second):
+            if name not in names:
+                raise unknown("inverter in a pair", name, names)
+        if {first, second} in [set(pair) for pair in pairs]:
+            raise UnlogitError(f"pair '{text}' is given twice")
+        pairs.append((first, second))
+    return pairs
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether no byte of a command-line argument was undecodable, which no database could store."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
