@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 RAMP = 0.1
@@ -27,14 +27,15 @@ class MovingAverage(AveragedModel):
         Buffers are copied; with `use_buffers` those in floating point are averaged too.
         """
         weight = 1 - keep if self.n_averaged > 0 else 1.0
-        pairs = list(zip(self.module.parameters(), network.parameters(), strict=True))
-        copied = []
-        for pair in zip(self.module.buffers(), network.buffers(), strict=True):
-            (pairs if self.use_buffers and pair[0].is_floating_point() else copied).append(pair)
-        averages, current = map(list, zip(*pairs, strict=True))
+        averages: list[Tensor] = list(self.module.parameters())
+        current: list[Tensor] = list(network.parameters())
+        for average, value in zip(self.module.buffers(), network.buffers(), strict=True):
+            if self.use_buffers and average.is_floating_point():
+                averages.append(average)
+                current.append(value)
+            else:
+                average.copy_(value)
         torch._foreach_lerp_(averages, current, weight)
-        for average, value in copied:
-            average.copy_(value)
         self.n_averaged += 1
 
 
