@@ -13,8 +13,9 @@ class MicroBatch:
     """The part of a batch that the discriminator holds at once.
 
     Attributes:
+        part: which of the batch's images.
+        batch_fakes: the fakes of the whole batch.
         images: real images, N x 3 x S x S in [0, 1].
-        fakes: reconstructions of their representations, the same shape.
         representation: N x K, standardised.
         shifts_real, shifts_fake: random translations, N x 2 in [0, 1); None for none.
         share: N over the size of the whole batch.
@@ -22,13 +23,22 @@ class MicroBatch:
             the same fakes; else None.
     """
 
+    part: slice
+    batch_fakes: Tensor
     images: Tensor
-    fakes: Tensor
     representation: Tensor
     shifts_real: Tensor | None
     shifts_fake: Tensor | None
     share: float
     fake_features: list[Tensor] | None = None
+
+    @property
+    def fakes(self) -> Tensor:
+        """Reconstructions of the representations, N x 3 x S x S; a slice of its own for each loss that reads them.
+
+        Each loss then adds its gradient as a whole: in a shared slice the order of the sums would depend on the others.
+        """
+        return self.batch_fakes[self.part]
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ def split(
         part = slice(start, min(start + (size or total), total))
         real, fake = (None if s is None else s[part] for s in shifts)
         share = (part.stop - part.start) / total
-        parts.append(MicroBatch(images[part], fakes[part], representation[part], real, fake, share))
+        parts.append(MicroBatch(part, fakes, images[part], representation[part], real, fake, share))
     return Batch(position, images, representation, generated, fakes, parts)
 
 
