@@ -51,7 +51,7 @@ class CreateConfig(Checked):
     images: str
     """Pictures that none of them was trained on, as source:name, e.g. scenes:test or folder:photos."""
     trial: Literal["comparison", "naming"] = "comparison"
-    """Kind of trial: "comparison" asks which of two reconstructions is closer to the original, and "naming" asks for the
+    """Kind of trial. "comparison" asks which of two reconstructions is closer to the original; "naming" asks for the
     class of an image, which is a reconstruction or the original itself; the images need labels."""
     name: str = "study"
     """Stands in the participants' link: small letters, digits and dashes."""
