@@ -153,7 +153,7 @@ def test_zero_shot_logits_are_scaled_cosines_of_picture_and_sentences(spec_of: C
         ("RN50.openia", "unknown weights 'openia' of open_clip network 'RN50': there are openai"),
         ("RN50", "which weights.*tag of openai"),
         ("RN50.openai?pretrained=false", "give only one of a tag, checkpoint or pretrained"),
-        ("RN50.openai?template=a photo", "must have {} where the class name goes"),
+        ("RN50.openai?template=a photo", "must have {} for the class name"),
     ],
 )
 def test_open_clip_errors(rest: str, what: str) -> None:

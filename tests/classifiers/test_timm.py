@@ -35,7 +35,7 @@ def test_random_weights_are_the_same_each_time_and_leave_the_generator_alone() -
 
 def test_a_smaller_input_can_be_asked_for() -> None:
     assert open_classifier("timm:test_resnet?pretrained=false&size=64").preprocessing.size == 64
-    with pytest.raises(UnlogitError, match="takes pictures of 224 only"):
+    with pytest.raises(UnlogitError, match="takes images of 224 px only"):
         open_classifier("timm:vit_tiny_patch16_224?pretrained=false&size=64")
 
 
