@@ -336,7 +336,7 @@ def test_the_discriminator_can_learn_first(tiny: Tiny) -> None:
 def test_a_start_that_does_not_fit_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     first = tiny(pictures=8, validate_every=8)
     train(first)
-    other = replace(first.method.generator, channels=8)
+    other = replace(first.method.generator, channels=8, noise=8)
     with pytest.raises(UnlogitError, match=r"start '.*' does not fit this configuration .*: give the method, size"):
         train(tiny(generator=other, start=str(first.out / "inverter"), out=tmp_path / "second"))
     with pytest.raises(UnlogitError, match="needs no training"):
