@@ -1,6 +1,6 @@
 """What a training costs by arithmetic: `python benchmarks/cost.py` prints the table of docs/training.md.
 
-The multiplications of the paper's networks at full width are counted, on no data; pictures, rate and efficiency are
+The multiplications of the paper's networks at full width are counted, on no data; images, rate and efficiency are
 assumptions, given as options. Nothing here is a measured time.
 """
 
@@ -26,7 +26,7 @@ class Assumptions:
     """What is not counted."""
 
     epochs: int = 100
-    """Passes of the discriminator over ImageNet's 1,281,167 training pictures."""
+    """Passes of the discriminator over ImageNet's 1,281,167 training images."""
     d_steps: int = 2
     peak: float = 790.0
     """TFLOP/s of one GPU in bf16: a large matrix product on an H100."""
@@ -41,7 +41,7 @@ class Assumptions:
     """The classifier, by timm's name, at its own size; with random crops it runs on every image."""
 
 
-PICTURES = 1_281_167
+IMAGES = 1_281_167
 SHAPES = {
     64: (GeneratorConfig(64, embedding=128, attention=64), DiscriminatorConfig(attention=32)),
     128: (GeneratorConfig(128, embedding=128, attention=64), DiscriminatorConfig(attention=64)),
@@ -50,7 +50,7 @@ SHAPES = {
 
 
 def flop(size: int, batch: int) -> tuple[float, float]:
-    """Of one picture in a discriminator step and in a generator step."""
+    """Of one image in a discriminator step and in a generator step."""
     of_generator, of_discriminator = SHAPES[size]
     with torch.device("meta"):
         generator = Generator(1000, of_generator)
@@ -89,9 +89,9 @@ def _counted(run: Callable[[], object]) -> int:
 
 def main(given: Assumptions) -> None:
     rate = given.peak * 1e12 * given.share
-    pictures = given.epochs * PICTURES
+    images = given.epochs * IMAGES
     print(
-        f"{pictures / 1e6:.0f}M pictures ({given.epochs} epochs of ImageNet), {given.d_steps} D steps a G step, "
+        f"{images / 1e6:.0f}M images ({given.epochs} epochs of ImageNet), {given.d_steps} D steps per G step, "
         f"{given.share:.0%} of {given.peak:g} TFLOP/s, {given.efficiency:.0%} efficiency beyond one GPU\n"
     )
     columns = [f"{n} GPU{'s' * (n > 1)}" for n in given.gpus]
@@ -101,7 +101,7 @@ def main(given: Assumptions) -> None:
     print("|" + "---|" * len(heads))
     for size in SHAPES:
         d, g = flop(size, given.batch)
-        networks, classifier = pictures * (d + g / given.d_steps), pictures * of_classifier
+        networks, classifier = images * (d + g / given.d_steps), images * of_classifier
         total = networks + classifier
         hours = [total / rate / n / (given.efficiency if n > 1 else 1) / 3600 for n in given.gpus]
         told = [f"{h / 24:.1f} days" if h > 48 else f"{h:.1f} h" for h in hours]

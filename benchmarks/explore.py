@@ -1,7 +1,7 @@
 """How long the page takes to answer a slider: `python benchmarks/explore.py INVERTER...`.
 
-Of each inverter alone, over all of the photographs: from a moved slider (the state differs, the picture's encoding is
-kept) to the page's HTML with the new pictures in it, and the first answer to a new picture, which encodes it. Wall
+Of each inverter alone, over all of the photographs: from a moved slider (the state differs, the image's encoding is
+kept) to the page's HTML with the new images in it, and the first answer to a new image, which encodes it. Wall
 time and the processor time of this process are told, since on a busy machine the two differ.
 
 Exits with 1 where the median processor time of a moved slider is above 200 ms.
@@ -47,7 +47,7 @@ def timed(explorer: Explorer, state: State) -> tuple[float, float]:
 
 def main(config: BenchmarkConfig) -> int:
     slow = False
-    print(f"{'ms, median':<24}{'slider wall':>12}{'slider cpu':>12}{'picture wall':>14}{'picture cpu':>13}")
+    print(f"{'ms, median':<24}{'slider wall':>12}{'slider cpu':>12}{'image wall':>14}{'image cpu':>13}")
     for given in config.inverters:
         name, spec = called(given)
         inverter = open_inverter(spec)
@@ -56,12 +56,12 @@ def main(config: BenchmarkConfig) -> int:
         for address in addresses:  # Decoded already, and warm.
             explorer.gallery.views(address)
         timed(explorer, State(addresses[0]))
-        pictures, moves = [], []
+        images, moves = [], []
         for address in addresses[1:]:
-            pictures.append(timed(explorer, State(address)))
+            images.append(timed(explorer, State(address)))
             for move in range(config.moves):
                 moves.append(timed(explorer, State(address, shift=0.1 * (move + 1), noise=0.5)))
-        medians = [statistics.median(column) for rows in (moves, pictures) for column in zip(*rows, strict=True)]
+        medians = [statistics.median(column) for rows in (moves, images) for column in zip(*rows, strict=True)]
         print(f"{name:<24}{medians[0]:>12.0f}{medians[1]:>12.0f}{medians[2]:>14.0f}{medians[3]:>13.0f}")
         slow = slow or medians[1] > LIMIT_MS
     print(f"{torch.get_num_threads()} threads")

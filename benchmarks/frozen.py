@@ -1,6 +1,6 @@
 """What spares time in the recipes' own training steps: `python benchmarks/frozen.py`.
 
-Discriminator and generator steps of the same training, on the same pictures, by turns: with the representations read
+Discriminator and generator steps of the same training, on the same images, by turns: with the representations read
 from the cache and computed anew, with the frozen networks' batch norms folded into convolutions and as they come, with
 their strided depthwise convolutions in full precision and as they come, and in fp32 where the device has it faster.
 Medians, and the medians of the rounds' ratios to the first; only these are to be compared.
@@ -37,7 +37,7 @@ class Bench:
     rounds: int = 8
     """Steps of either kind; one more at the beginning is not counted."""
     batch: int = 16
-    """Pictures a step."""
+    """Images a step."""
 
 
 def small(folder: Path, bench: Bench) -> TrainConfig:
@@ -46,9 +46,9 @@ def small(folder: Path, bench: Bench) -> TrainConfig:
         folder / "classifier",
         IMAGES.format(32),
         HELD_OUT.format(32),
-        pictures=320,
-        test_pictures=64,
-        attacked_pictures=1,
+        num_images=320,
+        num_test_images=64,
+        num_attacked_images=1,
     )
     fit(made)
     maps, widths = ("pixels", "stages.0", "stages.1", "stages.2", "penultimate"), (32, 32, 64, 64)
@@ -102,7 +102,7 @@ def row(name: str, config: TrainConfig, bench: Bench) -> str:
     live = RepresentationCache(None, feed.representation, feed.loader.source, feed.loader.view)
 
     def step(training: Training, cache: RepresentationCache) -> None:
-        # The same pictures each time: their rows are there, as they are in every epoch but the first.
+        # The same images each time: their rows are there, as they are in every epoch but the first.
         training.method.images, training.data.cache = 0, cache
         training.method.step()
 
@@ -127,7 +127,7 @@ def row(name: str, config: TrainConfig, bench: Bench) -> str:
 def main(bench: Bench) -> None:
     """Print the table."""
     torch.set_num_threads(1)
-    print(f"{machine()}, batch {bench.batch}; milliseconds a picture\n")
+    print(f"{machine()}, batch {bench.batch}; milliseconds an image\n")
     measured = "cached | live | the classifier alone | norms not folded | strided depthwise as they come | in fp32"
     print(f"| training | {measured} | live | not folded | strided as they come | fp32 |")
     print("|" + "---|" * 11)

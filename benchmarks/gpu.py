@@ -209,7 +209,7 @@ def train(options: Options, classifier: str, until: float) -> None:
 def validate(method: BigGANTrainer, originals: Tensor, out: Path) -> dict[str, float]:
     """Save the inverter and a grid of its reconstructions; returns metrics on held-out images."""
     inverter = method.inverter(
-        {"aids": list(method.config.deviations), "source": method.source, "pictures_seen": method.images}
+        {"deviations": list(method.config.deviations), "source": method.source, "images_seen": method.images}
     )
     classifier, device = method.data.representation.classifier, method.device
     logits, reencoded, images = [], [], []
@@ -243,7 +243,7 @@ def measure(options: Options) -> None:
     peak = matmul_peak(torch.bfloat16, 8_192 if on_gpu else 256)
     print(f"{described()}; {peak / 1e12:.2f} TFLOP/s in a bf16 product; {work}\n", flush=True)
     print(
-        "| step | precision | GFLOP an image | ms | images/s | share of bf16 peak | GB |\n" + "|---|---|" + "---:|" * 5
+        "| step | precision | GFLOP per image | ms | images/s | share of bf16 peak | GB |\n" + "|---|---|" + "---:|" * 5
     )
     precision = "bf16" if on_gpu else "fp32"
     ways: list[tuple[str, str, Callable[[], Callable[[], object]]]] = [

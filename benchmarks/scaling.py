@@ -1,8 +1,8 @@
-"""Pictures a second of one process and of several: `python benchmarks/scaling.py --processes 1 2`.
+"""Images a second of one process and of several: `python benchmarks/scaling.py --processes 1 2`.
 
-Every process holds the same number of pictures (weak scaling) on one thread, or one GPU, and does whole training steps
+Every process holds the same number of images (weak scaling) on one thread, or one GPU, and does whole training steps
 on a batch that stays the same, by the code that training itself runs: batch statistics and gradients over all. Times
-are the clock's, since waiting for each other counts: the machine should be idle. Efficiency is the pictures a second
+are the clock's, since waiting for each other counts: the machine should be idle. Efficiency is the images per second
 of one of several against one alone.
 """
 
@@ -29,7 +29,7 @@ class Scaling:
 
     processes: tuple[int, ...] = (1, 2)
     batch: int = 16
-    """Pictures a process."""
+    """Images a process."""
     size: int = 32
     channels: int = 16
     rounds: int = 7
@@ -62,7 +62,7 @@ def measure(given: Scaling) -> float:
 
 def main(given: Scaling) -> None:
     torch.set_num_threads(1)
-    print(f"{machine()} a process; {given}\n\n| processes | s a step | pictures/s | efficiency |\n|---|---|---|---|")
+    print(f"{machine()} a process; {given}\n\n| processes | s a step | images/s | efficiency |\n|---|---|---|---|")
     alone = None
     for processes in given.processes:
         taken = launch(measure, given, processes)

@@ -177,7 +177,7 @@ WITHOUT: dict[str, Callable[[Ours], Any]] = {
     "pooling folded into the convolution": lambda _: patch.object(discriminator, "conv_downsampled", _plain_down),
     "a folded kernel by one product": lambda _: patch.object(layers, "_shifted_sum", _plain_sum),
     "spectral norm's gradient in closed form": lambda _: patch.object(layers.SpectralNorm, "forward", _plain_norm),
-    "pictures' gains and biases in the norm": lambda _: patch.object(layers, "_large", lambda _: False),
+    "images' gains and biases in the norm": lambda _: patch.object(layers, "_large", lambda _: False),
     "the last norm's gain and bias in it": lambda _: patch.object(layers.Normalise, "forward", _plain_gain),
     "fused attention": lambda _: patch.object(layers.Attention, "forward", _plain_attention),
     "channels last": _contiguous,

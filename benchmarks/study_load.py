@@ -1,6 +1,6 @@
 """Many participants at once against `unlogit study serve`: `python benchmarks/study_load.py`.
 
-Each takes a study as a browser does: begins, loads three pictures a trial, answers after thinking. The server runs in
+Each takes a study as a browser does: begins, loads three images a trial, answers after thinking. The server runs in
 a process of its own on the loopback; half-way it is killed (SIGKILL) and started again where `--kill` is given. At
 the end, the export is compared with what was acknowledged: no answer lost, doubled or given to somebody else.
 
@@ -46,9 +46,9 @@ class LoadConfig:
     trials: int = 64
     """Each."""
     think: float = 1.0
-    """Seconds between the pictures and the answer; 0 answers as fast as the machine can."""
+    """Seconds between the images and the answer; 0 answers as fast as the machine can."""
     size: int = 64
-    """Side of the pictures in pixels."""
+    """Side of the images in pixels."""
     kill: bool = False
     """Kill the server half-way, and start it again."""
 
@@ -118,17 +118,17 @@ class Taken:
     secret: str
     chosen: dict[int, str]
     answers: list[float]
-    pictures: list[float]
+    images: list[float]
 
 
 async def take(browser: Browser, config: LoadConfig, taken: Taken) -> None:
     state = json.loads(await browser.request("POST", "/participants", {"participant": taken.secret}))
     chance = np.random.default_rng(int(taken.secret, 16))
-    for trial, pictures in enumerate(state["trials"]):
-        for address in pictures:
+    for trial, images in enumerate(state["trials"]):
+        for address in images:
             began = time.perf_counter()
             await browser.request("GET", f"/pictures/{address}.png")
-            taken.pictures.append(1000 * (time.perf_counter() - began))
+            taken.num_images.append(1000 * (time.perf_counter() - began))
         if config.think:
             await asyncio.sleep(config.think * chance.uniform(0.5, 1.5))
         chosen = str(chance.choice(["left", "right"]))
@@ -173,10 +173,10 @@ def _mark(one: Taken, trial: int) -> int:
     return int(one.secret[:5], 16) * 1000 + trial
 
 
-def _pngs(places: int, size: int) -> list[bytes]:
+def _pngs(indices: int, size: int) -> list[bytes]:
     chance = np.random.default_rng(0)
     made = []
-    for _ in range(places):
+    for _ in range(indices):
         buffer = BytesIO()
         Image.fromarray(chance.integers(0, 256, (size, size, 3), np.uint8)).save(buffer, "PNG")
         made.append(buffer.getvalue())
@@ -201,14 +201,14 @@ def main() -> int:
         server.kill()
     faults = wrong(everybody, rows)
     answers = np.array([ms for one in everybody for ms in one.answers])
-    pictures = np.array([ms for one in everybody for ms in one.pictures])
+    images = np.array([ms for one in everybody for ms in one.num_images])
     kind = "PostgreSQL" if config.database else "SQLite"
     killed = ", server killed once" if config.kill else ""
     load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     print(f"{kind}: {config.participants} participants x {config.trials} trials, {config.think:g} s to think{killed}")
     print(f"{took:.0f} s, {load}")
     print(f"{'':<10}{'n':>8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'max ms':>9}")
-    for name, times in (("answers", answers), ("pictures", pictures)):
+    for name, times in (("answers", answers), ("images", images)):
         cells = "".join(f"{value:9.1f}" for value in (*np.percentile(times, [50, 95, 99]), times.max()))
         print(f"{name:<10}{len(times):>8}{cells}")
     print(

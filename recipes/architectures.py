@@ -20,7 +20,7 @@ Classifiers that are trained already are compared by name, without training:
         --size 64 --only probes
     python recipes/architectures.py --classifiers torchvision:inception_v3 timm:resnetv2_152x2_bit.goog_in21k_ft_in1k \
         madry:resnet50_linf_eps4.ckpt --judge packaged:efficientnet_lite2 --images folder:train --held-out folder:val \
-        --size 64 --pictures 1000000
+        --size 64 --num-images 1000000
 
 The last command is the paper's comparison; it needs a network for two of the weights and the file of the third.
 
@@ -95,7 +95,7 @@ class Architectures(Checked):
     """Held-out accuracy at which the training of each classifier stops."""
     target_every: Count = 1_280
     """Images between two measurements of that accuracy."""
-    fit_pictures: Count = 256_000
+    num_fit_images: Count = 256_000
     """Training images of a classifier at most."""
     learning_rate: Rate = 1e-3
     """Peak learning rate of the classifiers."""
@@ -109,7 +109,7 @@ class Architectures(Checked):
     """Trained classifiers to compare instead, as source:name."""
     judge: str | None = None
     """Classifier, as source:name, that says whether the class is kept; None trains a small one on the same images."""
-    pictures: Count = 50_000
+    num_images: Count = 50_000
     """Training images of each inverter."""
     size: Count = 32
     """Side of the images in pixels."""
@@ -156,7 +156,7 @@ def tabulate(a: Architectures, name: str, results: Results, measures: Sequence[s
     if not any(kept.values()):
         raise UnlogitError(
             f"no classifier reached target accuracy {a.target_accuracy:g}: see accuracy.csv in '{a.out}'; give a lower "
-            "--target-accuracy or more --fit-pictures"
+            "--target-accuracy or more --num-fit-images"
         )
     write_table(a.out / f"{name}.csv", arm_rows(kept, measures, a.columns))
     if rows := contrast_rows(kept, contrasts(a), measures):
@@ -191,7 +191,7 @@ def fit_config(a: Architectures, arm: str, seed: int) -> FitConfig:
         start=f"mini:{architecture}?seed={seed}",
         objective="fgsm" if objective == "adversarial" else "standard",
         epsilon=a.epsilon,
-        pictures=a.fit_pictures,
+        num_images=a.num_fit_images,
         target_accuracy=a.target_accuracy,
         target_every=a.target_every,
         batch=32,
@@ -199,8 +199,8 @@ def fit_config(a: Architectures, arm: str, seed: int) -> FitConfig:
         ema_half_life=2_000,
         flip=a.flip,
         size=a.size,
-        test_pictures=a.test_images,
-        attacked_pictures=min(a.test_images, 256),
+        num_test_images=a.test_images,
+        num_attacked_images=min(a.test_images, 256),
         seed=seed,
     )
 
@@ -211,10 +211,10 @@ def judge_config(a: Architectures) -> FitConfig:
         out=a.out / "judge",
         images=a.images,
         test_images=a.held_out,
-        pictures=min(a.fit_pictures, 64_000),
+        num_images=min(a.num_fit_images, 64_000),
         flip=a.flip,
-        test_pictures=a.test_images,
-        attacked_pictures=min(a.test_images, 256),
+        num_test_images=a.test_images,
+        num_attacked_images=min(a.test_images, 256),
         seed=100,
     )
 
@@ -228,7 +228,7 @@ def inverter_config(images: str, held_out: str, classifier: str, out: Path, cach
         classifier: whose logits are inverted, as source:name.
         out: the run's folder.
         cache: folder of the cache.
-        **sizes: size in pixels, channels, pictures and seed.
+        **sizes: size in pixels, channels, images and seed.
     """
     return TrainConfig(
         images=images,
@@ -259,14 +259,14 @@ def inverter_config(images: str, held_out: str, classifier: str, out: Path, cach
             translation=True,
             layout_weight=10.0,
         ),
-        pictures=sizes["pictures"],
+        num_images=sizes["num_images"],
         batch=16,
         flip=False,
         ema_half_life=10_000,
         log_every=1_600,
         checkpoint_every=8_000,
-        validate_every=sizes["pictures"],
-        validation_pictures=256,
+        validate_every=sizes["num_images"],
+        num_validation_images=256,
         recognition=(),
         seed=sizes["seed"],
         cache=cache,
@@ -370,16 +370,16 @@ def factors_of(results: Results) -> list[str]:
 
 def inverter_cell(a: Architectures, arm: str, seed: int) -> Cell:
     """Return the cell that trains an inverter of a classifier's logits and measures it."""
-    place = a.out / folder(arm) / str(seed) / "inverter"
+    index = a.out / folder(arm) / str(seed) / "inverter"
     config = inverter_config(
         a.images,
         a.held_out,
         arm if a.classifiers else fit_config(a, arm, seed).spec,
-        place / "run",
+        index / "run",
         a.out / "cache",
         size=a.size,
         channels=a.channels,
-        pictures=a.pictures,
+        num_images=a.num_images,
         seed=seed,
     )
 
@@ -388,7 +388,7 @@ def inverter_cell(a: Architectures, arm: str, seed: int) -> Cell:
         train(config)
         return {**accuracy_of(a, arm, seed), **measure(a, config)}
 
-    return Cell(place, (config, measured_on(a), a.judge, spec_settings(a, arm, seed)), compute)
+    return Cell(index, (config, measured_on(a), a.judge, spec_settings(a, arm, seed)), compute)
 
 
 def measure(a: Architectures, config: TrainConfig) -> dict[str, Any]:
@@ -400,7 +400,7 @@ def measure(a: Architectures, config: TrainConfig) -> dict[str, Any]:
         raise UnlogitError(f"judge '{judge.spec}' takes part in this training as '{part}': give another --judge")
     evidence = Evidence(open_images(a.held_out), {name: inverter}, limit=a.measured, seed=SEED)
     made = evidence.reconstructed(name)
-    pairs = list(zip(evidence.originals.chunks(), made.pictures.chunks(), strict=True))
+    pairs = list(zip(evidence.originals.chunks(), made.num_images.chunks(), strict=True))
     centre = torch.cat([layout(original) for original, _ in pairs]).mean(0)
     mean = made.logits.mean(0)
     with torch.no_grad():

@@ -5,8 +5,8 @@ Run (two processes of one thread beat one of two on a 2-core machine; the same c
     python recipes/cifar10_twins.py --data DIR --objective fgsm --processes 2
     python recipes/cifar10_twins.py --data DIR --objective standard --processes 2
 
-Both are the built-in pre-activation ResNet, with the same seed, pictures and schedule, one on pictures as they are, one
-on pictures attacked within 8/255 by one step from a random start. Each is then opened as small:OUT/OBJECTIVE.
+Both are the built-in pre-activation ResNet, with the same seed, images and schedule, one on images as they are, one
+on images attacked within 8/255 by one step from a random start. Each is then opened as small:OUT/OBJECTIVE.
 
 `DIR` holds CIFAR-10 as parquet files in the Hugging Face layout, train.parquet and test.parquet.
 """
@@ -28,14 +28,14 @@ from unlogit.settings import Checked
 
 @dataclass(frozen=True)
 class Recipe(Checked):
-    """Where the pictures are, which twin, and how long it is trained."""
+    """Where the images are, which twin, and how long it is trained."""
 
     data: Path
     objective: Literal["standard", "fgsm"]
     out: Path = Path("runs/cifar10")
     """The twin's folder is OUT/OBJECTIVE."""
-    pictures: int = 1_000_000
-    """Training pictures seen; both twins need the same."""
+    num_images: int = 1_000_000
+    """Training images seen; both twins need the same."""
     processes: int = 1
     """One a GPU, or on a CPU with few cores one a core."""
 
@@ -57,15 +57,15 @@ def config(recipe: Recipe) -> FitConfig:
         test_images=f"parquet:{recipe.data}/test.parquet",
         objective=recipe.objective,
         epsilon=8 / 255,
-        pictures=recipe.pictures,
+        num_images=recipe.num_images,
         batch=64,
         flip=True,
         crop="shift",
         size=32,
         widths=(64, 128, 256),
         ema_half_life=20_000,
-        test_pictures=10_000,
-        attacked_pictures=2_000,
+        num_test_images=10_000,
+        num_attacked_images=2_000,
         checkpoint_every=20_000,
     )
 

@@ -59,7 +59,7 @@ from unlogit.metrics.mirroring import flipped, mirroring
 from unlogit.metrics.pixel import diversity, layout, layout_cosine, pixel_error
 from unlogit.metrics.recognition import encode, part_in_training, recognition
 from unlogit.metrics.reencoding import agreement, logit_cosine
-from unlogit.representation.layers import Tap
+from unlogit.representation.layers import Layer
 from unlogit.settings import Checked, Count, Seed, Several
 from unlogit.statistics import Difference, bootstrap, correct_family, paired_tests
 from unlogit.training import TrainConfig, train
@@ -122,22 +122,22 @@ def main(controls: Controls) -> None:
         if name not in configs:
             raise unknown("row", name, configs)
     configs = {name: config for name, config in configs.items() if not controls.rows or name in controls.rows}
-    place = controls.out / controls.control
+    index = controls.out / controls.control
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in configs}
     for (name, config), seed in (bar := tqdm(list(product(configs.items(), controls.seeds)), unit="run", disable=None)):
         bar.set_description(f"{name}, seed {seed}")
-        run = replace(config, out=place / folder(name) / str(seed), seed=seed)
+        run = replace(config, out=index / folder(name) / str(seed), seed=seed)
         settings = (run, controls.held_out, controls.drawn, controls.judge)
         found[name].append(keep(run.out / "measured.json", settings, lambda c=run: train_and_measure(controls, c)))  # type: ignore[misc]
     table = [
-        {"row": name, "seed": seed, "training images": configs[name].pictures, **estimates(values)}
+        {"row": name, "seed": seed, "training images": configs[name].images, **estimates(values)}
         for name, runs in found.items()
         for seed, values in zip(controls.seeds, runs, strict=True)
     ]
-    write_table(place / f"{controls.control}.csv", table)
+    write_table(index / f"{controls.control}.csv", table)
     tested = test_contrasts(contrasts(controls.control, list(configs)), found)
     if tested:
-        write_table(place / f"{controls.control}-contrasts.csv", tested)
+        write_table(index / f"{controls.control}-contrasts.csv", tested)
 
 
 def rows_of(controls: Controls) -> dict[str, TrainConfig]:
@@ -148,7 +148,7 @@ def rows_of(controls: Controls) -> dict[str, TrainConfig]:
         given = tiny_imagenet_lite0.Recipe(
             data=controls.data,
             training=controls.training,
-            pictures=controls.images or IMAGES[controls.control],
+            num_images=controls.images or IMAGES[controls.control],
             classifier=NETWORKS[kind],
             features=features,
         )
@@ -199,16 +199,16 @@ def rivals(base: TrainConfig) -> dict[str, TrainConfig]:
 
 def of_layer(base: TrainConfig, layer: str) -> TrainConfig:
     """Return the training for another layer; a spatial map enters the generator as a map."""
-    tap = Tap.parse(layer)
+    parsed = Layer.parse(layer)
     with torch.no_grad():
         classifier = _open(base.classifier)
-        output = classifier.features(classifier.grey(2), [tap.module])[tap.module]
+        output = classifier.features(classifier.grey(2), [parsed.module])[parsed.module]
     if output.ndim != 4:
-        return replace(base, tap=layer)
+        return replace(base, layer=layer)
     channels, height, width = output.shape[1:]
     return replace(
         base,
-        tap=layer,
+        layer=layer,
         method=replace(base.method, generator=replace(base.method.generator, map=(channels, height, width))),
     )
 
@@ -303,7 +303,7 @@ def train_and_measure(controls: Controls, config: TrainConfig) -> dict[str, Any]
     features = _open(tiny_imagenet_lite0.FEATURES)
     evidence = Evidence(source, {name: inverter}, limit=controls.held_out, features=features, seed=SEED)
     made = evidence.reconstructed(name)
-    pairs = list(zip(evidence.originals.chunks(), made.pictures.chunks(), strict=True))
+    pairs = list(zip(evidence.originals.chunks(), made.images.chunks(), strict=True))
     centre = torch.cat([layout(a) for a, _ in pairs]).mean(0)
     mean = made.logits.mean(0)
     judged = recognition(encode(judge, (a for a, _ in pairs)), encode(judge, (b for _, b in pairs)))

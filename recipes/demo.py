@@ -1,11 +1,11 @@
-"""The main job on built-in pictures: two classifiers, an inverter for each, and a report of what each kept.
+"""The main job on built-in images: two classifiers, an inverter for each, and a report of what each kept.
 
 Run:
 
     python recipes/demo.py            # or: make demo
 
 A standard and an adversarially trained small classifier are fitted on scenes with known factors, and an inverter of
-the logits of each is trained. Then, as a floor, one of the robust classifier's predicted class alone, while the others
+the logits of each is trained. Then, as a baseline, one of the robust classifier's predicted class alone, while the others
 are asked all questions. Two processes of one thread each work side by side. Everything lands in runs/demo; the same
 command resumes it. Expected: see README.
 
@@ -26,7 +26,7 @@ import torch
 import tyro
 
 from unlogit import analyses, photos
-from unlogit.analyses import Evidence, ruler
+from unlogit.analyses import Evidence, perceptual_network
 from unlogit.classifier_training import FitConfig, fit
 from unlogit.cli import guarded
 from unlogit.images import View, open_images
@@ -50,7 +50,7 @@ PHASES: tuple[tuple[Task, ...], ...] = (
 )
 """What is done side by side, a process each, one pair after the other."""
 COMPARED = ("reconstruct", "quality", "training")
-"""What is asked of all inverters and floors on many pictures; all else, of the two inverters of logits on fewer."""
+"""What is asked of all inverters and floors on many images; all else, of the two inverters of logits on fewer."""
 SCENES, FURTHER, PHOTOGRAPHS = "Scenes", "Scenes, further questions", "Photos"
 EPSILON = 4 / 255
 """Radius of the attacks that the robust classifier is trained on and both are measured with."""
@@ -61,14 +61,14 @@ class Demo(Checked):
     """Where, how long, and which of its tasks."""
 
     out: Path = Path("runs/demo")
-    pictures: int = 18_000
-    """Training pictures for each inverter."""
-    fit_pictures: int = 64_000
-    """Training pictures for each classifier."""
+    num_images: int = 18_000
+    """Training images for each inverter."""
+    num_fit_images: int = 64_000
+    """Training images for each classifier."""
     held_out: int = 1_000
-    """Held-out pictures that the report compares the inverters and floors on."""
+    """Held-out images that the report compares the inverters and floors on."""
     asked: int = 256
-    """Held-out pictures of all its other questions."""
+    """Held-out images of all its other questions."""
     task: Task | None = None
     """One task alone, in this process; None does all."""
 
@@ -82,11 +82,11 @@ def classifier_config(demo: Demo, kind: Kind) -> FitConfig:
     """The fitting of one classifier."""
     objective: Literal["standard", "fgsm"] = "fgsm" if kind == "robust" else "standard"
     return FitConfig(
-        out=classifier_folder(demo, kind), objective=objective, epsilon=EPSILON, pictures=demo.fit_pictures
+        out=classifier_folder(demo, kind), objective=objective, epsilon=EPSILON, num_images=demo.num_fit_images
     )
 
 
-def inverter_config(demo: Demo, kind: Kind, tap: str) -> TrainConfig:
+def inverter_config(demo: Demo, kind: Kind, layer: str) -> TrainConfig:
     """Return the training of one inverter: preset cpu-32, with features of the robust classifier."""
     settings = preset("cpu-32")
     discriminator = replace(
@@ -98,12 +98,12 @@ def inverter_config(demo: Demo, kind: Kind, tap: str) -> TrainConfig:
         images=IMAGES,
         held_out=HELD_OUT,
         classifier=f"small:{classifier_folder(demo, kind)}",
-        out=demo.out / kind / tap,
-        tap=tap,
+        out=demo.out / kind / layer,
+        layer=layer,
         method=replace(settings.method, discriminator=discriminator),
         **settings.run,
     )
-    return replace(run, pictures=demo.pictures, flip=False, cache=demo.out / "cache")
+    return replace(run, num_images=demo.num_images, flip=False, cache=demo.out / "cache")
 
 
 def work(demo: Demo, task: Task) -> None:
@@ -138,9 +138,9 @@ def side_by_side(demo: Demo, tasks: tuple[Task, ...]) -> None:
     command = [sys.executable, __file__, *given]
     started = [
         subprocess.Popen(
-            [*command, f"--task={task}"], env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_POSITION": str(place)}
+            [*command, f"--task={task}"], env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_POSITION": str(index)}
         )
-        for place, task in enumerate(tasks)
+        for index, task in enumerate(tasks)
     ]
     try:
         codes = [process.wait() for process in started]
@@ -165,7 +165,7 @@ def questions(demo: Demo) -> tuple[dict[str, Evidence], dict[str, dict[str, Any]
             inverters,
             limit=demo.asked,
             others={"photographs": photographs},
-            features=ruler(inverters),
+            features=perceptual_network(inverters),
         )
     }
     if known():

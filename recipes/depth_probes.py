@@ -35,7 +35,7 @@ from unlogit.images import Loader, View, open_images
 from unlogit.metrics.identification import Lineups, bits, difference_over_lineups, over_lineups
 from unlogit.metrics.pixel import layout
 from unlogit.metrics.probe import fit_ridge
-from unlogit.representation.layers import Tap
+from unlogit.representation.layers import Layer
 from unlogit.settings import Checked, Several
 from unlogit.statistics import Estimate, bootstrap, paired_tests
 
@@ -106,8 +106,8 @@ def read(spec: str, view: View, count: int) -> tuple[Tensor, Tensor]:
 
 def encode(classifier: Classifier, layer: str, images: Tensor) -> Tensor:
     """Return the raw representations of images at a layer, N x K."""
-    tap = Tap.parse(layer)
-    return torch.cat([tap(chunk) for chunk in run_module(classifier, tap.module, images).split(CHUNK)])
+    parsed = Layer.parse(layer)
+    return torch.cat([parsed(chunk) for chunk in run_module(classifier, parsed.module, images).split(CHUNK)])
 
 
 # For training and held-out images: five of the layers are made of the same logits.

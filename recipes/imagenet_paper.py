@@ -67,7 +67,7 @@ def config(recipe: Recipe) -> TrainConfig:
         held_out=recipe.held_out,
         classifier=recipe.classifier,
         out=recipe.out,
-        tap="logits",  # The paper, section 3.
+        layer="logits",  # The paper, section 3.
         method=replace(paper.method, micro_batch=recipe.micro_batch),
         **paper.run,
     )

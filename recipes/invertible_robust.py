@@ -53,7 +53,7 @@ class Invertible(Checked):
     weights: tuple[Weight, ...] = (0.0, 0.1, 1.0)
     """Weights of the head; 0 is always among them, and the control has the largest."""
     seeds: tuple[Seed, ...] = (0, 1, 2, 3, 4)
-    pictures: Count = 64_000
+    num_images: Count = 64_000
     """Training images of each classifier."""
     widths: tuple[Width, ...] = (24, 48, 96)
     """Channels of each stage of the classifier."""
@@ -108,12 +108,12 @@ def config(i: Invertible, arm: str, seed: int) -> FitConfig:
         test_images=i.held_out,
         layout_weight=weight,
         layout_shuffled=shuffled,
-        pictures=i.pictures,
+        num_images=i.num_images,
         widths=i.widths,
         flip=i.flip,
         size=i.size,
-        test_pictures=i.measured,
-        attacked_pictures=2,  # Attacked below, with restarts.
+        num_test_images=i.measured,
+        num_attacked_images=2,  # Attacked below, with restarts.
         seed=seed,
     )
 

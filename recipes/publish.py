@@ -2,10 +2,10 @@
 
 Both in half precision; an inverter's discriminator in a byte a weight.
 
-    python recipes/publish.py runs/twins/fgsm --name lite0_robust --pictures "Tiny ImageNet (its terms)" \
+    python recipes/publish.py runs/twins/fgsm --name lite0_robust --images "Tiny ImageNet (its terms)" \
         --recipe "recipes/tiny_imagenet_twins.py --objective fgsm"
     python recipes/publish.py runs/pair/robust/inverter --name lite0_robust --classifier fitted:lite0_robust \
-        --pictures "Tiny ImageNet (its terms)" --recipe "recipes/tiny_imagenet_lite0.py"
+        --images "Tiny ImageNet (its terms)" --recipe "recipes/tiny_imagenet_lite0.py"
 
 The first is then opened as fitted:NAME, the second by NAME alone.
 """
@@ -46,8 +46,8 @@ class Publish(Checked):
     """Of a fitted classifier, or of an inverter."""
     name: str
     """What it will be called."""
-    pictures: str
-    """The training pictures and their terms, in words."""
+    images: str
+    """The training images and their terms, in words."""
     recipe: str
     """The command that made it, without its paths."""
     classifier: str | None = None
@@ -75,8 +75,8 @@ def main(publish: Publish) -> None:
 
 def _classifier(publish: Publish, config: dict[str, Any]) -> Path:
     fit = config["fit"]
-    told = ("objective", "epsilon", "pictures", "batch", "learning_rate_rest", "start", "size", "seed")
-    config["fit"] = {"recipe": publish.recipe, "training_pictures": publish.pictures} | {k: fit[k] for k in told}
+    told = ("objective", "epsilon", "images", "batch", "learning_rate_rest", "start", "size", "seed")
+    config["fit"] = {"recipe": publish.recipe, "training_images": publish.images} | {k: fit[k] for k in told}
     target = (publish.into or fitted.OURS) / publish.name
     weights = load_file(publish.folder / WEIGHTS)
     with replacing(target, PUBLISHED, folder=True) as fresh:
@@ -94,7 +94,7 @@ def _card(name: str, config: dict[str, Any]) -> str:
     facts = "".join(f"- {key.replace('_', ' ')}: {value}\n" for key, value in config["fit"].items())
     return (
         f"# {name}\n\nA classifier fitted by unlogit, opened as `fitted:{name}`.\n\n{facts}\n"
-        f"| accuracy on held-out pictures | value | 95 % interval | n |\n| --- | --- | --- | --- |\n{rows}"
+        f"| accuracy on held-out images | value | 95 % interval | n |\n| --- | --- | --- | --- |\n{rows}"
     )
 
 
@@ -103,11 +103,11 @@ def _inverter(publish: Publish) -> Path:
     assert isinstance(inverter, LearnedInverter)
     inverter.name = publish.name
     facts = inverter.facts
-    asked = str(facts["validation_pictures"]).partition(" of ")[0]
+    asked = str(facts["num_validation_images"]).partition(" of ")[0]
     facts |= {
-        "training_pictures": publish.pictures,
+        "training_images": publish.images,
         "recipe": publish.recipe,
-        "validation_pictures": f"{asked} held-out pictures",
+        "num_validation_images": f"{asked} held-out images",
     }
     classifier = inverter.representation.classifier
     if publish.classifier is not None:

@@ -1,10 +1,10 @@
-"""What makes an inverter good in few pictures: one training with one thing changed, two seeds each.
+"""What makes an inverter good in few images: one training with one thing changed, two seeds each.
 
-Run (the same command resumes; a training takes as long a picture as the demo's, some of them longer):
+Run (the same command resumes; a training takes as long an image as the demo's, some of them longer):
 
     python recipes/scenes_ablations.py --classifier small:runs/demo/robust/classifier
 
-Trains the inverter of the demo's robust classifier again and again for equally many pictures, with the generator at
+Trains the inverter of the demo's robust classifier again and again for equally many images, with the generator at
 4e-4, as the demo had it before this table, and writes ablations.csv into runs/ablations: the validation figures of each
 training, on the same held-out scenes. Expected: the table in docs/lab-notes.md.
 """
@@ -28,7 +28,7 @@ from unlogit.methods.biggan import DiscriminatorConfig
 from unlogit.settings import Checked
 from unlogit.training import TrainConfig, train
 
-OURS = marked(b"what,seed,pictures,n,")
+OURS = marked(b"what,seed,images,n,")
 """Recognises an earlier ablations.csv, which may be replaced."""
 FIGURES = ("agreement", "agreement5", "logit_cosine", "layout_cosine", "pixel_error", "diversity")
 
@@ -40,7 +40,7 @@ class Ablations(Checked):
     classifier: str
     """Of scenes, robust, as source:name; its features are the discriminator's too."""
     out: Path = Path("runs/ablations")
-    pictures: int = 12_800
+    num_images: int = 12_800
     """Of each training."""
     held_out: int = 512
     seeds: tuple[int, ...] = (0, 1)
@@ -74,8 +74,8 @@ def changed(demo: TrainConfig) -> dict[str, TrainConfig]:
         ),
         "batch 32": replace(base, batch=32),
         "batch 8": replace(base, batch=8),
-        # So short a run has a half-life of a tenth of its pictures, whatever a longer one is given.
-        "EMA half-life 200 pictures": replace(base, ema_half_life=200),
+        # So short a run has a half-life of a tenth of its images, whatever a longer one is given.
+        "EMA half-life 200 images": replace(base, ema_half_life=200),
         "shifted for D (DiffAugment)": replace(base, method=replace(base.method, translation=True)),
         "R1 and R2, gamma 0.1": replace(base, method=replace(base.method, gradient_penalty=0.1)),
         "no pixels for D": replace(
@@ -133,8 +133,8 @@ def _paper() -> DiscriminatorConfig:
 
 def main(ablations: Ablations) -> None:
     """Train all, one after another, and write the table after each."""
-    demo = of(Demo(out=ablations.out, pictures=ablations.pictures), ablations.classifier)
-    found = changed(replace(demo, validation_pictures=ablations.held_out))
+    demo = of(Demo(out=ablations.out, num_images=ablations.num_images), ablations.classifier)
+    found = changed(replace(demo, num_validation_images=ablations.held_out))
     ablate(ablations.out, found, ablations.rows, ablations.seeds)
 
 
@@ -151,7 +151,7 @@ def ablate(out: Path, found: dict[str, TrainConfig], rows: Sequence[str], seeds:
             figures = train(replace(config, out=out / folder(name) / str(seed), seed=seed))
             told = {key: f"{figures[key]:.4f}" for key in FIGURES}
             lines.append(
-                {"what": name, "seed": seed, "pictures": config.pictures, "n": config.validation_pictures, **told}
+                {"what": name, "seed": seed, "num_images": config.num_images, "n": config.num_validation_images, **told}
             )
             print(", ".join(f"{key} {value}" for key, value in lines[-1].items()), flush=True)
             with replacing(out / "ablations.csv", OURS) as fresh, fresh.open("w", newline="") as handle:

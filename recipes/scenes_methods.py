@@ -1,20 +1,20 @@
-"""Every way to invert, side by side on scenes: one classifier, equal training pictures, one table and one figure.
+"""Every way to invert, side by side on scenes: one classifier, equal training images, one table and one figure.
 
-Run (the same command resumes; with --pictures 18000 about 50 minutes of one core):
+Run (the same command resumes; with --num-images 18000 about 50 minutes of one core):
 
     python recipes/scenes_methods.py
 
 Fits the demo's robust classifier (or takes `--classifier`), trains each learned method on the same number of the same
-pictures, and asks all of them, the optimisation methods and the nearest neighbour about held-out scenes. Writes
+images, and asks all of them, the optimisation methods and the nearest neighbour about held-out scenes. Writes
 methods.csv and methods.png into runs/methods: how often the class is kept, how near logits, layout and pixels are, how
 many bits of the original are proven (`identify`), how much samples differ, how often an automated observer (ST-LPIPS)
-prefers the first, and what a picture costs. Expected: the table in RESULTS.md.
+prefers the first, and what an image costs. Expected: the table in RESULTS.md.
 
 Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: the classifier that is asked is the comparator
 that it was trained with, as for the re-encoding ablation, and what an optimisation works on. "Same class for the judge"
 is asked of another classifier, which nobody was trained with: `--judge small:runs/demo/standard/classifier`.
 
-"paper" is the demo's inverter, whose aids (the projected discriminator and the layout term) the table tells; the three
+"paper" is the demo's inverter, whose deviations (the projected discriminator and the layout term) the table tells; the three
 ablations of it differ in what their name says alone.
 """
 
@@ -33,7 +33,7 @@ from demo import HELD_OUT, IMAGES, Demo, classifier_config, classifier_folder, i
 from torch import Tensor
 
 from unlogit import metrics
-from unlogit.analyses import Evidence, Record, identify, ruler
+from unlogit.analyses import Evidence, Record, identify, perceptual_network
 from unlogit.classifier_training import fit
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.cli import guarded
@@ -52,7 +52,7 @@ from unlogit.training import TrainConfig, train
 
 OPTIMISED = ("mahendran", "engstrom")
 SEED = 0
-DRAWS, DRAW_PICTURES = 4, 32
+DRAWS, DRAW_IMAGES = 4, 32
 OBSERVER = "st_lpips_alex"
 
 
@@ -63,19 +63,19 @@ class Methods(Checked):
     out: Path = Path("runs/methods")
     classifier: str | None = None
     """Of scenes, as source:name; None fits the demo's robust one."""
-    pictures: int = 28_000
-    """Training pictures for each learned method."""
+    num_images: int = 28_000
+    """Training images for each learned method."""
     judge: str | None = None
     """Another classifier of scenes, as source:name, that says too whether the class is kept."""
-    fit_pictures: int = 64_000
+    num_fit_images: int = 64_000
     held_out: int = 1_000
-    """Held-out pictures that learned methods and the nearest neighbour are measured on."""
+    """Held-out images that learned methods and the nearest neighbour are measured on."""
     optimised: int = 64
     """How many of those the optimisation methods are measured on."""
     steps: int = 500
     """Gradient steps of the optimisation methods."""
     shown: int = 8
-    """Pictures in the figure."""
+    """Images in the figure."""
     learned: tuple[str, ...] = (
         "paper",
         "paper, loss alone",
@@ -91,7 +91,7 @@ class Methods(Checked):
 
 def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
     """The learned methods, by the name shown."""
-    base = of(Demo(out=m.out, pictures=m.pictures), classifier)
+    base = of(Demo(out=m.out, num_images=m.num_images), classifier)
     # A decoder of about the generator's cost.
     decoder: dict[str, Any] = {"size": base.size, "decoder": DecoderConfig(channels=12, hidden=256)}
     found = {
@@ -105,7 +105,7 @@ def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
         "Dosovitskiy & Brox 2016a": replace(base, method=replace(DOSOVITSKIY_2016A, module="stages.2", **decoder)),
         "Dosovitskiy & Brox 2016b": replace(base, method=DosovitskiyConfig(**decoder)),
         "flow": replace(base, method=FlowConfig(size=base.size)),
-        "label only": replace(base, tap="label"),
+        "label only": replace(base, layer="label"),
     }
     return {name: replace(config, out=m.out / "learned" / folder(name)) for name, config in found.items()}
 
@@ -127,7 +127,7 @@ def spec(m: Methods, method: str, classifier: str, size: int) -> str:
     """The name that opens a method that needs no training."""
     common = f"{method}:[{classifier}]?size={size}"
     if method == "nearest":
-        return f"{common}&images=[{IMAGES}]&limit={m.pictures}&cache={m.out / 'cache'}"
+        return f"{common}&images=[{IMAGES}]&limit={m.num_images}&cache={m.out / 'cache'}"
     return f"{common}&steps={m.steps}"
 
 
@@ -138,14 +138,14 @@ def measure(name: str, evidence: Evidence, training: Mapping[str, str | int], ju
     """One line of the table."""
     inverter, made = evidence.inverters[name], evidence.reconstructed(name)
     centre = torch.cat([layout(images) for images in evidence.originals.chunks()]).mean(0)
-    pairs = list(zip(evidence.originals.chunks(), made.pictures.chunks(), strict=True))
+    pairs = list(zip(evidence.originals.chunks(), made.images.chunks(), strict=True))
     kept = agreement(made.logits, made.reencoded)
     mean = made.logits.mean(0)
-    few = min(DRAW_PICTURES, max(2, len(evidence) // 8))  # An optimisation takes as long for each draw.
+    few = min(DRAW_IMAGES, max(2, len(evidence) // 8))  # An optimisation takes as long for each draw.
     draws = evidence.draws(name, torch.arange(few), DRAWS)
-    raw = evidence.encoded(name).raw[inverter.representation.tap]
+    raw = evidence.encoded(name).raw[inverter.representation.layer]
     proven = {r.metric: r.estimate for r in identify.run(identify.Config(), evidence) if isinstance(r, Record)}
-    spent = cost(inverter, raw[:16], repeats=1 if "steps" in " ".join(inverter.aids) else 3)
+    spent = cost(inverter, raw[:16], repeats=1 if "steps" in " ".join(inverter.deviations) else 3)
     judged: Row = {}
     if judge is not None:
         with torch.no_grad():
@@ -153,7 +153,7 @@ def measure(name: str, evidence: Evidence, training: Mapping[str, str | int], ju
         judged = {"same class for the judge": wilson(int(right.sum()), len(right))}
     return {
         "method": name,
-        "aids": "; ".join(inverter.aids),
+        "deviations": "; ".join(inverter.deviations),
         **training,
         "n": len(evidence),
         "same class": wilson(int(kept.sum()), len(kept)),
@@ -164,8 +164,8 @@ def measure(name: str, evidence: Evidence, training: Mapping[str, str | int], ju
         "bits of the original": proven["bits_any_together"],
         "bits by": ", ".join(["pixels", "layout", *([evidence.features.spec] if evidence.features else [])]),
         "diversity": None if draws is None else bootstrap(diversity(draws), SEED),
-        "seconds a picture": float(f"{spent.seconds:.3g}"),
-        "GFLOPs a picture": float(f"{spent.flops / 1e9:.3g}"),
+        "seconds per image": float(f"{spent.seconds:.3g}"),
+        "GFLOPs an image": float(f"{spent.flops / 1e9:.3g}"),
         "measured on": f"{spent.device}, {spent.batch} at a time",
     }
 
@@ -181,7 +181,7 @@ def write(out: Path, rows: list[Row], shown: dict[str, Tensor]) -> None:
                 cells |= {f"{key} low": f"{value.low:.4f}", f"{key} high": f"{value.high:.4f}"}
         flat.append(cells)
     columns = list(dict.fromkeys(key for cells in flat for key in cells))
-    with replacing(out / "methods.csv", marked(b"method,aids,")) as fresh, fresh.open("w", newline="") as handle:
+    with replacing(out / "methods.csv", marked(b"method,deviations,")) as fresh, fresh.open("w", newline="") as handle:
         writer = csv.DictWriter(handle, columns)
         writer.writeheader()
         writer.writerows(flat)
@@ -197,7 +197,7 @@ def main(m: Methods) -> None:
     """Fit, train, measure."""
     classifier = m.classifier
     if classifier is None:
-        demo = Demo(out=m.out, fit_pictures=m.fit_pictures)
+        demo = Demo(out=m.out, num_fit_images=m.num_fit_images)
         fit(classifier_config(demo, "robust"))
         classifier = f"small:{classifier_folder(demo, 'robust')}"
     trained: dict[str, TrainConfig] = {name: configs(m, classifier)[name] for name in m.learned}
@@ -208,8 +208,8 @@ def main(m: Methods) -> None:
         size = next(iter(configs(m, classifier).values())).size
         inverters[method] = open_inverter(spec(m, method, classifier, size))
     counts = {name: m.optimised if name in OPTIMISED else m.held_out for name in inverters}
-    lengths = {name: config.pictures for name, config in trained.items()}
-    compare(m.out, inverters, HELD_OUT, counts, lengths, m.shown, m.judge, ruler(inverters))
+    lengths = {name: config.num_images for name, config in trained.items()}
+    compare(m.out, inverters, HELD_OUT, counts, lengths, m.shown, m.judge, perceptual_network(inverters))
 
 
 def compare(
@@ -222,36 +222,36 @@ def compare(
     judge: str | None,
     features: Classifier | None,
 ) -> None:
-    """Ask every inverter about so many held-out pictures, and write the table and the figure of the first `shown`.
+    """Ask every inverter about so many held-out images, and write the table and the figure of the first `shown`.
 
     Args:
         out: the folder.
         inverters: by the name shown, all of one classifier.
-        held_out: pictures as source:name.
+        held_out: images as source:name.
         counts: how many of them an inverter is measured on.
-        trained: training pictures of those that were trained.
+        trained: training images of those that were trained.
         shown: rows of the figure.
         judge: another classifier of these classes, as source:name.
         features: network whose features, beside pixels and layout, the bits are measured by; none of the inverters is
             trained with it. None, where none is installed, measures by pixels and layout alone.
     """
     rows: list[Row] = []
-    pictures: dict[str, Tensor] = {}
+    images: dict[str, Tensor] = {}
     seen: dict[str, Tensor] = {}
     fewest = min(counts.values())
     observer = _observer()
     asked = None if judge is None else open_classifier(judge)
     for name, inverter in inverters.items():
         evidence = Evidence(open_images(held_out), {name: inverter}, limit=counts[name], features=features, seed=SEED)
-        training = {"training pictures": trained[name]} if name in trained else {}
+        training = {"training images": trained[name]} if name in trained else {}
         row = measure(name, evidence, training, asked)
         # Those that all are asked about: an optimisation is not run again.
         few = evidence
         if counts[name] > fewest:
             few = Evidence(open_images(held_out), {name: inverter}, limit=fewest, seed=SEED)
-        made = few.reconstructed(name).pictures
-        pictures.setdefault("original", few.originals[:shown])
-        pictures[name] = made[:shown]
+        made = few.reconstructed(name).images
+        images.setdefault("original", few.originals[:shown])
+        images[name] = made[:shown]
         if observer is not None:
             parts = zip(few.originals.chunks(), made.chunks(), strict=True)
             seen[name] = torch.cat([observer(a, b) for a, b in parts])
@@ -260,7 +260,7 @@ def compare(
                 row[f"{first} preferred"] = wilson(int((seen[first] < seen[name]).sum()), fewest)
         rows.append(row)
         print(", ".join(f"{k} {v.value:.3f}" if isinstance(v, Estimate) else f"{k} {v}" for k, v in row.items()))
-    write(out, rows, pictures)
+    write(out, rows, images)
     print(out / "methods.csv")
 
 

@@ -3,7 +3,7 @@
 Run (the same command resumes; a classifier takes two minutes of one core, an inverter five):
 
     python recipes/scenes_seeds.py                 # the label-only baseline, as in README and RESULTS.md
-    python recipes/scenes_seeds.py --tap logits    # the inverter of the logits
+    python recipes/scenes_seeds.py --layer logits    # the inverter of the logits
 
 Trains by `make demo`'s own settings with three seeds, first with classifier and inverter of one seed each, then
 inverters of the other seeds for the first classifier. Two rows of one classifier differ in the inverter's training
@@ -41,11 +41,11 @@ class Seeds(Checked):
     """What is repeated, and how often."""
 
     out: Path = Path("runs/scenes_seeds")
-    tap: Literal["label", "logits"] = "label"
+    layer: Literal["label", "logits"] = "label"
     seeds: tuple[Seed, ...] = (0, 1, 2)
-    pictures: Count = Demo.pictures
+    num_images: Count = Demo.num_images
     """Training images of each inverter."""
-    fit_pictures: Count = Demo.fit_pictures
+    num_fit_images: Count = Demo.num_fit_images
     """Training images of each classifier."""
     held_out: Several = Demo.held_out
     """Held-out images that agreement is measured on."""
@@ -56,9 +56,9 @@ def main(seeds: Seeds) -> None:
     pairs = [(seed, seed) for seed in seeds.seeds] + [(seeds.seeds[0], seed) for seed in seeds.seeds[1:]]
     rows: list[dict[str, object]] = []
     for of_classifier, of_inverter in pairs:
-        demo = Demo(seeds.out / f"classifier-{of_classifier}", seeds.pictures, seeds.fit_pictures)
+        demo = Demo(seeds.out / f"classifier-{of_classifier}", seeds.num_images, seeds.num_fit_images)
         fitting = replace(classifier_config(demo, "robust"), seed=of_classifier)
-        config = inverter_config(demo, "robust", seeds.tap)
+        config = inverter_config(demo, "robust", seeds.layer)
         config = replace(config, out=config.out / f"seed-{of_inverter}", seed=of_inverter)
 
         def measure(fitting=fitting, config=config) -> dict[str, Any]:  # type: ignore[no-untyped-def]
@@ -75,7 +75,7 @@ def main(seeds: Seeds) -> None:
         shares = torch.tensor(found["by class"])
         rows.append(
             {
-                "layer": seeds.tap,
+                "layer": seeds.layer,
                 "classifier seed": of_classifier,
                 "inverter seed": of_inverter,
                 "n": found["n"],

@@ -81,11 +81,11 @@ class MixUp(Checked):
     """Training images of a seed."""
     seeds: tuple[Seed, ...] = (0, 1, 2, 3, 4)
     arms: tuple[str, ...] = (BASELINE, "pixel MixUp", "decoded end points", "decoded mixes", "teacher labels")
-    teacher_pictures: Count = 64_000
+    num_teacher_images: Count = 64_000
     """Images that the teacher sees in training, over all epochs."""
-    inverter_pictures: Count = 50_000
+    num_inverter_images: Count = 50_000
     """Images that the inverter sees in training."""
-    student_pictures: Count = 64_000
+    num_student_images: Count = 64_000
     """Images that each student sees in training."""
     widths: tuple[Width, ...] = (24, 48, 96)
     """Channels of each stage of teacher and students."""
@@ -123,10 +123,10 @@ def main(m: MixUp) -> None:
 
 def cell(m: MixUp, arm: str, seed: int) -> Cell:
     """Return the cell of one arm and seed."""
-    place = m.out / str(seed) / folder(arm)
+    index = m.out / str(seed) / folder(arm)
 
     def compute() -> dict[str, Any]:
-        student = train_student(m, arm, seed, place)
+        student = train_student(m, arm, seed, index)
         images, labels = read(m.held_out, View(m.size), m.measured)
         probabilities = encode(student, "logits", images).softmax(1)
         few = slice(m.attacked)
@@ -137,11 +137,11 @@ def cell(m: MixUp, arm: str, seed: int) -> Cell:
             **{f"PGD-20 at {round(radius * 255)}/255": share for radius, share in robust.items()},
         }
 
-    settings = (teacher_config(m, seed), student_config(m, seed, place), m.labelled, m.inverter_pictures, m.channels)
-    return Cell(place, (*settings, m.measured, m.attacked, m.restarts), compute)
+    settings = (teacher_config(m, seed), student_config(m, seed, index), m.labelled, m.num_inverter_images, m.channels)
+    return Cell(index, (*settings, m.measured, m.attacked, m.restarts), compute)
 
 
-def train_student(m: MixUp, arm: str, seed: int, place: Path) -> Classifier:
+def train_student(m: MixUp, arm: str, seed: int, index: Path) -> Classifier:
     """Train one student, after its teacher and inverter, and return it in evaluation mode."""
     draw_images(m, seed)
     fit(teacher_config(m, seed))
@@ -150,16 +150,16 @@ def train_student(m: MixUp, arm: str, seed: int, place: Path) -> Classifier:
     if arm.startswith("decoded"):
         train(inverter_of(m, seed))
         inverter = open_inverter(str(inverter_of(m, seed).out / "inverter"))
-    config = student_config(m, seed, place)
+    config = student_config(m, seed, index)
     source = open_images(config.images)
     shape = SmallConfig(len(source.class_names), m.size, m.widths)
     student = new_small(shape, source.class_names, config.spec, seed + 1)
     fitting = Fitting(config, student, source, None, pick_device())
     fitting.objective = objective(arm, teacher, inverter)
-    checkpoints = Checkpoints(place / "checkpoints")
+    checkpoints = Checkpoints(index / "checkpoints")
     if saved := checkpoints.load():
         fitting.load_state_dict(saved)
-    fitting.run(checkpoints, Metrics(place / "metrics.jsonl"), {})
+    fitting.run(checkpoints, Metrics(index / "metrics.jsonl"), {})
     return fitting.result()
 
 
@@ -268,43 +268,43 @@ def drawn_file(m: MixUp, seed: int) -> Path:
 
 def teacher_config(m: MixUp, seed: int) -> FitConfig:
     """Return the training of a teacher."""
-    return _fit_config(m, drawn_file(m, seed), m.out / str(seed) / "teacher", m.teacher_pictures, seed)
+    return _fit_config(m, drawn_file(m, seed), m.out / str(seed) / "teacher", m.num_teacher_images, seed)
 
 
-def student_config(m: MixUp, seed: int, place: Path) -> FitConfig:
+def student_config(m: MixUp, seed: int, index: Path) -> FitConfig:
     """Return the training of a student; it has other random weights than its teacher, and another order of images."""
-    return _fit_config(m, drawn_file(m, seed), place, m.student_pictures, seed + 1)
+    return _fit_config(m, drawn_file(m, seed), index, m.num_student_images, seed + 1)
 
 
-def _fit_config(m: MixUp, drawn: Path, out: Path, pictures: int, seed: int) -> FitConfig:
+def _fit_config(m: MixUp, drawn: Path, out: Path, num_images: int, seed: int) -> FitConfig:
     return FitConfig(
         out=out,
         images=f"parquet:{drawn}",
         test_images=m.held_out,
-        pictures=pictures,
+        num_images=num_images,
         batch=64,
         widths=m.widths,
         flip=m.flip,
         size=m.size,
         ema_half_life=2_000,
-        test_pictures=m.measured,
-        attacked_pictures=2,
+        num_test_images=m.measured,
+        num_attacked_images=2,
         seed=seed,
     )
 
 
 def inverter_of(m: MixUp, seed: int) -> TrainConfig:
     """Return the training of the inverter of a teacher's logits."""
-    place = m.out / str(seed)
+    index = m.out / str(seed)
     return inverter_config(
         f"parquet:{drawn_file(m, seed)}",
         m.held_out,
         teacher_config(m, seed).spec,
-        place / "inverter-run",
+        index / "inverter-run",
         m.out / "cache",
         size=m.size,
         channels=m.channels,
-        pictures=m.inverter_pictures,
+        num_images=m.num_inverter_images,
         seed=seed,
     )
 

@@ -1,12 +1,12 @@
-"""What makes an inverter good in few natural pictures: one training with one thing changed, two seeds each.
+"""What makes an inverter good in few natural images: one training with one thing changed, two seeds each.
 
 Run (the same command resumes; a training takes six to eleven minutes of one core):
 
     python recipes/tiny_imagenet_ablations.py --data DIR
 
 Trains an inverter of the robust twin from random weights again and again, as `tiny_imagenet_methods.py` does for as
-many pictures as its rivals have, and writes ablations.csv into runs/natural_ablations: the validation figures of each
-training, on the same held-out pictures. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. The table in
+many images as its rivals have, and writes ablations.csv into runs/natural_ablations: the validation figures of each
+training, on the same held-out images. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. The table in
 docs/lab-notes.md was made by this recipe as of commit 796b835, around another base.
 """
 
@@ -31,7 +31,7 @@ class Ablations(Checked):
 
     data: Path
     out: Path = Path("runs/natural_ablations")
-    pictures: int = 12_800
+    num_images: int = 12_800
     """Training images of each."""
     held_out: int = 512
     seeds: tuple[int, ...] = (0, 1)
@@ -65,7 +65,7 @@ def changed(base: TrainConfig) -> dict[str, TrainConfig]:
         "both learn at twice": at_rates(base, 2),
         "a warm start": replace(
             base,
-            method=replace(base.method, warm_start=base.pictures // 4, discriminator_first=base.pictures // 16),
+            method=replace(base.method, warm_start=base.num_images // 4, discriminator_first=base.num_images // 16),
         ),
         "the representation in the first layer": replace(
             base, method=replace(base.method, generator=replace(base.method.generator, condition_first=True))
@@ -83,9 +83,9 @@ def changed(base: TrainConfig) -> dict[str, TrainConfig]:
 
 def main(ablations: Ablations) -> None:
     """Train all, one after another, and write the table after each."""
-    natural = tiny_imagenet_methods.Natural(ablations.data, out=ablations.out, pictures=ablations.pictures)
-    base = tiny_imagenet_methods.configs(natural)["paper, as many pictures, no warm start"]
-    found = changed(replace(base, validation_pictures=ablations.held_out))
+    natural = tiny_imagenet_methods.Natural(ablations.data, out=ablations.out, num_images=ablations.num_images)
+    base = tiny_imagenet_methods.configs(natural)["paper, as many images, no warm start"]
+    found = changed(replace(base, num_validation_images=ablations.held_out))
     ablate(ablations.out, found, ablations.rows, ablations.seeds)
 
 

@@ -1,4 +1,4 @@
-"""An inverter of a real classifier: the ImageNet logits of EfficientNet-Lite0, natural pictures at 64 px.
+"""An inverter of a real classifier: the ImageNet logits of EfficientNet-Lite0, natural images at 64 px.
 
 Run (two processes of one thread beat one of two on a 2-core machine; the same command resumes):
 
@@ -35,21 +35,21 @@ inverters is trained with it."""
 
 @dataclass(frozen=True)
 class Recipe(Checked):
-    """Where the pictures are, and how long to train."""
+    """Where the images are, and how long to train."""
 
     data: Path
     training: Count = 98_000
     """Rows of train-*.parquet to train on; those after them are for validation."""
     out: Path = Path("runs/tiny_imagenet_lite0")
-    pictures: int = 800_000
+    num_images: int = 800_000
     classifier: str = "packaged:efficientnet_lite0?size=128"
     """Whose logits are inverted, as source:name; one of the twins is fitted:FOLDER/fgsm."""
     features: str = "fitted:lite0_robust"
     """The network on whose features the discriminator's heads sit; of the same architecture."""
     second_features: str | None = None
     """A second network with heads of its own, for the later part of a long run; None for none."""
-    tap: str = "logits"
-    """"label" trains the label-only floor."""
+    layer: str = "logits"
+    """"label" trains the label-only baseline."""
     start: str | None = None
     """A trained inverter to begin with, and the discriminator saved beside it; of the same shape or narrower."""
     channels: Count = 16
@@ -99,12 +99,12 @@ def config(recipe: Recipe) -> TrainConfig:
         held_out=f"parquet:{recipe.data}/train-*.parquet?skip={recipe.training}",
         classifier=recipe.classifier,
         out=recipe.out,
-        tap=recipe.tap,
+        layer=recipe.layer,
         method=method,
         **settings.run,
     )
     return replace(
-        run, pictures=recipe.pictures, start=recipe.start, decay=recipe.decay, cache=recipe.out.parent / "cache"
+        run, num_images=recipe.num_images, start=recipe.start, decay=recipe.decay, cache=recipe.out.parent / "cache"
     )
 
 

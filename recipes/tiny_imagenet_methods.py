@@ -1,12 +1,12 @@
-"""Every way to invert, side by side on natural pictures of 64 px: one of the twins, one table and one figure.
+"""Every way to invert, side by side on natural images of 64 px: one of the twins, one table and one figure.
 
 Run (the same command resumes what it trains):
 
     python recipes/tiny_imagenet_methods.py --data DIR --kind robust
     python recipes/tiny_imagenet_methods.py --data DIR --kind robust --learned   # without the learned rivals
 
-"paper" is the inverter that comes with unlogit, with its aids; its rivals are trained here on `--pictures` of the same
-pictures, against the same classifier, "as many pictures" from random weights as they are; "paper + re-encoding" goes on
+"paper" is the inverter that comes with unlogit, with its deviations; its rivals are trained here on `--num-images` of the same
+images, against the same classifier, "as many images" from random weights as they are; "paper + re-encoding" goes on
 from "paper" for as many. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes methods.csv and methods.png
 into runs/natural_methods/KIND. Expected: the tables in RESULTS.md, which has their commands.
 
@@ -44,11 +44,11 @@ class Natural(Checked):
     out: Path = Path("runs/natural_methods")
     training: Count = 98_000
     """Rows of train-*.parquet to train on; those after them are for validation."""
-    pictures: int = 64_000
-    """Training pictures for each learned rival."""
+    num_images: int = 64_000
+    """Training images for each learned rival."""
     held_out: int = 1_000
     optimised: int = 64
-    """How many pictures the optimisation methods are measured on."""
+    """How many images the optimisation methods are measured on."""
     drawn: int = 256
     """How many the flow is measured on, which is slow too."""
     steps: int = 500
@@ -56,9 +56,9 @@ class Natural(Checked):
     shown: int = 8
     learned: tuple[str, ...] = (
         "paper + re-encoding",
-        "paper, as many pictures",
-        "paper, as many pictures, no warm start",
-        "paper + re-encoding, as many pictures",
+        "paper, as many images",
+        "paper, as many images, no warm start",
+        "paper + re-encoding, as many images",
         "Dosovitskiy & Brox 2016a",
         "Dosovitskiy & Brox 2016b",
         "flow",
@@ -69,7 +69,9 @@ class Natural(Checked):
 def configs(n: Natural) -> dict[str, TrainConfig]:
     """The learned rivals, by the name shown."""
     classifier, folder = f"fitted:lite0_{n.kind}", n.out / n.kind / "learned"
-    recipe = tiny_imagenet_lite0.Recipe(data=n.data, training=n.training, classifier=classifier, pictures=n.pictures)
+    recipe = tiny_imagenet_lite0.Recipe(
+        data=n.data, training=n.training, classifier=classifier, num_images=n.num_images
+    )
     paper = replace(tiny_imagenet_lite0.config(recipe), cache=n.out / "cache")
     further = tiny_imagenet_lite0.config(replace(recipe, start=f"lite0_{n.kind}", reencoding=1.0))
     # A decoder of about the generator's cost.
@@ -77,13 +79,13 @@ def configs(n: Natural) -> dict[str, TrainConfig]:
     # As the recipe had it when the rivals were measured.
     equal = replace(
         paper,
-        method=replace(paper.method, warm_start=n.pictures // 4, discriminator_first=n.pictures // 16),
+        method=replace(paper.method, warm_start=n.num_images // 4, discriminator_first=n.num_images // 16),
     )
     return {
         "paper + re-encoding": replace(further, cache=paper.cache, out=folder / "reencoding"),
-        "paper, as many pictures": replace(equal, out=folder / "paper"),
-        "paper, as many pictures, no warm start": replace(paper, out=folder / "paper-cold"),
-        "paper + re-encoding, as many pictures": replace(
+        "paper, as many images": replace(equal, out=folder / "paper"),
+        "paper, as many images, no warm start": replace(paper, out=folder / "paper-cold"),
+        "paper + re-encoding, as many images": replace(
             equal, method=replace(equal.method, reencoding_weight=1.0), out=folder / "paper-reencoding"
         ),
         "Dosovitskiy & Brox 2016a": replace(
@@ -110,7 +112,7 @@ def main(n: Natural) -> None:
         config = configs(n)[name]
         train(config)
         inverters[name] = open_inverter(str(config.out / "inverter"))
-        trained[name] = n.pictures + (before if config.start else 0)
+        trained[name] = n.num_images + (before if config.start else 0)
     for method in OPTIMISED:
         inverters[method] = open_inverter(f"{method}:[{classifier}]?size={size}&steps={n.steps}")
     training = tiny_imagenet_lite0.training_images(n.data, n.training)

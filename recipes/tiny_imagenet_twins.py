@@ -6,8 +6,8 @@ Run (two processes of one thread beat one of two on a 2-core machine; the same c
     python recipes/tiny_imagenet_twins.py --data DIR --objective standard --processes 2
 
 Both start from ImageNet weights and are fine-tuned on Tiny ImageNet's 200 classes, which are 200 of the 1,000 that
-they keep as logits; one on pictures as they are, one on pictures that are attacked within 4/255 by one step from a
-random start. Pictures of 64 px are enlarged inside the network, so that attacks live in their own pixels. Each is then
+they keep as logits; one on images as they are, one on images that are attacked within 4/255 by one step from a
+random start. Images of 64 px are enlarged inside the network, so that attacks live in their own pixels. Each is then
 opened as fitted:OUT/OBJECTIVE. Give both the same number of processes, since batch norm takes its statistics within a
 process: the published robust twin ran as two (16 images each), the standard one as one (32).
 
@@ -32,14 +32,14 @@ from unlogit.settings import Checked
 
 @dataclass(frozen=True)
 class Recipe(Checked):
-    """Where the pictures are, which twin, and how long it is trained."""
+    """Where the images are, which twin, and how long it is trained."""
 
     data: Path
     objective: Literal["standard", "fgsm"]
     out: Path = Path("runs/twins")
     """The twin's folder is OUT/OBJECTIVE."""
-    pictures: int = 80_000
-    """Training pictures seen; both twins need the same."""
+    num_images: int = 80_000
+    """Training images seen; both twins need the same."""
     processes: int = 1
     """One a GPU, or on a CPU with few cores one a core."""
 
@@ -64,14 +64,14 @@ def config(recipe: Recipe) -> FitConfig:
         labels=recipe.data / "classes.json",
         objective=recipe.objective,
         epsilon=4 / 255,
-        pictures=recipe.pictures,
+        num_images=recipe.num_images,
         batch=32,
         learning_rate_rest=5e-4,
         flip=True,
         size=64,
         ema_half_life=5_000,
-        test_pictures=10_000,
-        attacked_pictures=1_000,
+        num_test_images=10_000,
+        num_attacked_images=1_000,
         log_every=640,
         checkpoint_every=6_400,
     )

@@ -44,21 +44,21 @@ def tiny_classifier_spec(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"small:{folder}"
 
 
-def tiny_representation(tap: str, seed: int = 0) -> Representation:
+def tiny_representation(layer: str, seed: int = 0) -> Representation:
     """Of a random classifier of scenes, standardised on some."""
     torch.manual_seed(seed)
     source = open_images("scenes:count=64")
     network = SmallResNet(SmallConfig(len(source.class_names), SIZE, (8, 8, 16)))
     classifier = as_classifier(network, source.class_names, f"small:random-{seed}")
-    return Representation(classifier, tap).fit(b.images for b in Loader(source, View(SIZE), 64, seed=0).once())
+    return Representation(classifier, layer).fit(b.images for b in Loader(source, View(SIZE), 64, seed=0).once())
 
 
-def tiny_generator(tap: str, name: str, seed: int = 0) -> GeneratorInverter:
+def tiny_generator(layer: str, name: str, seed: int = 0) -> GeneratorInverter:
     """An inverter of random weights."""
-    representation = tiny_representation(tap, seed)
+    representation = tiny_representation(layer, seed)
     torch.manual_seed(seed)
     generator = Generator(representation.dim, GeneratorConfig(SIZE, channels=4, noise=8, attention=None))
-    return GeneratorInverter(representation, generator, {"aids": ["warm start"]}, name)
+    return GeneratorInverter(representation, generator, {"deviations": ["warm start"]}, name)
 
 
 @pytest.fixture(scope="session")
@@ -106,12 +106,12 @@ def tiny(tiny_classifier_spec: str, tmp_path: Path) -> Callable[..., TrainConfig
             generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
             discriminator=DiscriminatorConfig(channels=4, attention=None),
         ),
-        pictures=48,
+        num_images=48,
         batch=8,
         log_every=8,
         checkpoint_every=16,
         validate_every=32,
-        validation_pictures=16,
+        num_validation_images=16,
         cache=tmp_path / "cache",
     )
 

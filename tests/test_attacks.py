@@ -19,7 +19,7 @@ def model(seed: int = 0) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 36, 5)).eval()
 
 
-def pictures(seed: int = 1) -> tuple[Tensor, Tensor]:
+def images(seed: int = 1) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(16, 3, 8, 8, generator=generator), torch.randint(0, 5, (16,), generator=generator)
 
@@ -32,7 +32,7 @@ def losses(net: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:
 @pytest.mark.parametrize("start", [False, True])
 def test_attacks_stay_within_epsilon_and_in_the_pixel_range(epsilon: float, start: bool) -> None:
     net = model()
-    pixels, labels = pictures()
+    pixels, labels = images()
     kept = pixels.clone()
     for attacked in (
         fgsm(net, pixels, labels, epsilon, random_start=start),
@@ -49,7 +49,7 @@ def test_attacks_stay_within_epsilon_and_in_the_pixel_range(epsilon: float, star
 
 def test_they_ascend_the_loss_and_more_steps_ascend_further() -> None:
     net = model()
-    pixels, labels = pictures()
+    pixels, labels = images()
     clean = losses(net, pixels, labels)
     once = losses(net, fgsm(net, pixels, labels, EPSILON), labels)
     often = losses(net, pgd(net, pixels, labels, EPSILON, 20, random_start=False), labels)
@@ -59,7 +59,7 @@ def test_they_ascend_the_loss_and_more_steps_ascend_further() -> None:
 
 def test_fgsm_is_foolbox_s() -> None:
     net = model()
-    pixels, labels = pictures()
+    pixels, labels = images()
     theirs = foolbox.attacks.LinfFastGradientAttack(random_start=False).run(
         foolbox.PyTorchModel(net, bounds=(0, 1)), pixels, labels, epsilon=EPSILON
     )
@@ -68,7 +68,7 @@ def test_fgsm_is_foolbox_s() -> None:
 
 def test_pgd_is_foolbox_s() -> None:
     net = model()
-    pixels, labels = pictures()
+    pixels, labels = images()
     theirs = foolbox.attacks.LinfPGD(steps=7, abs_stepsize=0.01, random_start=False).run(
         foolbox.PyTorchModel(net, bounds=(0, 1)), pixels, labels, epsilon=EPSILON
     )
@@ -77,7 +77,7 @@ def test_pgd_is_foolbox_s() -> None:
 
 def test_the_generator_alone_decides_the_random_start() -> None:
     net = model()
-    pixels, labels = pictures()
+    pixels, labels = images()
 
     def attacked(seed: int) -> Tensor:
         return pgd(net, pixels, labels, EPSILON, 2, generator=torch.Generator().manual_seed(seed))
@@ -100,22 +100,22 @@ def test_a_random_start_alone_fills_the_ball_evenly() -> None:
 
 def test_parameters_get_no_gradients_and_no_grad_outside_is_no_hindrance() -> None:
     net = model()
-    pixels, labels = pictures()
+    pixels, labels = images()
     with torch.no_grad():
         attacked = pgd(net, pixels, labels, EPSILON, 3)
     assert (losses(net, attacked, labels) > losses(net, pixels, labels)).float().mean() > 0.9
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_a_picture_s_attack_does_not_depend_on_its_neighbours() -> None:
+def test_an_image_s_attack_does_not_depend_on_its_neighbours() -> None:
     net = model()
-    pixels, labels = pictures()
+    pixels, labels = images()
     together = pgd(net, pixels, labels, EPSILON, 4, random_start=False)
     alone = pgd(net, pixels[:1], labels[:1], EPSILON, 4, random_start=False)
     assert torch.allclose(together[:1], alone, atol=1e-6)
 
 
 def test_pixels_out_of_range_are_refused() -> None:
-    pixels, labels = pictures()
+    pixels, labels = images()
     with pytest.raises(UnlogitError, match=r"expected \[0, 1\].*divide by 255"):
         fgsm(model(), pixels * 255, labels, EPSILON)

@@ -34,7 +34,7 @@ def inverter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_small(folder / "classifier", SmallResNet(SmallConfig(3, SIZE, (8, 8, 8))), names, {})
     representation = Representation(open_classifier(f"small:{folder / 'classifier'}"))
     generator = Generator(3, GeneratorConfig(size=SIZE, channels=2, noise=16, hidden=4, attention=None))
-    GeneratorInverter(representation, generator, {"aids": ["warm start"]}, "random").save(folder / "inverter")
+    GeneratorInverter(representation, generator, {"deviations": ["warm start"]}, "random").save(folder / "inverter")
     return folder / "inverter"
 
 
@@ -164,12 +164,12 @@ def test_a_reconstruction_is_the_inverter_s_own_and_depends_on_photo_and_seed_al
     def made(*photos: Path, seed: int) -> np.ndarray:
         out = tmp_path / f"out-{len(photos)}-{seed}"
         assert run("reconstruct", *photos, "--out", out, "--inverter", inverter, "--seed", seed) == 0
-        with Image.open(out / "one.png") as picture:
-            return np.asarray(picture)
+        with Image.open(out / "one.png") as image:
+            return np.asarray(image)
 
     opened = open_inverter(str(inverter))
-    with Image.open(one) as picture:
-        pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 255
+    with Image.open(one) as image:
+        pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None] / 255
     expected = opened.reconstruct(pixels, opened.sample_noise(1, torch.Generator().manual_seed(0)))[0]
     alone = made(one, seed=0)
     assert np.abs(alone / 255 - expected.permute(1, 2, 0).numpy()).max() < 1.01 / 255
@@ -179,7 +179,7 @@ def test_a_reconstruction_is_the_inverter_s_own_and_depends_on_photo_and_seed_al
 
 def test_broken_photos_are_skipped_and_told(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     good = photo(tmp_path / "good.jpg", 0)
     assert run("reconstruct", broken, good, "--out", tmp_path / "out", "--inverter", inverter) == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "grid.png"]
@@ -250,7 +250,7 @@ def test_a_leading_tilde_is_the_home_folder(
     assert run("reconstruct", "~/good.jpg", "--out", "~/out", "--inverter", "a=~/run/inverter") == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "grid.png"]
     assert not (tmp_path / "~").exists()
-    args = ["--images", "folder:~/pictures", "--held-out", "scenes:test", "--classifier", "small:~/run/classifier"]
+    args = ["--images", "folder:~/images", "--held-out", "scenes:test", "--classifier", "small:~/run/classifier"]
     assert "'~/pictures' is not a folder" in mistake(capsys, "train", *args, "--out", "~/trained").replace(
         str(tmp_path), "~"
     )
@@ -264,11 +264,11 @@ def test_an_unwritable_folder_is_one_line(inverter: Path, tmp_path: Path, capsys
 
 def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def stop(_args: object) -> None:
-        raise KeyboardInterrupt("stopped at 64 pictures;\nthe same command goes on")
+        raise KeyboardInterrupt("stopped at 64 images;\nthe same command goes on")
 
     monkeypatch.setitem(cli.COMMANDS, "train", stop)
     assert run("train") == 130
-    assert capsys.readouterr().err == "unlogit: stopped at 64 pictures; the same command goes on\n"
+    assert capsys.readouterr().err == "unlogit: stopped at 64 images; the same command goes on\n"
 
 
 @pytest.mark.parametrize("error", [None, ImportError("half an import")])
@@ -301,7 +301,7 @@ def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_classify_and_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     classifier, run_folder = tmp_path / "classifier", tmp_path / "run"
-    few = ("--pictures", 64, "--batch", 32, "--widths", 8, 8, "--test-pictures", 20, "--attacked-pictures", 10)
+    few = ("--num-images", 64, "--batch", 32, "--widths", 8, 8, "--num-test-images", 20, "--num-attacked-images", 10)
     assert run("classify", "--out", classifier, *few) == 0
     assert "clean accuracy" in capsys.readouterr().out
     assert run("train", *train_args(classifier, run_folder)) == 0
@@ -325,11 +325,11 @@ def train_args(classifier: Path, out: Path) -> list[object]:
             "none",
             "--cache",
             out.parent / "cache",
-            "--pictures",
+            "--num-images",
             64,
             "--batch",
             16,
-            "--validation-pictures",
+            "--num-validation-images",
             16,
         ),
         *("--generator.size", 32, "--generator.channels", 4, "--generator.noise", 16, "--generator.attention", "None"),

@@ -44,7 +44,7 @@ SIZE = 32
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages may take for there, in the current folder.
 
-    photos/cat/*.jpg, photos/dog/*.jpg   eight pictures of 48 x 40 pixels
+    photos/cat/*.jpg, photos/dog/*.jpg   eight images of 48 x 40 pixels
     tables/train.parquet                 the same, in a column "image", with a column "label"
     shards/000.tar, shards/001.tar       the same, as WebDataset
     data/                                eight digits in MNIST's files, where torchvision looks for them
@@ -52,32 +52,34 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs/standard/inverter/              an inverter of its logits, random weights
     """
     root: Path = tmp_path_factory.mktemp("desk")
-    pictures = []
+    images = []
     for index in range(8):
         pixels = np.random.default_rng(index).integers(0, 256, (5, 6, 3), np.uint8).repeat(8, 0).repeat(8, 1)
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "JPEG")
-        pictures.append(stream.getvalue())
+        images.append(stream.getvalue())
         file = root / "photos" / ("cat", "dog")[index % 2] / f"{index}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(pictures[-1])
-    _tables(root / "tables", pictures)
-    _shards(root / "shards", pictures)
+        file.write_bytes(images[-1])
+    _tables(root / "tables", images)
+    _shards(root / "shards", images)
     _mnist(root / "data" / "MNIST" / "raw")
     torch.manual_seed(0)
     classifier = root / "runs" / "classifier"
     save_small(classifier, SmallResNet(SmallConfig(2, SIZE, (8, 8))), ("cat", "dog"), {})
     representation = Representation(open_classifier(f"small:{classifier}"))
     generator = Generator(2, GeneratorConfig(size=SIZE, channels=2, noise=16, hidden=4, attention=None))
-    GeneratorInverter(representation, generator, {"aids": []}, "standard").save(root / "runs" / "standard" / "inverter")
+    GeneratorInverter(representation, generator, {"deviations": []}, "standard").save(
+        root / "runs" / "standard" / "inverter"
+    )
     return root
 
 
-def _tables(folder: Path, pictures: list[bytes]) -> None:
+def _tables(folder: Path, images: list[bytes]) -> None:
     folder.mkdir()
-    rows = [{"bytes": data, "path": None} for data in pictures]
-    labels = [index % 2 for index in range(len(pictures))]
-    # The types are told as datasets tells them, so that it reads the column as pictures.
+    rows = [{"bytes": data, "path": None} for data in images]
+    labels = [index % 2 for index in range(len(images))]
+    # The types are told as datasets tells them, so that it reads the column as images.
     features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     table = pa.table({"image": pa.array(rows, kind), "label": pa.array(labels, pa.int64())})
@@ -87,13 +89,13 @@ def _tables(folder: Path, pictures: list[bytes]) -> None:
     )
 
 
-def _shards(folder: Path, pictures: list[bytes]) -> None:
+def _shards(folder: Path, images: list[bytes]) -> None:
     folder.mkdir()
-    half = len(pictures) // 2
+    half = len(images) // 2
     for number in range(2):
         with tarfile.open(folder / f"{number:03}.tar", "w") as tar:
             for index in range(number * half, (number + 1) * half):
-                for kind, content in (("jpg", pictures[index]), ("cls", str(index % 2).encode())):
+                for kind, content in (("jpg", images[index]), ("cls", str(index % 2).encode())):
                     member = tarfile.TarInfo(f"{index:04}.{kind}")
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))

@@ -16,7 +16,7 @@ def test_unknown_suggests_nothing_where_nothing_is_close():
 
 def test_a_broken_image_is_a_users_mistake():
     with pytest.raises(UnlogitError):
-        raise BrokenImage("photo.jpg: not a picture")
+        raise BrokenImage("photo.jpg: not an image")
 
 
 @given(st.text(alphabet="abc:", max_size=8), st.lists(st.text(alphabet="abc", min_size=1, max_size=6), max_size=5))

@@ -43,7 +43,7 @@ def test_two_classes_of_one_name_are_two(
     assert made[3].original == "crane (3)" and made[3].reconstructed == "crane (0)"
     # Rounded, not cut off, to 256 levels.
     with Image.open(made[0].file) as file:
-        assert np.array_equal(np.asarray(file), to_bytes(made[0].picture).permute(1, 2, 0).numpy())
+        assert np.array_equal(np.asarray(file), to_bytes(made[0].image).permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("name", ["_hidden", "a/b", "../up", "$x_1$", "\udcff", "n" * 300])

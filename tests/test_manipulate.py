@@ -63,8 +63,8 @@ def test_the_arc_stays_normal_where_the_line_does_not() -> None:
     a, b = torch.randn(2, 500, 40, generator=torch.Generator().manual_seed(1))
     assert abs(float(resample(a, 0.5, b).std()) - 1) < 0.02
     assert abs(float(interpolate(a, 0.5, b).std()) - 0.5**0.5) < 0.02
-    pictures = resample(a.view(-1, 2, 4, 5), 0.25, b.view(-1, 2, 4, 5))
-    torch.testing.assert_close(pictures.flatten(), resample(a, 0.25, b).flatten())
+    images = resample(a.view(-1, 2, 4, 5), 0.25, b.view(-1, 2, 4, 5))
+    torch.testing.assert_close(images.flatten(), resample(a, 0.25, b).flatten())
 
 
 def test_moving_along_b_minus_c_is_vector_arithmetic(raw: Tensor) -> None:

@@ -49,9 +49,9 @@ def test_mistakes_are_one_line(
 
 def test_a_classifier_with_options_stands_in_brackets(photos: list[str]) -> None:
     config = ReconstructConfig(
-        (Path(photos[0]),), method="engstrom", classifier="timm:a?size=64", options="tap=b&steps=2"
+        (Path(photos[0]),), method="engstrom", classifier="timm:a?size=64", options="layer=b&steps=2"
     )
-    assert config.opened == {"engstrom": "engstrom:[timm:a?size=64]?tap=b&steps=2"}
+    assert config.opened == {"engstrom": "engstrom:[timm:a?size=64]?layer=b&steps=2"}
 
 
 def test_methods_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,6 @@ def test_every_registered_module_can_be_imported_and_tells_what_it_is(package):
 
 
 def test_a_package_that_is_missing():
-    assert registry.needed("json", "hf", "hf:x").loads("1") == 1
+    assert registry.import_optional("json", "hf", "hf:x").loads("1") == 1
     with pytest.raises(UnlogitError, match=r"'hf:x' needs no_such_package: pip install 'unlogit\[hf\]'"):
-        registry.needed("no_such_package", "hf", "hf:x")
+        registry.import_optional("no_such_package", "hf", "hf:x")

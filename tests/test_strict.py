@@ -1,4 +1,4 @@
-"""Broken pictures as the commands treat them: skipped and counted, or the end of the run."""
+"""Broken images as the commands treat them: skipped and counted, or the end of the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = 32
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """photos/ with one broken picture of 13, ruined/ with seven; a classifier and an inverter of random weights."""
+    """photos/ with one broken image of 13, ruined/ with seven; a classifier and an inverter of random weights."""
     root: Path = tmp_path_factory.mktemp("place")
     for name, broken in (("photos", 1), ("ruined", 7)):
         for index in range(13):
@@ -38,17 +38,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_small(root / "classifier", SmallResNet(SmallConfig(2, SIZE, (8, 8))), ("cat", "dog"), {})
     representation = Representation(open_classifier(f"small:{root / 'classifier'}"))
     generator = Generator(2, GeneratorConfig(size=SIZE, channels=2, noise=16, hidden=4, attention=None))
-    GeneratorInverter(representation, generator, {"aids": []}, "random").save(root / "inverter")
+    GeneratorInverter(representation, generator, {"deviations": []}, "random").save(root / "inverter")
     return root
 
 
-def command(name: str, place: Path, pictures: str) -> list[str]:
-    images = f"folder:{place}/{pictures}"
+def command(name: str, place: Path, subfolder: str) -> list[str]:
+    images = f"folder:{place}/{subfolder}"
     arguments = {
-        "classify": f"--images {images} --test-images {images} --out {place}/fit --pictures 32 --batch 16 "
-        "--widths 8 8 --attacked-pictures 2",
+        "classify": f"--images {images} --test-images {images} --out {place}/fit --num-images 32 --batch 16 "
+        "--widths 8 8 --num-attacked-images 2",
         "train": f"--images {images} --held-out {images} --classifier small:{place}/classifier --out {place}/run "
-        f"--preset none --cache {place}/cache --pictures 32 --batch 16 --generator.size 32 --generator.channels 4 "
+        f"--preset none --cache {place}/cache --num-images 32 --batch 16 --generator.size 32 --generator.channels 4 "
         "--generator.noise 16 --generator.attention None --discriminator.channels 4 --discriminator.attention None",
         "analyse": f"{place}/inverter --images {images} --out {place}/report --only reconstruct",
         "list": f"images {images}",
@@ -63,11 +63,9 @@ def nothing_before(place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["classify", "train", "analyse", "list"])
-def test_a_broken_picture_is_counted(name: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_image_is_counted(name: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(command(name, place, "photos")) == 0
-    said = (
-        f"unlogit: folder:{place}/photos: 1 picture is broken and left out: {place}/photos/cat/00.png: cannot identify"
-    )
+    said = f"unlogit: folder:{place}/photos: 1 image is broken and left out: {place}/photos/cat/00.png: cannot identify"
     assert said in capsys.readouterr().err
 
 

@@ -53,13 +53,13 @@ def pgd(
         epsilon: how far each value may move, in the [0, 1] scale, e.g. 8/255.
         steps: gradient steps.
         step_size: in the [0, 1] scale; None is 2.5 `epsilon` / `steps`.
-        random_start: begin uniformly within `epsilon` of the picture instead of at it.
+        random_start: begin uniformly within `epsilon` of the image instead of at it.
         generator: of the random start, on the pixels' device; None is the global one.
 
     Returns:
-        Pictures of the same shape, in [0, 1] and within `epsilon` of `pixels`, detached.
+        Images of the same shape, in [0, 1] and within `epsilon` of `pixels`, detached.
     """
-    pixels = check_pixels(pixels, "attacked pictures").detach()
+    pixels = check_pixels(pixels, "attacked images").detach()
     size = 2.5 * epsilon / max(steps, 1) if step_size is None else step_size
     start = pixels
     if random_start:
@@ -67,7 +67,7 @@ def pgd(
         start = pixels + (2 * noise - 1) * epsilon
 
     def loss(attacked: Tensor) -> Tensor:
-        # Summed, not averaged: a picture's gradient must not depend on how many others there are.
+        # Summed, not averaged: an image's gradient must not depend on how many others there are.
         return F.cross_entropy(model(attacked).float(), labels, reduction="sum")
 
     return ascend(loss, pixels, start, epsilon, steps, size)
@@ -77,10 +77,10 @@ def pgd(
 def ascend(
     objective: Callable[[Tensor], Tensor], pixels: Tensor, start: Tensor, epsilon: float, steps: int, step_size: float
 ) -> Tensor:
-    """Projected ascent of any objective of the pictures, by the sign of its gradient; what `pgd` is made of.
+    """Projected ascent of any objective of the images, by the sign of its gradient; what `pgd` is made of.
 
     Args:
-        objective: from pictures to a number, a sum over them.
+        objective: from images to a number, a sum over them.
         pixels: N x 3 x H x W in [0, 1].
         start: where the ascent begins, projected first.
         epsilon: radius in l-inf around `pixels`.
@@ -88,7 +88,7 @@ def ascend(
         step_size: of each, in the same scale.
 
     Returns:
-        Pictures as of `pgd`.
+        Images as of `pgd`.
     """
     if not (epsilon >= 0 and steps >= 0):
         raise UnlogitError(f"attack with epsilon {epsilon} and {steps} steps: neither may be negative")

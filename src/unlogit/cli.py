@@ -103,7 +103,7 @@ def study(args: Sequence[str]) -> None:
 
 
 def explore(args: Sequence[str]) -> None:
-    """Change what is left of a picture with sliders, in the browser, and see what it stands for."""
+    """Change what is left of an image with sliders, in the browser, and see what it stands for."""
     from unlogit.arguments import parse
     from unlogit.web.explorer.command import ExploreConfig
     from unlogit.web.explorer.command import explore as run
@@ -192,7 +192,7 @@ def _fail(message: str, code: int) -> int:
 
 def _help() -> str:
     lines = [f"  {name:<14}{command.__doc__}" for name, command in COMMANDS.items()]
-    about = "What a frozen image classifier still knows about a picture once only its logits are left."
+    about = "What a frozen image classifier still knows about an image once only its logits are left."
     return "\n".join(
         ["usage: unlogit COMMAND ...", "", about, "", *lines, "", "unlogit COMMAND --help shows a command's options."]
     )

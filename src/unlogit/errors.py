@@ -11,7 +11,7 @@ class UnlogitError(Exception):
 
 
 class BrokenImage(UnlogitError):
-    """One picture could not be decoded; loaders skip it and count it."""
+    """One image could not be decoded; loaders skip it and count it."""
 
 
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> UnlogitError:

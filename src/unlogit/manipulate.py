@@ -42,7 +42,7 @@ def perturb(raw: Tensor, amount: Amount, noise: Tensor) -> Tensor:
 
 
 def interpolate(raw: Tensor, amount: Amount, other: Tensor) -> Tensor:
-    """The straight line between two pictures' representations (Figure 9): `raw` at 0 and `other` at 1."""
+    """The straight line between two images' representations (Figure 9): `raw` at 0 and `other` at 1."""
     _check_shapes(raw, other, "other representation")
     return torch.lerp(raw, other, _column(amount, raw))
 
@@ -92,5 +92,5 @@ def _check_shapes(one: Tensor, other: Tensor, what: str) -> None:
 
 
 def _column(amount: Amount, like: Tensor) -> Tensor:
-    """An amount as something that spreads over vectors, or over noise that has the shape of pictures."""
+    """An amount as something that spreads over vectors, or over noise that has the shape of images."""
     return torch.as_tensor(amount, dtype=like.dtype, device=like.device).reshape(-1, *(1 for _ in like.shape[1:]))

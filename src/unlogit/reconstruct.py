@@ -52,7 +52,7 @@ class ReconstructConfig(Checked):
     classifier: str | None = None
     """Whose representation that method inverts, as source:name."""
     options: str = ""
-    """More of the method's options, such as 'tap=penultimate&steps=200&size=32'."""
+    """More of the method's options, such as 'layer=penultimate&steps=200&size=32'."""
     view: Sight = "classifier"
     """Size at which a photo reaches the classifier: "classifier" is the classifier's input size, "training" the
     inverter's size, as when the inverter was trained."""
@@ -111,7 +111,7 @@ class Reconstruction:
         original, reconstructed: the name of the class that the inverter's classifier predicts for either.
         kept: whether it is the same class; two classes may share a name, and then have their index behind it.
         shown: the middle square of the photo, 3 x 256 x 256 in [0, 1].
-        picture: the reconstruction, 3 x S x S in [0, 1].
+        image: the reconstruction, 3 x S x S in [0, 1].
     """
 
     photo: Path
@@ -120,7 +120,7 @@ class Reconstruction:
     reconstructed: str
     kept: bool
     shown: Tensor
-    picture: Tensor
+    image: Tensor
 
 
 def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[BrokenImage], str]:
@@ -155,8 +155,8 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
     made, shown = [], View(SHOWN)
     for start in range(0, len(found), CHUNK):
         chunk = found[start : start + CHUNK]
-        pictures = [picture for _, _, picture in chunk]
-        results = [_invert(inverter, pictures, config.seed, config.view) for inverter in inverters.values()]
+        decoded = [image for _, _, image in chunk]
+        results = [_invert(inverter, decoded, config.seed, config.view) for inverter in inverters.values()]
         made += [
             Reconstruction(
                 photo,
@@ -164,10 +164,10 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
                 names[before[i]],
                 names[after[i]],
                 before[i] == after[i],
-                shown.apply([picture])[0],
+                shown.apply([image])[0],
                 images[i],
             )
-            for i, (photo, files, picture) in enumerate(chunk)
+            for i, (photo, files, image) in enumerate(chunk)
             for which, (images, names, before, after) in enumerate(results)
         ]
     info = PngInfo()
@@ -177,19 +177,19 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
     with report_disk_full(config.out):
         for one in made:
             with replacing(one.file, signed) as fresh:
-                to_pil_image(to_bytes(one.picture)).save(fresh, "PNG", pnginfo=info)
+                to_pil_image(to_bytes(one.image)).save(fresh, "PNG", pnginfo=info)
         with replacing(config.out / f"{GRID}.png", signed) as fresh:
             _grid(made, inverters, config.view).savefig(fresh, format="png", metadata=SIGNATURE)
     return made, broken, describe_view(inverters, config.view)
 
 
 def _invert(
-    inverter: Inverter, pictures: Sequence[Tensor], seed: int, view: Sight
+    inverter: Inverter, images: Sequence[Tensor], seed: int, view: Sight
 ) -> tuple[Tensor, tuple[str, ...], list[int], list[int]]:
-    """Reconstructions from the same noise, the names of the classes, and the class of each picture and of each."""
-    results = inverter.reconstruct(pictures, seed=seed, view=view)
+    """Reconstructions from the same noise, the names of the classes, and the class of each image and of each."""
+    results = inverter.reconstruct(images, seed=seed, view=view)
     names = short_names(inverter.representation.classifier.class_names)
-    before = [index for seen in inverter.views(pictures, view) for index in _classes(inverter, seen)]
+    before = [index for seen in inverter.views(images, view) for index in _classes(inverter, seen)]
     return results.cpu(), names, before, _classes(inverter, results)
 
 
@@ -255,7 +255,7 @@ def _grid(reconstructions: Sequence[Reconstruction], inverters: Mapping[str, Inv
                 "",
                 INK,
                 ("photo", *inverters),
-                [[to_bytes(group[0].shown), *(to_bytes(one.picture) for one in group)] for group in column],
+                [[to_bytes(group[0].shown), *(to_bytes(one.image) for one in group)] for group in column],
                 tuple((word, *(o.reconstructed for o in g)) for word, g in zip(predicted, column, strict=True)),
                 tuple((any(one.kept for one in group), *(one.kept for one in group)) for group in column),
             )
@@ -268,10 +268,10 @@ def _grid(reconstructions: Sequence[Reconstruction], inverters: Mapping[str, Inv
 
 def _told(inverters: Mapping[str, Inverter]) -> str:
     parts = [
-        f"{name} makes of the {one.representation.tap} of {one.representation.classifier.spec} for it at {one.size} px"
+        f"{name} makes of the {one.representation.layer} of {one.representation.classifier.spec} for it at {one.size} px"
         for name, one in inverters.items()
     ]
     # In a dictionary for their order, each once.
-    aids = ", ".join(dict.fromkeys(aid for one in inverters.values() for aid in one.aids))
-    told = f"Photo, and what {' and what '.join(parts)}{f'; aids: {aids}' if aids else ''}."
+    deviations = ", ".join(dict.fromkeys(deviation for one in inverters.values() for deviation in one.deviations))
+    told = f"Photo, and what {' and what '.join(parts)}{f'; deviations: {deviations}' if deviations else ''}."
     return f"{told} Below each is the class predicted for it, green where it is kept."

@@ -28,7 +28,7 @@ def module(package: str, name: str, kind: str) -> ModuleType:
     return importlib.import_module(f"{package}.{name}")
 
 
-def needed(package: str, extra: str, spec: str) -> ModuleType:
+def import_optional(package: str, extra: str, spec: str) -> ModuleType:
     """An optional package; where it is missing, raises `UnlogitError` that names the extra to install."""
     try:
         return importlib.import_module(package)

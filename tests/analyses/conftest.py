@@ -8,16 +8,16 @@ from unlogit.methods import Inverter
 
 
 class Perfect(Inverter):
-    """Gives back the very pictures, by looking them up."""
+    """Gives back the very images, by looking them up."""
 
-    def __init__(self, like: Inverter, pictures: Tensor) -> None:
+    def __init__(self, like: Inverter, images: Tensor) -> None:
         super().__init__()
         self.name, self.representation, self.size = "perfect", like.representation, like.size
-        self.pictures = pictures
-        self.known = self.representation.raw(pictures)
+        self.images = images
+        self.known = self.representation.raw(images)
 
     def invert(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
-        return self.pictures[torch.cdist(raw, self.known).argmin(1)]
+        return self.images[torch.cdist(raw, self.known).argmin(1)]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from unlogit.analyses import (
     Evidence,
     Figure,
     Finding,
-    Pictures,
+    Images,
     Record,
     Result,
     Table,
@@ -23,7 +23,15 @@ from unlogit.analyses import (
     mistakes,
     out_of_distribution,
 )
-from unlogit.analyses._fidelity import MetricInfo, Ruler, difference, fidelity, listed, matched_difference, verdict
+from unlogit.analyses._fidelity import (
+    MetricInfo,
+    ReferenceStatistics,
+    difference,
+    fidelity,
+    listed,
+    matched_difference,
+    verdict,
+)
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, open_images
 from unlogit.methods import Inverter
@@ -130,13 +138,13 @@ def test_mistakes_have_nothing_to_say_of_other_labels(known: Evidence) -> None:
     )
 
 
-def test_adversarial_pictures_are_within_epsilon_and_fool_the_classifier(known: Evidence) -> None:
-    config = adversarial.Config(epsilons=(0.1,), pictures=24, pgd_steps=5)
+def test_adversarial_images_are_within_epsilon_and_fool_the_classifier(known: Evidence) -> None:
+    config = adversarial.Config(epsilons=(0.1,), num_images=24, pgd_steps=5)
     which = known.sample(24, known.seed)
     attacked = adversarial._attack(config, known, "perfect", ["perfect", "grey"], which)
     assert set(attacked) == {(a, 0.1, n) for a in ("fgsm", "pgd") for n in ("perfect", "grey")}
     for a in attacked.values():
-        moved = (a.pictures[:] - a.clean[:]).abs().max()
+        moved = (a.images[:] - a.clean[:]).abs().max()
         assert 0.05 < moved < 0.1 + 1 / 255
     found = list(adversarial.run(config, known))
     values = numbers(found)
@@ -156,15 +164,15 @@ def test_adversarial_pictures_are_within_epsilon_and_fool_the_classifier(known: 
         adversarial.Config(epsilons=(8.0,))
 
 
-def test_other_pictures_are_measured_by_the_usual_ones(known: Evidence) -> None:
+def test_other_images_are_measured_by_the_usual_ones(known: Evidence) -> None:
     assert not results(out_of_distribution, known)
     others = {"more": open_images("scenes:test,count=40,seed=5"), "training": open_images("scenes:count=40")}
     evidence = Evidence(known.source, known.inverters, others=others)
     other = Evidence(others["more"], known.inverters, limit=30)
-    found = results(out_of_distribution, evidence, pictures=30, shown=3)
+    found = results(out_of_distribution, evidence, num_images=30, shown=3)
     assert len([r for r in found if isinstance(r, Figure)]) == 2
     assert [r.name for r in found if isinstance(r, Table)] == ["gap-0", "pairs-0", "gap-1", "pairs-1"]
-    # Looked up are the held-out pictures alone.
+    # Looked up are the held-out images alone.
     gap = numbers(found)["gap_pixel_error_more", "perfect"]
     assert gap.low > 0
     assert gap.n == 30
@@ -179,7 +187,7 @@ def test_other_pictures_are_measured_by_the_usual_ones(known: Evidence) -> None:
 
 
 def test_what_is_perfect_or_constant_stands_still(known: Evidence) -> None:
-    found = results(fixed_point, known, rounds=3, pictures=30, shown=2)
+    found = results(fixed_point, known, rounds=3, num_images=30, shown=2)
     values = numbers(found)
     assert values["settled", "perfect"].value == values["settled", "grey"].value == 1
     assert values["class_after_rounds", "perfect"].value == 1
@@ -189,7 +197,7 @@ def test_what_is_perfect_or_constant_stands_still(known: Evidence) -> None:
     left = {row[0]: row[-1] for row in table.rows}
     assert left["grey"] == 1
     walk = fixed_point._walk(fixed_point.Config(rounds=2), known, "robust", torch.arange(20))
-    assert torch.equal(walk.pictures[0].bytes, known.reconstructed("robust").pictures.bytes[:20])
+    assert torch.equal(walk.images[0].bytes, known.reconstructed("robust").images.bytes[:20])
     with pytest.raises(UnlogitError, match="at least 2"):
         fixed_point.Config(rounds=1)
 
@@ -219,15 +227,15 @@ def test_correlation_is_pearsons() -> None:
 
 def test_asking_anew_gives_what_the_evidence_has(known: Evidence) -> None:
     which = torch.tensor([70, 3, 99])
-    pictures = Pictures(known.originals.bytes[which])
-    asked = known.ask("robust", pictures, known.noise_at("robust", which))
+    images = Images(known.originals.bytes[which])
+    asked = known.ask("robust", images, known.noise_at("robust", which))
     kept = known.reconstructed("robust")
-    assert (asked.pictures.bytes.int() - kept.pictures.bytes[which].int()).abs().max() <= 1
+    assert (asked.num_images.bytes.int() - kept.num_images.bytes[which].int()).abs().max() <= 1
     assert torch.allclose(asked.logits, kept.logits[which], atol=1e-4)
     assert known.noise_at("grey", which) is None
     assert known.classifiers() == {"perfect": ["perfect", "grey"], "robust": ["robust"]}
-    ruler = Ruler.of(known, "robust")
-    assert torch.allclose(ruler(known.originals, kept)["ssim"], fidelity(known, "robust")["ssim"])
+    perceptual_network = ReferenceStatistics.of(known, "robust")
+    assert torch.allclose(perceptual_network(known.originals, kept)["ssim"], fidelity(known, "robust")["ssim"])
 
 
 def test_the_verdict_names_each_side() -> None:
@@ -235,9 +243,9 @@ def test_the_verdict_names_each_side() -> None:
     down = Difference(Estimate(-0.2, -0.3, -0.1, 9), 0.01)
     # Its interval excludes 0, but not for as many tests as there were.
     chance = Difference(Estimate(0.2, 0.1, 0.3, 9), 0.08)
-    merits = tuple(MetricInfo(n, n, better, "") for n, better in (("a", "higher"), ("b", "lower"), ("c", "higher")))
-    found = verdict(merits, {"a": up, "b": up, "c": chance})
+    metrics = tuple(MetricInfo(n, n, better, "") for n, better in (("a", "higher"), ("b", "lower"), ("c", "higher")))
+    found = verdict(metrics, {"a": up, "b": up, "c": chance})
     assert found == "better in a, worse in b, not significantly different in c"
-    assert verdict(merits, dict.fromkeys("abc", down)) == "better in b, worse in a and c"
+    assert verdict(metrics, dict.fromkeys("abc", down)) == "better in b, worse in a and c"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(["a"]) == "a"

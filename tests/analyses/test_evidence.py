@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from unlogit.analyses import Evidence, ruler
+from unlogit.analyses import Evidence, perceptual_network
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, Loader, View, open_images
 from unlogit.methods import Inverter, open_inverter
@@ -20,7 +20,7 @@ def evidence(tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter]) -> E
     return Evidence(tiny_scenes, tiny_inverters, limit=70)
 
 
-def test_originals_are_the_held_out_pictures(evidence: Evidence, tiny_scenes: ImageSource) -> None:
+def test_originals_are_the_held_out_images(evidence: Evidence, tiny_scenes: ImageSource) -> None:
     assert len(evidence) == len(evidence.indices) == len(evidence.labels) == 70
     expected = torch.stack([tiny_scenes.decode(i) for i in evidence.indices.tolist()])
     # Scenes rendered together or one by one may round differently.
@@ -36,11 +36,11 @@ def test_reconstructions_are_those_of_the_inverter_seen_by_its_own_classifier(
     made = evidence.reconstructed(name)
     first = evidence.originals[:64]  # the first chunk, with its noise
     expected = inverter.reconstruct(first, evidence.noise(inverter, 64, 0))
-    assert torch.allclose(made.pictures[:64], expected, atol=0.003)
+    assert torch.allclose(made.images[:64], expected, atol=0.003)
     classifier = inverter.representation.classifier
     assert torch.allclose(made.logits[:64], classifier(first), atol=1e-4)
-    assert torch.allclose(made.reencoded[:64], classifier(made.pictures[:64]), atol=1e-4)
-    assert len(made.pictures) == len(made.reencoded) == 70
+    assert torch.allclose(made.reencoded[:64], classifier(made.images[:64]), atol=1e-4)
+    assert len(made.images) == len(made.reencoded) == 70
 
 
 def test_a_classifier_sees_the_originals_once(
@@ -56,10 +56,10 @@ def test_a_classifier_sees_the_originals_once(
         return original(self, pixels, modules)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(classifier), "features", features)
-    # Three of the four share their classifier, with two taps between them.
-    taps = [evidence.encoded(name) for name in ("standard", "label only", "nearest")]
+    # Three of the four share their classifier, with two layers between them.
+    layers = [evidence.encoded(name) for name in ("standard", "label only", "nearest")]
     assert seen == 70
-    assert taps[0] is taps[1] is taps[2]
+    assert layers[0] is layers[1] is layers[2]
     evidence.encoded("robust")
     assert seen == 140
 
@@ -69,10 +69,10 @@ def test_noise_depends_on_seed_place_and_draw_alone(
 ) -> None:
     one = Evidence(tiny_scenes, {"a": tiny_inverters["standard"]}, limit=70)
     same = Evidence(tiny_scenes, tiny_inverters, limit=70)
-    made = same.reconstructed("standard").pictures.bytes
-    assert torch.equal(one.reconstructed("a").pictures.bytes, made)
+    made = same.reconstructed("standard").images.bytes
+    assert torch.equal(one.reconstructed("a").images.bytes, made)
     other = Evidence(tiny_scenes, tiny_inverters, limit=70, seed=1)
-    assert not torch.equal(other.reconstructed("standard").pictures.bytes, made)
+    assert not torch.equal(other.reconstructed("standard").images.bytes, made)
     assert torch.equal(other.originals.bytes, same.originals.bytes)
     which = same.sample(5, 0)
     draws = same.draws("standard", which, 3)
@@ -117,8 +117,8 @@ def test_the_fingerprint_follows_what_the_images_are(
 
     def repaint(source: ImageSource) -> None:
         """Other images under the same fingerprint, as where a source looks at a few of its files."""
-        pictures = source.read
-        monkeypatch.setattr(source, "read", lambda indices: [255 - p for p in pictures(indices)])
+        images = source.read
+        monkeypatch.setattr(source, "read", lambda indices: [255 - p for p in images(indices)])
 
     def relabel(source: ImageSource) -> None:
         monkeypatch.setattr(type(source), "labels", property(lambda self: torch.zeros(len(self), dtype=torch.int64)))
@@ -132,6 +132,6 @@ def test_the_fingerprint_follows_what_the_images_are(
 
 
 def test_perceptual_distances_are_not_taken_in_a_twin_of_what_is_measured() -> None:
-    found = ruler({"fine-tuned from lite0": open_inverter("lite0_robust")})
+    found = perceptual_network({"fine-tuned from lite0": open_inverter("lite0_robust")})
     assert found is not None
     assert found.spec == "packaged:efficientnet_lite1?size=64"

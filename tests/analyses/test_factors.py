@@ -79,11 +79,11 @@ def test_the_class_alone_is_worth_nothing_beyond_itself_and_its_habits_before(
     assert class_share(known["gradient_direction"], offsets["gradient_direction"], 0).high < 0.03
 
 
-def test_pictures_are_read(scenes: SceneImages) -> None:
-    pictures = scenes.render(range(COUNT)).float() / 255
+def test_images_are_read(scenes: SceneImages) -> None:
+    images = scenes.render(range(COUNT)).float() / 255
     held_out = SceneImages("scenes:test", "test", 32, 300)
     readers = Readers(of_source(scenes, torch.arange(COUNT)), scenes.labels, seed=0, epochs=4)
-    said = readers.convolutional(lambda at: pictures[at])(held_out.render(range(300)).float() / 255, held_out.labels)
+    said = readers.convolutional(lambda at: images[at])(held_out.render(range(300)).float() / 255, held_out.labels)
     found = shares(readers, said, held_out)
     assert found["background_hue"] > 0.5
     assert found["contrast"] > 0.4
@@ -139,7 +139,7 @@ def test_the_analysis_has_a_row_a_factor_and_a_panel_a_classifier(
     assert {"hue", "rotation", "mirror"} - {row[0] for row in table.rows} <= {"rotation", "mirror"}
     titles = [c.title for c in table.columns]
     assert titles[2:] == [
-        *("picture", "linear, standard", "MLP, standard", "linear, robust", "MLP, robust"),
+        *("image", "linear, standard", "MLP, standard", "linear, robust", "MLP, robust"),
         *("standard", "label only", "robust"),
     ]
     figure = next(r for r in results if isinstance(r, Figure)).figure

@@ -1,4 +1,4 @@
-"""The three analyses say what the pictures are like."""
+"""The three analyses say what the images are like."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_metrics_that_cannot_be_had_are_told_and_others_kept(
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: "nowhere")
     perceptual.lpips.cache_clear()
-    config = dataclasses.replace(FEW, metrics=("psnr", "lpips_alex"), metric_pictures=20)
+    config = dataclasses.replace(FEW, metrics=("psnr", "lpips_alex"), num_metric_images=20)
     few = Evidence(evidence.source, {"perfect": evidence.inverters["perfect"]})
     table = next(r for r in quality.run(config, few) if isinstance(r, Table) and r.name == "perceptual")
     assert [c.title for c in table.columns] == ["inverter", "PSNR"]
@@ -128,15 +128,15 @@ def test_every_pair_is_tested(results: list[Result]) -> None:
         quality.Config(draws=1)
 
 
-def test_without_enough_pictures_a_cell_is_empty(tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter]) -> None:
+def test_without_enough_images_a_cell_is_empty(tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter]) -> None:
     few = Evidence(tiny_scenes, tiny_inverters, limit=10)
     table = next(r for r in quality.run(FEW, few) if isinstance(r, Table))
     column = [c.title for c in table.columns].index("layout top 5")
     assert {row[column] for row in table.rows} == {None}
 
 
-def test_the_grid_shows_the_pictures_at_whole_multiples(evidence: Evidence) -> None:
-    figure, finding = list(reconstruct.run(reconstruct.Config(pictures=4), evidence))
+def test_the_grid_shows_the_images_at_whole_multiples(evidence: Evidence) -> None:
+    figure, finding = list(reconstruct.run(reconstruct.Config(num_images=4), evidence))
     assert isinstance(finding, Finding)
     assert "4 for perfect" in finding.text
     images = figure.figure.axes[0].images  # type: ignore[union-attr]
@@ -154,7 +154,7 @@ def test_the_grid_shows_the_pictures_at_whole_multiples(evidence: Evidence) -> N
     drawn = np.asarray(canvas.buffer_rgba())
     assert np.array_equal(drawn[int(top) : int(bottom), int(left) : int(right), :3], shown)
     with pytest.raises(UnlogitError, match="at least 1"):
-        reconstruct.Config(pictures=0)
+        reconstruct.Config(num_images=0)
 
 
 def test_the_trend_compares_the_end_with_what_was_before() -> None:
@@ -163,5 +163,5 @@ def test_the_trend_compares_the_end_with_what_was_before() -> None:
     ]
     (finding,) = training._trend(training.Run("a", {}, lines), 0.5)
     assert finding.text == (
-        "a: the layout cosine went from 0.500 at 200 pictures to 0.450 at 400; its highest, 0.500, was at 200."
+        "a: the layout cosine went from 0.500 at 200 images to 0.450 at 400; its highest, 0.500, was at 200."
     )

@@ -1,4 +1,4 @@
-"""Rotation and mirroring are read from a picture of a scene, and not from one of another scene."""
+"""Rotation and mirroring are read from an image of a scene, and not from one of another scene."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from unlogit.images.scenes import SceneImages
 
 SOURCE = SceneImages("scenes:", "train", 32, 400, seed=7)
 INDICES = torch.arange(400)
-PICTURES = SOURCE.render(INDICES).float() / 255
+IMAGES = SOURCE.render(INDICES).float() / 255
 
 
-def right(pictures: Tensor) -> dict[str, float]:
+def right(images: Tensor) -> dict[str, float]:
     """The mean cosine of what is read with what is true, where it shows: 1 for all right, 0 for chance."""
-    said, known = matched(pictures, SOURCE, INDICES), of_source(SOURCE, INDICES)
+    said, known = matched(images, SOURCE, INDICES), of_source(SOURCE, INDICES)
     return {
         name: float(F.cosine_similarity(value, known[name].values)[known[name].shows].mean())
         for name, value in said.items()
@@ -27,19 +27,19 @@ def right(pictures: Tensor) -> dict[str, float]:
 
 @pytest.mark.parametrize("made", ["as they are", "blurred", "in other colours"])
 def test_read_from_the_scene_itself(made: str) -> None:
-    pictures = {
-        "as they are": PICTURES,
-        "blurred": F.avg_pool2d(PICTURES, 3, 1, 1),
-        "in other colours": 0.2 + 0.5 * PICTURES[:, [1, 2, 0]],
+    images = {
+        "as they are": IMAGES,
+        "blurred": F.avg_pool2d(IMAGES, 3, 1, 1),
+        "in other colours": 0.2 + 0.5 * IMAGES[:, [1, 2, 0]],
     }[made]
-    found = right(pictures)
+    found = right(images)
     assert found["rotation"] > 0.9
     assert found["mirror"] > 0.9
 
 
 @pytest.mark.parametrize("made", ["of others", "of nothing"])
 def test_not_read_from_what_does_not_show_it(made: str) -> None:
-    found = right(PICTURES.roll(1, 0) if made == "of others" else torch.full_like(PICTURES, 0.5))
+    found = right(IMAGES.roll(1, 0) if made == "of others" else torch.full_like(IMAGES, 0.5))
     assert abs(found["rotation"]) < 0.2
     assert abs(found["mirror"]) < 0.2
 

@@ -27,7 +27,7 @@ from unlogit.analyses import (
     spectrum,
     spread,
 )
-from unlogit.analyses._fidelity import Margins, MetricInfo, common_merits
+from unlogit.analyses._fidelity import Margins, MetricInfo, common_metrics
 from unlogit.analyses._paired import format_difference, format_share, pair_tests, report_pairs
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, open_images
@@ -108,8 +108,8 @@ def test_a_paired_effect_is_reported_that_the_marginal_intervals_hide() -> None:
     }
     marginal = [bootstrap(each["m"]) for each in values.values()]
     assert marginal[0].low < marginal[1].high
-    merits = (MetricInfo("m", "measure", None, ""), MetricInfo("n", "another", None, ""))
-    one, other, table, finding = report_pairs(merits, pair_tests(merits, values, 0), "Of these.")
+    metrics = (MetricInfo("m", "measure", None, ""), MetricInfo("n", "another", None, ""))
+    one, other, table, finding = report_pairs(metrics, pair_tests(metrics, values, 0), "Of these.")
     assert isinstance(table, Table)
     assert [row[0] for row in table.rows] == ["a − b"] * 2
     assert [row[-1] for row in table.rows] == ["differs significantly", "not significant"]
@@ -124,9 +124,9 @@ def test_a_paired_effect_is_reported_that_the_marginal_intervals_hide() -> None:
 def test_many_tests_of_one_family_are_corrected() -> None:
     """Of 200 measures that do not differ, some intervals exclude 0, and no verdict says so."""
     generator = torch.Generator().manual_seed(0)
-    merits = tuple(MetricInfo(str(k), str(k), None, "") for k in range(200))
-    one, other = ({m.name: torch.randn(60, generator=generator) for m in merits} for _ in range(2))
-    found = list(report_pairs(merits, pair_tests(merits, {"a": one, "b": other}, 0), ""))
+    metrics = tuple(MetricInfo(str(k), str(k), None, "") for k in range(200))
+    one, other = ({m.name: torch.randn(60, generator=generator) for m in metrics} for _ in range(2))
+    found = list(report_pairs(metrics, pair_tests(metrics, {"a": one, "b": other}, 0), ""))
     table = next(r for r in found if isinstance(r, Table))
     estimates = [row[2] for row in table.rows]
     assert any(e.low > 0 or e.high < 0 for e in estimates if isinstance(e, Estimate))
@@ -141,10 +141,10 @@ def test_only_measures_that_mean_the_same_for_both_are_counted(
     own, third = (inverters["robust"].representation.classifier, None)
     evidence = Evidence(tiny_scenes, inverters, features=own)
     # The features of a classifier that one of them reads are no common measure.
-    assert {m.name for m in common_merits(evidence)} == {"pixel_error", "layout_cosine", "ssim"}
+    assert {m.name for m in common_metrics(evidence)} == {"pixel_error", "layout_cosine", "ssim"}
     assert Evidence(tiny_scenes, inverters, features=third).independent is None
     apart = Evidence(tiny_scenes, {"standard": inverters["standard"]}, features=own)
-    assert "perceptual_distance" in {m.name for m in common_merits(apart)}
+    assert "perceptual_distance" in {m.name for m in common_metrics(apart)}
     found = list(compare.run(compare.Config(), evidence))
     names = {r.metric for r in found if isinstance(r, Record)}
     assert "keeps_more_than_robust_pixel_error" in names
@@ -204,7 +204,7 @@ def test_out_of_distribution_the_one_that_loses_more_can_still_be_the_better_one
         "mediocre": ByDirection(tiny_inverters["standard"], known, faded=torch.full((len(known),), 0.8)),
     }
     evidence = Evidence(tiny_scenes, inverters, others={"elsewhere": elsewhere})
-    found = list(out_of_distribution.run(out_of_distribution.Config(pictures=100), evidence))
+    found = list(out_of_distribution.run(out_of_distribution.Config(num_images=100), evidence))
     specialist, mediocre, paired = _texts(found)
     assert "worse in" in specialist
     assert "pixel error" in specialist.split("worse in ")[1].split(", not")[0]
@@ -251,7 +251,7 @@ def test_an_attack_that_costs_nothing_is_equivalent_and_one_that_costs_is_not(
 ) -> None:
     like = tiny_inverters["standard"]
     inverters: dict[str, Inverter] = {"grey": ByDirection(like, images, faded=torch.ones(len(images)))}
-    config = adversarial.Config(pictures=len(images), pgd_steps=3)
+    config = adversarial.Config(num_images=len(images), pgd_steps=3)
     found = list(adversarial.run(config, Evidence(tiny_scenes, inverters)))
     table = next(r for r in found if isinstance(r, Table) and r.name == "adversarial")
     place = [c.title for c in table.columns].index("verdict on layout")
@@ -265,13 +265,13 @@ def test_noise_beside_the_representation_in_the_first_layer_is_no_test(
     tiny_scenes: ImageSource, tiny_inverters: dict[str, Inverter]
 ) -> None:
     conditioned = copy.copy(tiny_inverters["robust"])
-    conditioned.aids = ("warm start", FIRST_LAYER)
+    conditioned.deviations = ("warm start", FIRST_LAYER)
     evidence = Evidence(tiny_scenes, {"standard": tiny_inverters["standard"], "robust": conditioned}, limit=20)
-    found = list(noise.run(noise.Config(draws=2, pictures=20, shown=2, shown_draws=2), evidence))
+    found = list(noise.run(noise.Config(draws=2, num_images=20, shown=2, shown_draws=2), evidence))
     (text,) = (t for t in _texts(found) if t.startswith("Not a test"))
     assert "for robust: unlike in the paper" in text
     alone = Evidence(tiny_scenes, {"standard": tiny_inverters["standard"]}, limit=20)
-    found = list(noise.run(noise.Config(draws=2, pictures=20, shown=2, shown_draws=2), alone))
+    found = list(noise.run(noise.Config(draws=2, num_images=20, shown=2, shown_draws=2), alone))
     assert not any(t.startswith("Not a test") for t in _texts(found))
 
 

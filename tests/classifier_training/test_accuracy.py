@@ -16,21 +16,21 @@ from unlogit.statistics import wilson
 
 
 class Given(ImageSource):
-    """Pictures that a test made."""
+    """Images that a test made."""
 
-    def __init__(self, pictures: Tensor, labels: Tensor) -> None:
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.spec, self.class_names = "given:", tuple("abcde")
-        self.pictures, self._labels = pictures, labels
+        self.images, self._labels = images, labels
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     @property
     def labels(self) -> Tensor:
         return self._labels
 
     def decode(self, index: int) -> Tensor:
-        return self.pictures[index]
+        return self.images[index]
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +41,11 @@ def classifier() -> Classifier:
 
 
 def source(classifier: Classifier, count: int = 200) -> Given:
-    """Pictures that it is right about, sorted by class."""
-    pictures = torch.randint(0, 256, (count, 3, 8, 8), generator=torch.Generator().manual_seed(1)).byte()
-    labels = classifier(pictures.float() / 255).argmax(1)
+    """Images that it is right about, sorted by class."""
+    images = torch.randint(0, 256, (count, 3, 8, 8), generator=torch.Generator().manual_seed(1)).byte()
+    labels = classifier(images.float() / 255).argmax(1)
     order = labels.argsort()
-    return Given(pictures[order], labels[order])
+    return Given(images[order], labels[order])
 
 
 @pytest.mark.parametrize("epsilon", [2 / 255, 4 / 255, 8 / 255])
@@ -58,7 +58,7 @@ def test_it_is_foolbox_s(classifier: Classifier, epsilon: float) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = foolbox.PyTorchModel(classifier, bounds=(0, 1))
-        _, _, fooled = attack(model, given.pictures.float() / 255, given.labels, epsilons=epsilon)
+        _, _, fooled = attack(model, given.num_images.float() / 255, given.labels, epsilons=epsilon)
     theirs = 1 - float(fooled.float().mean())
     robust = ours[f"pgd-{PGD_STEPS}"]
     assert 0.02 < robust["accuracy"] < 0.98

@@ -37,8 +37,8 @@ def paint(folder: Path, each: int, seed: int) -> str:
         (folder / name).mkdir(parents=True)
         for index in range(each):
             noise = torch.randint(-60, 61, (32, 32, 3), generator=generator)
-            picture = (torch.tensor(colour) + noise).clamp(0, 255).byte()
-            Image.fromarray(picture.numpy()).save(folder / name / f"{index}.png")
+            image = (torch.tensor(colour) + noise).clamp(0, 255).byte()
+            Image.fromarray(image.numpy()).save(folder / name / f"{index}.png")
     return f"folder:{folder}"
 
 
@@ -49,12 +49,12 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> FitConfig:
         out=Path("unused"),
         images=paint(folder / "train", 40, 0),
         test_images=paint(folder / "test", 20, 1),
-        pictures=960,
+        num_images=960,
         batch=32,
         widths=(8, 8, 16),
         epsilon=4 / 255,
-        test_pictures=60,
-        attacked_pictures=20,
+        num_test_images=60,
+        num_attacked_images=20,
     )
 
 
@@ -76,7 +76,7 @@ def test_it_learns_and_reports_what_it_reached(config: FitConfig, tmp_path: Path
 
 
 def test_scenes_are_learnt_beyond_chance(tmp_path: Path) -> None:
-    few = FitConfig(tmp_path / "c", "scenes:count=1000", pictures=1600, test_pictures=300, attacked_pictures=10)
+    few = FitConfig(tmp_path / "c", "scenes:count=1000", num_images=1600, num_test_images=300, num_attacked_images=10)
     reached = fit(few)
     assert reached["clean"]["low"] > 0.1, reached
 
@@ -91,7 +91,7 @@ def test_the_attacked_objectives_learn_too(config: FitConfig, tmp_path: Path, ob
 def test_the_attack_reported_is_of_that_epsilon(
     config: FitConfig, tmp_path: Path, epsilon: float, as_clean: bool
 ) -> None:
-    short = replace(config, out=tmp_path / "c", epsilon=epsilon, test_pictures=20, pictures=640)
+    short = replace(config, out=tmp_path / "c", epsilon=epsilon, num_test_images=20, num_images=640)
     reached = fit(short)
     if as_clean:
         assert reached["pgd-20"] == reached["clean"]
@@ -102,7 +102,7 @@ def test_the_attack_reported_is_of_that_epsilon(
 def test_the_same_seed_gives_the_same_classifier_and_leaves_the_generator_alone(
     config: FitConfig, tmp_path: Path
 ) -> None:
-    short = replace(config, objective="fgsm", pictures=128)
+    short = replace(config, objective="fgsm", num_images=128)
     state = torch.get_rng_state()
     digests = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -113,7 +113,7 @@ def test_the_same_seed_gives_the_same_classifier_and_leaves_the_generator_alone(
 
 
 def test_the_same_command_again_does_nothing_and_another_is_refused(config: FitConfig, tmp_path: Path) -> None:
-    first = replace(config, out=tmp_path / "c", pictures=64)
+    first = replace(config, out=tmp_path / "c", num_images=64)
     reached = fit(first)
     written = (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns
     assert fit(first) == reached
@@ -128,7 +128,7 @@ def test_an_interrupted_evaluation_goes_on_from_the_last_checkpoint(
     def interrupt(*_args: object) -> None:
         raise KeyboardInterrupt
 
-    short = replace(config, out=tmp_path / "c", pictures=64)
+    short = replace(config, out=tmp_path / "c", num_images=64)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("unlogit.classifier_training.loop.accuracy", interrupt)
         fit(short)
@@ -146,7 +146,7 @@ def test_an_interrupted_evaluation_goes_on_from_the_last_checkpoint(
 def test_a_resumed_fit_is_the_uninterrupted_one(
     config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    short = replace(config, pictures=192, checkpoint_every=64, log_every=64, ema_half_life=100, **changes)
+    short = replace(config, num_images=192, checkpoint_every=64, log_every=64, ema_half_life=100, **changes)
     fit(replace(short, out=tmp_path / "straight"))
     steps = count()
     step = Fitting.step
@@ -156,7 +156,7 @@ def test_a_resumed_fit_is_the_uninterrupted_one(
             os.kill(os.getpid(), signal.SIGTERM)
         return step(fitting)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="stopped at 128 pictures"):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="stopped at 128 images"):
         patch.setattr(Fitting, "step", stop_in_the_fourth)
         fit(replace(short, out=tmp_path / "resumed"))
     fit(replace(short, out=tmp_path / "resumed"))
@@ -166,9 +166,9 @@ def test_a_resumed_fit_is_the_uninterrupted_one(
     assert [line["images"] for line in lines] == [64, 128, 192]
 
 
-def test_two_processes_see_the_same_pictures_as_one(config: FitConfig, tmp_path: Path) -> None:
+def test_two_processes_see_the_same_images_as_one(config: FitConfig, tmp_path: Path) -> None:
     # Without flips and attacks, in the first step: later ones differ by each process's own batch statistics.
-    one, two = (replace(config, out=tmp_path / name, pictures=32, batch=32) for name in ("one", "two"))
+    one, two = (replace(config, out=tmp_path / name, num_images=32, batch=32) for name in ("one", "two"))
     fit(one)
     reached = launch(fit, two, 2)
     assert reached["clean"]["n"] == 60
@@ -177,7 +177,9 @@ def test_two_processes_see_the_same_pictures_as_one(config: FitConfig, tmp_path:
 
 
 def test_averaged_weights_are_what_is_saved(config: FitConfig, tmp_path: Path) -> None:
-    long, short = (replace(config, out=tmp_path / str(life), pictures=320, ema_half_life=life) for life in (1e9, 1e-3))
+    long, short = (
+        replace(config, out=tmp_path / str(life), num_images=320, ema_half_life=life) for life in (1e9, 1e-3)
+    )
     plain = replace(short, out=tmp_path / "plain", ema_half_life=0.0)
     for one in (long, short, plain):
         fit(one)
@@ -196,7 +198,7 @@ def test_a_folder_of_something_else_is_left_alone(config: FitConfig, tmp_path: P
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["thesis.txt"]
 
 
-def test_pictures_without_labels_or_of_other_classes_are_refused(config: FitConfig, tmp_path: Path) -> None:
+def test_images_without_labels_or_of_other_classes_are_refused(config: FitConfig, tmp_path: Path) -> None:
     flat = tmp_path / "flat"
     flat.mkdir()
     Image.new("RGB", (32, 32)).save(flat / "a.png")
@@ -208,7 +210,7 @@ def test_pictures_without_labels_or_of_other_classes_are_refused(config: FitConf
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("pictures", 0), ("batch", 0), ("pgd_steps", 0), ("test_pictures", 0), ("epsilon", 8.0)]
+    ("field", "value"), [("images", 0), ("batch", 0), ("pgd_steps", 0), ("num_test_images", 0), ("epsilon", 8.0)]
 )
 def test_values_out_of_range_are_one_clear_line(field: str, value: float) -> None:
     with pytest.raises(UnlogitError, match=rf"{field} {value}: must be"):
@@ -217,9 +219,9 @@ def test_values_out_of_range_are_one_clear_line(field: str, value: float) -> Non
 
 def test_a_loss_that_is_no_number_stops_the_fit(config: FitConfig, tmp_path: Path) -> None:
     with pytest.raises(UnlogitError, match="lower the learning rate"):
-        fit(replace(config, out=tmp_path / "c", learning_rate_rest=1e30, pictures=64))
+        fit(replace(config, out=tmp_path / "c", learning_rate_rest=1e30, num_images=64))
     # Nothing that would hinder another attempt.
-    assert fit(replace(config, out=tmp_path / "c", pictures=64))["clean"]["n"] == 60
+    assert fit(replace(config, out=tmp_path / "c", num_images=64))["clean"]["n"] == 60
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "checkpoints/mine.pt", "metrics.jsonl", "config.json"])
@@ -243,7 +245,7 @@ def test_a_fit_goes_on_only_with_the_same_images(
     config: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = paint(tmp_path / "images", 12, 0)
-    short = replace(config, out=tmp_path / "c", images=images, pictures=64)
+    short = replace(config, out=tmp_path / "c", images=images, num_images=64)
 
     def interrupt(*_args: object) -> None:
         raise KeyboardInterrupt
@@ -258,7 +260,7 @@ def test_a_fit_goes_on_only_with_the_same_images(
 
 
 def test_training_stops_when_the_target_accuracy_is_first_reached(config: FitConfig, tmp_path: Path) -> None:
-    given = replace(config, pictures=3_200, target_every=64, log_every=64, checkpoint_every=128)
+    given = replace(config, num_images=3_200, target_every=64, log_every=64, checkpoint_every=128)
     for name, life in (("plain", 0.0), ("averaged", 100.0)):
         out = tmp_path / name
         reached = fit(replace(given, out=out, target_accuracy=0.8, ema_half_life=life))
@@ -279,7 +281,7 @@ def fit_for(config: FitConfig, images: int) -> float:
     while fitting.images < images:
         fitting.step()
     loader = Loader(held_out, View(32), 64, seed=0)
-    return float(clean_accuracy(fitting.result(), loader, None, config.test_pictures)["accuracy"])
+    return float(clean_accuracy(fitting.result(), loader, None, config.num_test_images)["accuracy"])
 
 
 def test_a_training_stopped_at_its_target_stays_stopped(
@@ -299,7 +301,7 @@ def test_a_training_stopped_at_its_target_stays_stopped(
 def test_a_target_that_is_not_reached_is_a_warning(
     config: FitConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit(replace(config, out=tmp_path / "c", pictures=64, target_accuracy=1.0, target_every=64))
-    assert "below target accuracy 100.0%: give more pictures, or a lower target" in capsys.readouterr().err
-    fit(replace(config, out=tmp_path / "d", pictures=64))
+    fit(replace(config, out=tmp_path / "c", num_images=64, target_accuracy=1.0, target_every=64))
+    assert "below target accuracy 100.0%: give more images, or a lower target" in capsys.readouterr().err
+    fit(replace(config, out=tmp_path / "d", num_images=64))
     assert "target accuracy" not in capsys.readouterr().err

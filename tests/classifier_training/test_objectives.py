@@ -28,7 +28,7 @@ def network(norm: bool = False) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3), between, nn.Tanh(), nn.Flatten(), nn.Linear(8 * 36, 5)).double()
 
 
-def pictures() -> tuple[Tensor, Tensor, Tensor]:
+def images() -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     pixels = torch.rand(16, 3, 8, 8, generator=generator, dtype=torch.double)
     labels = torch.randint(0, 5, (16,), generator=generator)
@@ -38,7 +38,7 @@ def pictures() -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_without_a_radius_every_objective_is_the_usual_one(name: str, smoothing: float) -> None:
-    model, (pixels, labels, noise) = network(), pictures()
+    model, (pixels, labels, noise) = network(), images()
     settings = Settings(0.0, 2, smoothing)
     loss = OBJECTIVES[name](model, pixels, labels, noise, settings)
     assert loss.item() == pytest.approx(F.cross_entropy(model(pixels), labels, label_smoothing=smoothing).item())
@@ -46,15 +46,15 @@ def test_without_a_radius_every_objective_is_the_usual_one(name: str, smoothing:
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "trades", "llr"])
 def test_a_radius_makes_it_harder(name: str) -> None:
-    model, given = network(), pictures()
+    model, given = network(), images()
     usual = OBJECTIVES["standard"](model, *given, SETTINGS)
     assert OBJECTIVES[name](model, *given, SETTINGS) > usual + 1e-3
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_gradient_is_that_of_the_loss(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By finite differences along one direction, the attacked pictures held: they are constants to the gradient."""
-    model, given = network(), pictures()
+    """By finite differences along one direction, the attacked images held: they are constants to the gradient."""
+    model, given = network(), images()
     attacked = (given[0] + SETTINGS.epsilon * given[2].sign()).clamp(0, 1)
     monkeypatch.setattr("unlogit.classifier_training.objectives.ascend", lambda *_: attacked)
     weight = model[0].weight
@@ -70,11 +70,11 @@ def test_the_gradient_is_that_of_the_loss(name: str, monkeypatch: pytest.MonkeyP
     assert (values[0] - values[1]) / (2 * step) == pytest.approx((weight.grad * direction).sum().item(), rel=0.02)
 
 
-def test_fgsm_is_the_usual_loss_of_pictures_attacked_from_that_start() -> None:
-    model, (pixels, labels, noise) = network(), pictures()
+def test_fgsm_is_the_usual_loss_of_images_attacked_from_that_start() -> None:
+    model, (pixels, labels, noise) = network(), images()
     start = (pixels + (2 * torch.special.ndtr(noise) - 1) * SETTINGS.epsilon).clamp(0, 1)
-    (slope,) = torch.autograd.grad(F.cross_entropy(model(start.requires_grad_()), labels, reduction="sum"), start)
-    moved = (start + 1.25 * SETTINGS.epsilon * slope.sign() - pixels).clamp(-SETTINGS.epsilon, SETTINGS.epsilon)
+    (grad,) = torch.autograd.grad(F.cross_entropy(model(start.requires_grad_()), labels, reduction="sum"), start)
+    moved = (start + 1.25 * SETTINGS.epsilon * grad.sign() - pixels).clamp(-SETTINGS.epsilon, SETTINGS.epsilon)
     expected = F.cross_entropy(model((pixels + moved).clamp(0, 1)), labels)
     assert OBJECTIVES["fgsm"](model, pixels, labels, noise, SETTINGS).item() == pytest.approx(expected.item())
 
@@ -86,7 +86,7 @@ def test_trades_divergence_is_that_of_torch_distributions() -> None:
 
 
 def test_trades_is_cross_entropy_and_beta_times_the_largest_divergence() -> None:
-    model, (pixels, labels, noise) = network(), pictures()
+    model, (pixels, labels, noise) = network(), images()
     without = OBJECTIVES["trades"](model, pixels, labels, noise, Settings(8 / 255, 10, trades_beta=0.0))
     assert without.item() == pytest.approx(F.cross_entropy(model(pixels), labels).item())
     once, twice = (
@@ -103,21 +103,21 @@ def test_trades_is_cross_entropy_and_beta_times_the_largest_divergence() -> None
 
 
 def test_llr_of_a_linear_loss_is_exactly_nothing() -> None:
-    pixels, _, noise = pictures()
-    slope = torch.randn(pixels.shape[1:], generator=torch.Generator().manual_seed(3), dtype=torch.double).round()
+    pixels, _, noise = images()
+    grad = torch.randn(pixels.shape[1:], generator=torch.Generator().manual_seed(3), dtype=torch.double).round()
 
     def losses(moved: Tensor) -> Tensor:
-        return (moved * slope).flatten(1).sum(1)
+        return (moved * grad).flatten(1).sum(1)
 
     grid = (pixels * 8).round() / 8  # numbers whose sums are exact
     value, gradient = tangent(losses, grid)
     delta = noise.round() / 8
-    assert torch.equal(gradient, slope.expand_as(gradient))
+    assert torch.equal(gradient, grad.expand_as(gradient))
     assert torch.equal(nonlinearity(losses(grid + delta), value, gradient, delta), torch.zeros(16, dtype=torch.double))
 
 
 def test_llr_of_a_quadratic_loss_is_its_second_order_term() -> None:
-    pixels, _, noise = pictures()
+    pixels, _, noise = images()
 
     def losses(moved: Tensor) -> Tensor:
         return moved.square().flatten(1).sum(1)
@@ -129,7 +129,7 @@ def test_llr_of_a_quadratic_loss_is_its_second_order_term() -> None:
 
 
 def test_llr_is_the_loss_and_its_two_weighted_terms() -> None:
-    model, (pixels, labels, noise) = network(), pictures()
+    model, (pixels, labels, noise) = network(), images()
 
     def at(llr_lambda: float, llr_mu: float) -> float:
         settings = Settings(8 / 255, 2, llr_lambda=llr_lambda, llr_mu=llr_mu)
@@ -147,12 +147,12 @@ def test_batch_norm_counts_what_is_learnt_from_and_not_the_attack(name: str, pas
     model = network(norm=True)
     norm = model[1]
     assert isinstance(norm, nn.BatchNorm2d)
-    OBJECTIVES[name](model, *pictures(), SETTINGS)
+    OBJECTIVES[name](model, *images(), SETTINGS)
     assert norm.num_batches_tracked == passes
 
 
 def test_frozen_batch_norm_keeps_the_output_and_is_restored() -> None:
-    model, (pixels, *_) = network(norm=True), pictures()
+    model, (pixels, *_) = network(norm=True), images()
     norm = model[1]
     assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None
     before = norm.running_mean.clone()
@@ -165,7 +165,7 @@ def test_frozen_batch_norm_keeps_the_output_and_is_restored() -> None:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_layout_head_adds_what_it_does_not_read(name: str) -> None:
-    model, (pixels, labels, noise) = network(), pictures()
+    model, (pixels, labels, noise) = network(), images()
     settings = Settings(0.0, 1)
     head = LayoutHead(5, shuffled=False)
     torch.nn.init.zeros_(head.linear.weight)
@@ -196,7 +196,7 @@ def test_the_layout_head_learns_the_image_s_own_colours_and_none_of_another_s() 
 
 
 def test_the_layout_head_s_gradient_reaches_the_network() -> None:
-    model, given = network(), pictures()
+    model, given = network(), images()
     gradients = []
     for weight in (1.0, 2.0, 3.0):
         model.zero_grad()

@@ -1,4 +1,4 @@
-"""The contract of every classifier: preprocessing inside, frozen, tapped by name."""
+"""The contract of every classifier: preprocessing inside, frozen, read by name."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ def test_pixels_are_normalised_inside() -> None:
 
 
 @pytest.mark.parametrize("side", [8, 16, 40])
-def test_pictures_of_any_size_are_resized_inside(side: int) -> None:
+def test_images_of_any_size_are_resized_inside(side: int) -> None:
     flat = torch.full((2, 3, side, side), 0.75)
     prepared = classifier().prepare(flat)
     assert prepared.shape == (2, 3, 16, 16)
     assert torch.allclose(prepared[:, 0], torch.tensor(1.25), atol=1e-5)
 
 
-def test_without_a_size_pictures_are_left_as_they_are() -> None:
+def test_without_a_size_images_are_left_as_they_are() -> None:
     assert classifier(None).prepare(pixels(12)).shape[-1] == 12
 
 
 @pytest.mark.parametrize("bad", [torch.rand(2, 3, 8, 8) * 255, torch.rand(2, 1, 8, 8), torch.zeros(1, 3, 8, 8).byte()])
-def test_what_is_no_picture_is_refused(bad: Tensor) -> None:
+def test_what_is_no_image_is_refused(bad: Tensor) -> None:
     with pytest.raises(UnlogitError, match="classifier input"):
         classifier()(bad)
 

@@ -111,9 +111,9 @@ def test_the_penultimate_layer_is_what_the_last_linear_layer_reads(classifier: C
     assert Representation(classifier, "penultimate").dim == inputs
 
 
-@pytest.mark.parametrize("tap", ["logits", "softmax", "label", "penultimate"])
-def test_its_taps_give_a_vector_a_picture(classifier: Classifier, tap: str) -> None:
-    r = Representation(classifier, tap).fit([pixels()])
+@pytest.mark.parametrize("layer", ["logits", "softmax", "label", "penultimate"])
+def test_its_layers_give_a_vector_an_image(classifier: Classifier, layer: str) -> None:
+    r = Representation(classifier, layer).fit([pixels()])
     assert r(pixels()).shape == (3, r.dim) and r.standardise(r(pixels())).isfinite().all()
 
 

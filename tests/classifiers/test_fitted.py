@@ -27,10 +27,10 @@ def config() -> FitConfig:
         "scenes:count=64",
         "scenes:test,count=16",
         start=START,
-        pictures=64,
+        num_images=64,
         objective="fgsm",
-        test_pictures=16,
-        attacked_pictures=4,
+        num_test_images=16,
+        num_attacked_images=4,
     )
 
 
@@ -61,7 +61,7 @@ def test_it_opens_as_it_was_evaluated(folder: Path, config: FitConfig) -> None:
     assert fit(replace(config, out=folder)) == saved["reached"]
 
 
-def test_it_can_be_fed_pictures_of_another_size(folder: Path) -> None:
+def test_it_can_be_fed_images_of_another_size(folder: Path) -> None:
     c, larger = open_classifier(f"fitted:{folder}"), open_classifier(f"fitted:{folder}?size=64")
     assert larger.preprocessing == replace(c.preprocessing, size=64)
     assert larger.spec == f"fitted:{folder}?size=64" and larger.fingerprint() != c.fingerprint()
@@ -69,7 +69,7 @@ def test_it_can_be_fed_pictures_of_another_size(folder: Path) -> None:
         open_classifier(f"fitted:{folder}?size=8")
 
 
-def test_a_head_whose_classes_are_the_pictures_own_stays(folder: Path, config: FitConfig, tmp_path: Path) -> None:
+def test_a_head_whose_classes_are_the_images_own_stays(folder: Path, config: FitConfig, tmp_path: Path) -> None:
     again = replace(config, out=tmp_path / "c", start=f"fitted:{folder}", learning_rate_rest=1e-9, objective="standard")
     fit(again)
     first, second = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "c"))
@@ -86,7 +86,7 @@ def test_labels_keep_the_thousand_logits(config: FitConfig, tmp_path: Path) -> N
     rows = [{"label": label, "name": "x", "imagenet1k": index} for label, index in enumerate(indices)]
     out = tmp_path / "c"
     given = replace(
-        config, out=out, labels=mapping(tmp_path / "map.json", rows), pictures=960, objective="standard", batch=16
+        config, out=out, labels=mapping(tmp_path / "map.json", rows), num_images=960, objective="standard", batch=16
     )
     fit(given)
     c = open_classifier(f"fitted:{out}")
@@ -134,8 +134,8 @@ def test_one_that_comes_along_opens_by_its_name(folder: Path, tmp_path: Path, mo
     monkeypatch.setattr(fitted, "OURS", tmp_path)
     c = open_classifier("fitted:mine")
     assert c.spec == "fitted:mine" and find("fitted:m*") == ["fitted:mine"]
-    picture = torch.rand(1, 3, 48, 48)
-    assert torch.equal(c(picture), open_classifier(f"fitted:{folder}")(picture))
+    image = torch.rand(1, 3, 48, 48)
+    assert torch.equal(c(image), open_classifier(f"fitted:{folder}")(image))
     with pytest.raises(UnlogitError, match=r"come with unlogit \(mine\)"):
         open_classifier("fitted:nowhere")
 

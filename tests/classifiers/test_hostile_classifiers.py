@@ -108,9 +108,9 @@ def test_half_precision_is_read_as_float32(source: str, spec_of: Callable[[str],
     folder, sound = copy(source, spec_of, tmp_path), open_classifier(spec_of(source))
     tensors = load_file(folder / WEIGHTS)
     save_file({k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}, folder / WEIGHTS)
-    again, picture = open_classifier(f"{source}:{folder}"), torch.rand(2, 3, 64, 64)
+    again, image = open_classifier(f"{source}:{folder}"), torch.rand(2, 3, 64, 64)
     assert {p.dtype for p in again.parameters()} == {torch.float32}
-    torch.testing.assert_close(again(picture), sound(picture), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(again(image), sound(image), rtol=0.02, atol=0.02)
 
 
 def test_half_precision_of_transformers_is_read_as_float32(spec_of: Callable[[str], str], tmp_path: Path) -> None:
@@ -119,9 +119,9 @@ def test_half_precision_of_transformers_is_read_as_float32(spec_of: Callable[[st
     spec = spec_of("transformers")
     folder = shutil.copytree(spec.partition(":")[2], tmp_path / "vit")
     ViTForImageClassification.from_pretrained(folder).half().save_pretrained(folder)
-    again, picture = open_classifier(f"transformers:{folder}"), torch.rand(2, 3, 64, 64)
+    again, image = open_classifier(f"transformers:{folder}"), torch.rand(2, 3, 64, 64)
     assert {p.dtype for p in again.parameters()} == {torch.float32}
-    torch.testing.assert_close(again(picture), open_classifier(spec)(picture), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(again(image), open_classifier(spec)(image), rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize("source", BOTH)

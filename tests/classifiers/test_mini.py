@@ -18,7 +18,7 @@ from unlogit.errors import UnlogitError
 def test_a_trained_network_opens_again(name: str, tmp_path: Path) -> None:
     start = f"mini:{name}?seed=1"
     config = FitConfig(
-        tmp_path / "c", start=start, pictures=64, test_pictures=8, attacked_pictures=2, checkpoint_every=64
+        tmp_path / "c", start=start, num_images=64, num_test_images=8, num_attacked_images=2, checkpoint_every=64
     )
     assert 0 <= fit(config)["clean"]["accuracy"] <= 1
     opened, begun = open_classifier(config.spec), open_classifier(start)

@@ -37,10 +37,10 @@ def told(spec: str, what: str) -> None:
 # torchvision
 
 
-def test_torchvision_prepares_a_picture_as_its_weights_do() -> None:
+def test_torchvision_prepares_an_image_as_its_weights_do() -> None:
     transforms = models.SqueezeNet1_1_Weights.DEFAULT.transforms()
     c = open_classifier("torchvision:squeezenet1_1?pretrained=false")
-    # Larger than the crop, so that its own resizing and ours are both antialiased; our pictures are the whole crop.
+    # Larger than the crop, so that its own resizing and ours are both antialiased; our images are the whole crop.
     x = torch.rand(1, 3, 300, 300)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (transforms.mean, transforms.std))
     own = F.interpolate(x, (224, 224), mode="bilinear", antialias=True, align_corners=False)
@@ -126,7 +126,7 @@ def test_a_network_that_was_not_trained_to_classify_is_refused(spec_of: Callable
 # open_clip
 
 
-def test_zero_shot_logits_are_scaled_cosines_of_picture_and_sentences(spec_of: Callable[[str], str]) -> None:
+def test_zero_shot_logits_are_scaled_cosines_of_image_and_sentences(spec_of: Callable[[str], str]) -> None:
     import open_clip
 
     spec = spec_of("open_clip")

@@ -1,4 +1,4 @@
-"""The paper's three networks and the two that it asks for, of random weights: each opens, classifies and can be tapped.
+"""The paper's three networks and the two that it asks for, of random weights: each opens, classifies and can be read.
 
 Section 6 of Teterwak et al. 2021 asks for Vision Transformers and MLP-Mixers.
 """
@@ -34,17 +34,17 @@ def opened() -> Callable[[str], Classifier]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_opens_classifies_and_is_tapped(name: str, opened: Callable[[str], Classifier]) -> None:
-    spec, size, penultimate, (tap, length) = NETWORKS[name]
+    spec, size, penultimate, (layer, length) = NETWORKS[name]
     c = opened(spec)
     assert c.preprocessing.size == size and len(c.class_names) == 1000
     with torch.no_grad():
-        found = c.features(torch.rand(1, 3, 64, 64), ["penultimate", tap.partition("?")[0]])
+        found = c.features(torch.rand(1, 3, 64, 64), ["penultimate", layer.partition("?")[0]])
     assert found["logits"].shape == (1, 1000) and found["logits"].isfinite().all()
     head = c.network.get_submodule(c.penultimate)
     logits = head(found["penultimate"]).flatten(1)
     torch.testing.assert_close(logits, found["logits"])
     assert found["penultimate"].flatten(1).shape == (1, penultimate)
-    assert Representation(c, tap).dim == length
+    assert Representation(c, layer).dim == length
 
 
 def test_resnet_152_v2_is_the_one_that_its_paper_counts() -> None:

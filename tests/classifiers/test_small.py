@@ -51,7 +51,7 @@ def test_a_block_without_its_convolutions_is_the_identity() -> None:
     assert torch.equal(block(x), x)
 
 
-def test_every_position_of_the_picture_is_seen() -> None:
+def test_every_position_of_the_image_is_seen() -> None:
     c = as_classifier(network(), NAMES, "test")
     x = torch.rand(1, 3, 32, 32).requires_grad_()
     c(x).square().sum().backward()

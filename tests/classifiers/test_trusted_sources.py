@@ -64,7 +64,7 @@ def inverter_of(spec: str, folder: Path, named: str | None = None) -> Path:
     """A saved inverter of a classifier, which its config.json calls `named`."""
     representation = Representation(open_classifier(spec))
     shape = GeneratorConfig(32, channels=1, noise=4, hidden=2, attention=None, spectral_norm=False)
-    GeneratorInverter(representation, Generator(representation.dim, shape), {"aids": []}).save(folder)
+    GeneratorInverter(representation, Generator(representation.dim, shape), {"deviations": []}).save(folder)
     if named is not None:
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {"classifier": named}))
@@ -236,7 +236,7 @@ def test_a_training_passes_no_trust_on(
 def commands(inverter: Path, fitted: str, photo: Path, out: Path) -> dict[str, list[str]]:
     """Every command that opens a classifier or an inverter, on a stranger's."""
     images = ["--images", "scenes:count=8"]
-    small = ["--out", str(out), "--pictures", "1", "--batch", "2"]
+    small = ["--out", str(out), "--num-images", "1", "--batch", "2"]
     return {
         "analyse": ["analyse", str(inverter), *images, "--out", str(out)],
         "bench": ["bench", "--classifier", fitted, "--batch", "1", "--rounds", "1", "--generator.channels", "1",

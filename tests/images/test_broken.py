@@ -7,7 +7,7 @@ from unlogit.images import ImageSource, Loader, View, summary
 
 
 class Some(ImageSource):
-    """Black pictures, of which every `each`-th is broken, beginning with number `first`."""
+    """Black images, of which every `each`-th is broken, beginning with number `first`."""
 
     spec = "some:"
     class_names = ()
@@ -40,7 +40,7 @@ def test_a_handful_or_one_per_cent_is_let_pass(count, each):
     good = read(source)
     broken = count // each
     assert good == count - broken and len(source.broken) == broken
-    assert source.broken.summary().startswith(f"some:: {broken} pictures are broken and left out: {each - 1}.jpg: cut")
+    assert source.broken.summary().startswith(f"some:: {broken} images are broken and left out: {each - 1}.jpg: cut")
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_more_stop_the_run_with_the_first_few_names(count, each, stopped):
     with pytest.raises(UnlogitError) as told:
         read(source)
     found = len(source.broken)
-    assert f"some:: {found} of the first {stopped} pictures are broken, which is over 1%" in str(told.value)
+    assert f"some:: {found} of the first {stopped} images are broken, which is over 1%" in str(told.value)
     first = "; ".join(f"{place * each - 1}.jpg: cut short" for place in (1, 2, 3))
     assert str(told.value).endswith(f"remove them: {first}; and {found - 3} more")
     assert found > max(5, 0.01 * stopped) >= found - 1
 
 
-def test_later_epochs_count_no_picture_twice():
+def test_later_epochs_count_no_image_twice():
     source = Some(500, 100)
     loader = Loader(source, View(1), 50, seed=0)
     for position in range(0, 3_000, 50):
@@ -82,17 +82,17 @@ def test_strict_stops_at_the_first():
 def test_the_summary_is_told_once_and_only_where_there_is_one(capsys):
     source = Some(50, 60, first=50)
     assert read(source) == 50 and source.broken.summary() == ""
-    source.broken.tell()
+    source.broken.warn()
     assert capsys.readouterr().err == ""
     source = Some(50, 50)
     read(source)
-    source.broken.tell()
-    assert capsys.readouterr().err == "unlogit: some:: 1 picture is broken and left out: 0.jpg: cut short\n"
+    source.broken.warn()
+    assert capsys.readouterr().err == "unlogit: some:: 1 image is broken and left out: 0.jpg: cut short\n"
 
 
 def test_a_summary_of_a_source_looks_at_some():
     source = Some(50_000, 1_000)
-    assert summary(source, 500).splitlines()[0] == "50,000 pictures, without labels"
+    assert summary(source, 500).splitlines()[0] == "50,000 images, without labels"
     assert summary(Some(10, 11, 10)).splitlines()[-1] == "10 of 10 decoded: 2 x 2 pixels"
-    with pytest.raises(UnlogitError, match=r"none of its pictures can be decoded \(some:: 3 pictures are broken"):
+    with pytest.raises(UnlogitError, match=r"none of its images can be decoded \(some:: 3 images are broken"):
         summary(Some(3, 1))

@@ -20,7 +20,7 @@ COLOURS = [
 
 
 def quarters(size: int = 32) -> Image.Image:
-    """A picture whose four quarters tell which way is up."""
+    """An image whose four quarters tell which way is up."""
     pixels = np.zeros((size, size + 8, 3), np.uint8)
     half, middle = size // 2, size // 2 + 4
     pixels[:half, :middle], pixels[:half, middle:] = COLOURS[0], COLOURS[1]
@@ -28,21 +28,21 @@ def quarters(size: int = 32) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def encode(picture: Image.Image, kind: str, **options) -> bytes:
+def encode(image: Image.Image, kind: str, **options) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, kind, **options)
+    image.save(stream, kind, **options)
     return stream.getvalue()
 
 
-def corners(picture: torch.Tensor) -> list[tuple[int, ...]]:
-    _, height, width = picture.shape
-    return [tuple(picture[:, y, x].tolist()) for y in (4, height - 5) for x in (4, width - 5)]
+def corners(image: torch.Tensor) -> list[tuple[int, ...]]:
+    _, height, width = image.shape
+    return [tuple(image[:, y, x].tolist()) for y in (4, height - 5) for x in (4, width - 5)]
 
 
 def check(data: bytes, expected=COLOURS, tolerance: int = 6) -> None:
-    picture = decode(data, "picture")
-    assert picture.dtype == torch.uint8 and picture.shape == (3, 32, 40) and picture.is_contiguous()
-    assert np.abs(np.array(corners(picture)) - np.array(expected)).max() <= tolerance
+    image = decode(data, "image")
+    assert image.dtype == torch.uint8 and image.shape == (3, 32, 40) and image.is_contiguous()
+    assert np.abs(np.array(corners(image)) - np.array(expected)).max() <= tolerance
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_thirty_two_bits_have_no_range():
             decode(encode(Image.fromarray(wide), "TIFF"), "wide")
 
 
-def test_no_other_program_is_started_for_a_picture():
+def test_no_other_program_is_started_for_an_image():
     with pytest.raises(BrokenImage, match=r"^drawing: cannot identify"):
         decode(encode(quarters(), "EPS"), "drawing")
 
@@ -122,15 +122,15 @@ def test_palette():
 
 
 def test_transparency_lies_on_white():
-    for picture in (quarters().quantize(4), quarters().convert("RGBA")):
-        if picture.mode == "P":
-            clear = picture.getpixel((0, 0))
-            data = encode(picture, "PNG", transparency=clear)
+    for image in (quarters().quantize(4), quarters().convert("RGBA")):
+        if image.mode == "P":
+            clear = image.getpixel((0, 0))
+            data = encode(image, "PNG", transparency=clear)
         else:
             alpha = np.full((32, 40), 255, np.uint8)
             alpha[:16, :20] = 0
-            picture.putalpha(Image.fromarray(alpha))
-            data = encode(picture, "PNG")
+            image.putalpha(Image.fromarray(alpha))
+            data = encode(image, "PNG")
         check(data, [(255, 255, 255), *COLOURS[1:]])
     half = quarters().convert("RGBA")
     half.putalpha(128)
@@ -178,8 +178,8 @@ def test_a_truncated_file_is_broken(kind, share):
         decode(data[: int(len(data) * share)], "cut")
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 100, b"not a picture", b"\x89PNG\r\n\x1a\n" + b"\xff" * 50])
-def test_what_is_no_picture_is_broken(data):
+@pytest.mark.parametrize("data", [b"", b"\0" * 100, b"not an image", b"\x89PNG\r\n\x1a\n" + b"\xff" * 50])
+def test_what_is_no_image_is_broken(data):
     with pytest.raises(BrokenImage, match=r"^junk: "):
         decode(data, "junk")
 

@@ -43,7 +43,7 @@ def webdataset(root: Path, reds: list[int]) -> str:
                 member = tarfile.TarInfo(f"{index}.png")
                 member.size = len(png(red))
                 tar.addfile(member, io.BytesIO(png(red)))
-        os.utime(root / f"{part}.tar", ns=(sum(mine), sum(red * place for place, red in enumerate(mine))))
+        os.utime(root / f"{part}.tar", ns=(sum(mine), sum(red * position for position, red in enumerate(mine))))
     return f"webdataset:{root}/*.tar?index={root}/index"
 
 

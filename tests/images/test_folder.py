@@ -19,7 +19,7 @@ def reds(source) -> list[int]:
 def test_flat(tmp_path):
     for name, red in (("b.png", 20), ("a.jpg", 10), ("c.BMP", 30), (".hidden.png", 90)):
         save(tmp_path / name, red)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "d.png").mkdir()  # an empty folder, whatever its name
     source = open_images(f"folder:{tmp_path}")
     assert len(source) == 3 and reds(source) == [10, 20, 30]
@@ -32,7 +32,7 @@ def test_one_folder_a_class(tmp_path):
     for name in (".git/a.png", "cat/.thumbs/a.png"):
         save(tmp_path / name, 90)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "README.md").write_text("no picture")
+    (tmp_path / "README.md").write_text("no image")
     source = open_images(f"folder:{tmp_path}")
     assert source.class_names == ("cat", "dog")
     assert source.labels.tolist() == [0, 0, 1, 1] and reds(source) == [10, 20, 30, 40]
@@ -57,7 +57,7 @@ def test_broken_and_vanished_files_are_skipped_and_counted(tmp_path):
     assert set(loader.source.broken.reasons) == {1, 2}
 
 
-def test_a_link_that_leads_nowhere_is_a_broken_picture(tmp_path):
+def test_a_link_that_leads_nowhere_is_a_broken_image(tmp_path):
     save(tmp_path / "a.png", 10)
     (tmp_path / "b.png").symlink_to(tmp_path / "absent.png")
     source = open_images(f"folder:{tmp_path}")
@@ -78,7 +78,7 @@ def test_the_fingerprint_follows_the_files(tmp_path):
 
 
 def test_wrong_folders(tmp_path):
-    with pytest.raises(UnlogitError, match=r"holds no pictures; known suffixes are \.jpg"):
+    with pytest.raises(UnlogitError, match=r"holds no images; known suffixes are \.jpg"):
         open_images(f"folder:{tmp_path}")
     with pytest.raises(UnlogitError, match="'' is not a folder; write it as folder:PATH"):
         open_images("folder:")
@@ -88,5 +88,5 @@ def test_wrong_folders(tmp_path):
     with pytest.raises(UnlogitError, match=f"for one file, give its folder 'folder:{tmp_path}'"):
         open_images(f"folder:{tmp_path}/a.png")
     save(tmp_path / "cat" / "b.png", 10)
-    with pytest.raises(UnlogitError, match=r"both pictures \(a\.png\) and folders of pictures \(cat\)"):
+    with pytest.raises(UnlogitError, match=r"both images \(a\.png\) and folders of images \(cat\)"):
         open_images(f"folder:{tmp_path}")

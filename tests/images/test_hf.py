@@ -22,10 +22,10 @@ def png(red: int) -> bytes:
 
 
 def rows(count: int, **columns):
-    """A data set of `count` pictures, picture i of red 10 i, and further (feature, values) columns."""
+    """A data set of `count` images, image i of red 10 i, and further (feature, values) columns."""
     features = datasets.Features({"image": datasets.Image()} | {name: kind for name, (kind, _) in columns.items()})
-    pictures = [{"bytes": png(10 * i), "path": None} for i in range(count)]
-    return datasets.Dataset.from_dict({"image": pictures} | {name: v for name, (_, v) in columns.items()}, features)
+    images = [{"bytes": png(10 * i), "path": None} for i in range(count)]
+    return datasets.Dataset.from_dict({"image": images} | {name: v for name, (_, v) in columns.items()}, features)
 
 
 def reds(source) -> list[int]:
@@ -86,7 +86,7 @@ def test_streaming_takes_the_first(tmp_path):
             open_images(f"hf:{tmp_path}?streaming={wrong}")
 
 
-def test_a_folder_of_pictures(tmp_path):
+def test_a_folder_of_images(tmp_path):
     for name, data in (("train/cat/a.png", png(10)), ("train/dog/b.png", png(20)), ("train/dog/c.png", b"junk")):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
@@ -104,7 +104,7 @@ def test_columns_by_their_types(tmp_path):
     two = rows(2, mask=(datasets.Image(), [{"bytes": png(99), "path": None}] * 2), text=(WORDS, ["a", "b"]))
     two.save_to_disk(tmp_path / "two")
     spec = f"hf:{tmp_path}/two"
-    with pytest.raises(UnlogitError, match=r"its pictures are in image, mask; choose with column=image"):
+    with pytest.raises(UnlogitError, match=r"its images are in image, mask; choose with column=image"):
         open_images(spec)
     source = open_images(f"{spec}?column=mask&label=text")
     assert reds(source) == [99, 99] and source.class_names == ("a", "b")
@@ -121,14 +121,14 @@ def test_columns_by_their_types(tmp_path):
         open_images(f"hf:{tmp_path}/labels")
     assert open_images(f"hf:{tmp_path}/labels?label=fine").labels.tolist() == [1, 0]
     datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(tmp_path / "none")
-    with pytest.raises(UnlogitError, match="none of its columns text holds pictures"):
+    with pytest.raises(UnlogitError, match="none of its columns text holds images"):
         open_images(f"hf:{tmp_path}/none")
 
 
-def test_a_missing_picture_is_broken(tmp_path):
+def test_a_missing_image_is_broken(tmp_path):
     holes = datasets.Dataset.from_dict({"image": [None]}, datasets.Features({"image": datasets.Image()}))
     holes.save_to_disk(tmp_path / "holes")
-    with pytest.raises(BrokenImage, match="row 0: holds no picture"):
+    with pytest.raises(BrokenImage, match="row 0: holds no image"):
         open_images(f"hf:{tmp_path}/holes").decode(0)
 
 

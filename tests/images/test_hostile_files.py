@@ -86,7 +86,7 @@ def test_empty_files_and_bombs_are_broken_images(tmp_path: Path) -> None:
     found = source.read([0, 1])
     assert [isinstance(one, BrokenImage) for one in found] == [True, True] and "limit" in str(found[0])
     (tmp_path / "none").mkdir()
-    assert "holds no pictures" in opened(f"folder:{tmp_path}/none")
+    assert "holds no images" in opened(f"folder:{tmp_path}/none")
 
 
 # Shards

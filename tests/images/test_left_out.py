@@ -225,5 +225,5 @@ def test_what_is_left_out_is_reported_by_list_images(tmp_path: Path, capsys: pyt
 def test_what_is_left_out_is_reported_at_the_end_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path / "a.png")
     (tmp_path / "b.heic").touch()
-    open_images(f"folder:{tmp_path}").broken.tell()
+    open_images(f"folder:{tmp_path}").broken.warn()
     assert capsys.readouterr().err.startswith(f"unlogit: folder:{tmp_path}: 2 files seen, 1 taken; left out: 1 in a")

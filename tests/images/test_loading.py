@@ -9,7 +9,7 @@ from unlogit.images import ImageSource, Loader, View
 
 
 class Numbers(ImageSource):
-    """Picture i has the colour i throughout, but for a bright left half; those in `bad` are broken."""
+    """Image i has the colour i throughout, but for a bright left half; those in `bad` are broken."""
 
     spec = "numbers:"
     class_names = ("even", "odd")
@@ -30,9 +30,9 @@ class Numbers(ImageSource):
         self.decoded.append(index)
         if index in self.bad:
             raise BrokenImage(f"number {index}: bad")
-        picture = torch.full((3, 8, 8), index, dtype=torch.uint8)
-        picture[:, :, :4] = 255
-        return picture
+        image = torch.full((3, 8, 8), index, dtype=torch.uint8)
+        image[:, :, :4] = 255
+        return image
 
 
 def loader(
@@ -77,7 +77,7 @@ def test_ranks_share_the_same_batch(world_size, view):
             assert torch.equal(torch.cat([getattr(s, name) for s in shares]), getattr(expected, name))
 
 
-def test_every_picture_once_an_epoch():
+def test_every_image_once_an_epoch():
     stream = torch.cat([loader().batch(position).indices for position in range(0, 200, 8)])
     epochs = stream.split(50)
     assert len(epochs) == 4
@@ -97,7 +97,7 @@ def test_in_order_wraps_around():
     assert plain.batch(8).indices.tolist() == [8, 9, 0, 1, 2, 3, 4, 5]
 
 
-def test_the_next_good_picture_takes_a_broken_ones_place():
+def test_the_next_good_image_takes_a_broken_ones_place():
     fixed = loader(count=10, bad=(3, 4, 9), shuffle=False)
     batch = fixed.batch(2)
     assert batch.indices.tolist() == [2, 5, 5, 5, 6, 7, 8, 0]
@@ -109,13 +109,13 @@ def test_the_next_good_picture_takes_a_broken_ones_place():
     assert not set(source.decoded) & {3, 4, 9}  # known by now
 
 
-def test_only_broken_pictures():
-    with pytest.raises(UnlogitError, match=r"numbers:: none of its 5 pictures can be decoded \(number \d: bad\)"):
+def test_only_broken_images():
+    with pytest.raises(UnlogitError, match=r"numbers:: none of its 5 images can be decoded \(number \d: bad\)"):
         loader(count=5, bad=tuple(range(5))).batch(0)
 
 
 @pytest.mark.parametrize("world_size", [1, 3])
-def test_once_shows_every_good_picture_once(world_size):
+def test_once_shows_every_good_image_once(world_size):
     seen = []
     for rank in range(world_size):
         part = loader(batch_size=12, bad=(7, 20), view=View(8, "random", flip=True), rank=rank, world_size=world_size)
@@ -139,7 +139,7 @@ def test_a_limit_spreads_over_the_source_and_not_over_seeds():
     assert list(loader().once(limit=0)) == []
 
 
-def test_a_batch_of_broken_pictures_is_left_out():
+def test_a_batch_of_broken_images_is_left_out():
     assert [b.indices.tolist() for b in loader(count=10, batch_size=4, bad=(4, 5, 6, 7)).once()] == [
         [0, 1, 2, 3],
         [8, 9],
@@ -152,7 +152,7 @@ def test_a_batch_of_broken_pictures_is_left_out():
         ({"batch_size": 9, "world_size": 2}, "multiple of the 2 processes"),
         ({"batch_size": 0}, "positive"),
         ({"seed": -1}, "not be negative"),
-        ({"count": 0}, "no pictures"),
+        ({"count": 0}, "no images"),
     ],
 )
 def test_wrong_loaders(options, message):

@@ -22,7 +22,7 @@ def png(value: int) -> bytes:
 
 
 def write(path, values, labels=None, *, names=None, image="image", label="label", struct=True, rows=3, **kinds):
-    """A file in the Hugging Face layout; picture i is filled with red values[i], or holds values[i] if bytes."""
+    """A file in the Hugging Face layout; image i is filled with red values[i], or holds values[i] if bytes."""
     data = [png(v) if isinstance(v, int) else v for v in values]
     kind = kinds.get("kind", pa.binary())
     column = pa.array([{"bytes": d, "path": None} for d in data], pa.struct({"bytes": kind, "path": pa.string()}))
@@ -54,7 +54,7 @@ def test_several_files_in_the_order_of_their_names(tmp_path):
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
 @pytest.mark.parametrize("struct", [True, False])
-def test_kinds_of_picture_columns(tmp_path, struct, kind):
+def test_kinds_of_image_columns(tmp_path, struct, kind):
     source = open_images(write(tmp_path / "a.parquet", [3, 4, 5, 6], [0, 0, 1, 2], struct=struct, kind=kind))
     assert reds(source) == [3, 4, 5, 6]
     assert source.class_names == ("0", "1", "2")  # no names given: the numbers
@@ -83,12 +83,12 @@ def test_columns_by_usual_and_by_given_names(tmp_path):
     assert coarse.labels.tolist() == [1, 0] and coarse.class_names == ("0", "1")
 
 
-def test_pictures_without_labels(tmp_path):
+def test_images_without_labels(tmp_path):
     source = open_images(write(tmp_path / "a.parquet", [1, 2]))
     assert source.labels.tolist() == [-1, -1] and source.class_names == ()
 
 
-def test_broken_and_missing_pictures_are_skipped_and_counted(tmp_path):
+def test_broken_and_missing_images_are_skipped_and_counted(tmp_path):
     source = open_images(write(tmp_path / "a.parquet", [1, b"junk", None, 4], [0, 1, 0, 1]))
     for index, reason in ((1, "row 1: cannot identify"), (2, "row 2: holds no bytes")):
         with pytest.raises(BrokenImage, match=reason):
@@ -146,7 +146,7 @@ def test_a_question_mark_is_a_wildcard_or_begins_options(tmp_path):
     assert source.labels.tolist() == [0, 1, 0, 1]
 
 
-def test_no_picture_column(tmp_path):
+def test_no_image_column(tmp_path):
     pq.write_table(pa.table({"text": ["a"], "number": [1]}), tmp_path / "a.parquet")
     with pytest.raises(UnlogitError, match=r"columns text, number is known.*\?image=COLUMN"):
         open_images(f"parquet:{tmp_path}/a.parquet")

@@ -45,10 +45,10 @@ def test_good_pixels(pixels: torch.Tensor) -> None:
     assert check_pixels(pixels) is pixels
 
 
-@pytest.mark.parametrize("picture", [torch.rand(3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8)])
-def test_views_are_of_bytes(picture: torch.Tensor) -> None:
+@pytest.mark.parametrize("image", [torch.rand(3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8)])
+def test_views_are_of_bytes(image: torch.Tensor) -> None:
     with pytest.raises(UnlogitError, match="must be uint8, 3 x H x W"):
-        View(4).apply([picture])
+        View(4).apply([image])
 
 
 def test_bytes_are_the_nearest_of_256_levels() -> None:

@@ -173,8 +173,8 @@ def test_a_distance_grows_by_one_a_unit_at_the_outline(shape):
     x, y = grid(256)
     distance = shape.distance(x, y)[0]
     step = 2.2 / 255
-    slope = torch.hypot(*torch.gradient(distance, spacing=step))
-    near = slope[distance.abs() < 2 * step]
+    grad = torch.hypot(*torch.gradient(distance, spacing=step))
+    near = grad[distance.abs() < 2 * step]
     assert 0.97 < near.median() < 1.03
     assert near.max() < 1.1
 
@@ -212,7 +212,7 @@ def test_mirror_and_rotation_move_the_object_as_stated():
 
 
 def centre(factors: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The disc's middle (x, y), found from the picture."""
+    """The disc's middle (x, y), found from the image."""
     disc = torch.tensor([0])
     image = render(disc, factors, 64)
     empty = render(disc, factors | {"x": torch.tensor([9.0])}, 64)
@@ -237,7 +237,7 @@ def test_gradient_direction_points_to_the_light():
 
 @pytest.mark.parametrize("name", [name for name in FACTORS if name != "mirror"])
 def test_every_factor_shows(name):
-    """A change of one factor alone changes the pictures, or changes nothing where it is said not to show."""
+    """A change of one factor alone changes the images, or changes nothing where it is said not to show."""
     shapes = scenes().labels[:32]
     factors = scenes().factors(range(32)) | {"distractor": torch.ones(32, dtype=torch.bool)}
     factor = FACTORS[name]

@@ -21,7 +21,7 @@ from unlogit.errors import UnlogitError
 from unlogit.images import BrokenImage, ImageSource, Loader, View, check_pixels, open_images, summary
 
 LABELS = [0, 1, 1, 0, 1]
-"""Of the pictures of every example but rendered ones; picture i is filled with `colour(i)`."""
+"""Of the images of every example but rendered ones; image i is filled with `colour(i)`."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Example:
     """A source and mistakes in opening it.
 
     Attributes:
-        spec: opens five pictures of the classes LABELS, or, for `scenes`, rendered ones.
+        spec: opens five images of the classes LABELS, or, for `scenes`, rendered ones.
         class_names: what their classes are called.
         mistakes: for an unknown option, something missing, and nothing in it: a spec, and what its error must say.
-        broken: the place of a picture that cannot be decoded, where the source can hold such.
+        broken: the place of an image that cannot be decoded, where the source can hold such.
     """
 
     spec: str
@@ -51,14 +51,14 @@ def png(index: int) -> bytes:
     return stream.getvalue()
 
 
-PICTURES = [png(index) for index in range(len(LABELS))]
-ONE_BROKEN = [PICTURES[0], b"junk", *PICTURES[2:]]
+IMAGES = [png(index) for index in range(len(LABELS))]
+ONE_BROKEN = [IMAGES[0], b"junk", *IMAGES[2:]]
 
 
 def folder(root: Path) -> Example:
-    for name, pictures in (("good", PICTURES), ("broken", ONE_BROKEN)):
+    for name, images in (("good", IMAGES), ("broken", ONE_BROKEN)):
         # One folder a class, so in the order of the classes.
-        for index, (label, data) in enumerate(zip(sorted(LABELS), pictures, strict=True)):
+        for index, (label, data) in enumerate(zip(sorted(LABELS), images, strict=True)):
             file = root / name / "ab"[label] / f"{index}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
@@ -69,7 +69,7 @@ def folder(root: Path) -> Example:
         {
             "option": (f"folder:{root}/good?size=3", "is not a folder"),
             "missing": (f"folder:{root}/absent", "is not a folder; write it as folder:PATH"),
-            "empty": (f"folder:{root}/empty", "holds no pictures"),
+            "empty": (f"folder:{root}/empty", "holds no images"),
         },
         (f"folder:{root}/broken", 1),
     )
@@ -77,8 +77,8 @@ def folder(root: Path) -> Example:
 
 def parquet(root: Path) -> Example:
     root.mkdir(parents=True, exist_ok=True)
-    for name, pictures in (("good", PICTURES), ("broken", ONE_BROKEN), ("empty", [])):
-        columns = [pa.array(pictures, pa.binary()), pa.array(LABELS[: len(pictures)], pa.int64())]
+    for name, images in (("good", IMAGES), ("broken", ONE_BROKEN), ("empty", [])):
+        columns = [pa.array(images, pa.binary()), pa.array(LABELS[: len(images)], pa.int64())]
         pq.write_table(pa.table(columns, names=["image", "label"]), root / f"{name}.parquet")
     return Example(
         f"parquet:{root}/good.parquet",
@@ -123,7 +123,7 @@ def torchvision(root: Path) -> Example:
         {
             "option": ("torchvision:MNIST?spilt=test", "must be one of root, split. Did you mean 'split'"),
             "missing": (f"torchvision:ImageNet?root={root}/absent", "say where it lies with root=FOLDER"),
-            "empty": (f"torchvision:Food101?root={root}", "holds no pictures"),
+            "empty": (f"torchvision:Food101?root={root}", "holds no images"),
         },
     )
 
@@ -142,8 +142,8 @@ def hf(root: Path) -> Example:
     datasets = pytest.importorskip("datasets")
     features = datasets.Features({"photo": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
     (root / "empty").mkdir(parents=True)
-    for name, pictures in (("good", PICTURES), ("broken", ONE_BROKEN)):
-        rows = {"photo": [{"bytes": data, "path": None} for data in pictures], "label": LABELS}
+    for name, images in (("good", IMAGES), ("broken", ONE_BROKEN)):
+        rows = {"photo": [{"bytes": data, "path": None} for data in images], "label": LABELS}
         datasets.Dataset.from_dict(rows, features).save_to_disk(root / name)
     return Example(
         f"hf:{root}/good",
@@ -162,9 +162,9 @@ def hf(root: Path) -> Example:
 
 def webdataset(root: Path) -> Example:
     root.mkdir(parents=True, exist_ok=True)
-    for name, pictures in (("good", PICTURES), ("broken", ONE_BROKEN), ("empty", [])):
+    for name, images in (("good", IMAGES), ("broken", ONE_BROKEN), ("empty", [])):
         with tarfile.open(root / f"{name}.tar", "w") as tar:
-            for index, data in enumerate(pictures):
+            for index, data in enumerate(images):
                 for kind, content in (("png", data), ("cls", str(LABELS[index]).encode())):
                     member = tarfile.TarInfo(f"{index:04}.{kind}")
                     member.size = len(content)
@@ -176,7 +176,7 @@ def webdataset(root: Path) -> Example:
         {
             "option": (f"webdataset:{root}/good.tar?lable=cls", "must be one of .*Did you mean 'label'"),
             "missing": (f"webdataset:{root}/{{00..03}}.tar", "no file matches .*00.tar'; write it as webdataset:"),
-            "empty": (f"webdataset:{root}/empty.tar{option}", "hold no pictures"),
+            "empty": (f"webdataset:{root}/empty.tar{option}", "hold no images"),
         },
         (f"webdataset:{root}/broken.tar{option}", 1),
     )
@@ -212,9 +212,9 @@ def test_what_a_source_is(example: Example) -> None:
     labels = source.labels
     assert labels.dtype == torch.int64 and labels.shape == (5,)
     for index in range(5):
-        picture = source.decode(index)
-        assert picture.dtype == torch.uint8 and picture.ndim == 3 and picture.shape[0] == 3
-        assert picture.is_contiguous()
+        image = source.decode(index)
+        assert image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] == 3
+        assert image.is_contiguous()
     if not example.spec.startswith("scenes:"):
         assert labels.tolist() == (sorted(LABELS) if example.spec.startswith("folder:") else LABELS)
         shades = [source.decode(index)[:, 5, 5].tolist() for index in range(5)]
@@ -251,17 +251,17 @@ def test_mistakes_are_told_in_one_line(example: Example, mistake: str) -> None:
 
 
 @every_source
-def test_a_broken_picture_is_skipped_and_counted(example: Example) -> None:
+def test_a_broken_image_is_skipped_and_counted(example: Example) -> None:
     if example.broken is None:
         pytest.skip("nothing in it can be broken")
-    spec, place = example.broken
+    spec, position = example.broken
     source = open_images(spec)
-    with pytest.raises(BrokenImage, match=r"cannot identify the picture's format"):
-        source.decode(place)
-    assert isinstance(source.read([place])[0], BrokenImage)
+    with pytest.raises(BrokenImage, match=r"cannot identify the image's format"):
+        source.decode(position)
+    assert isinstance(source.read([position])[0], BrokenImage)
     seen = torch.cat([batch.indices for batch in Loader(source, View(8), 5, seed=0).once()])
-    assert seen.tolist() == [index for index in range(5) if index != place]
-    assert list(source.broken.reasons) == [place]
+    assert seen.tolist() == [index for index in range(5) if index != position]
+    assert list(source.broken.reasons) == [position]
     with pytest.raises(UnlogitError, match="cannot identify.*--strict"):
         next(Loader(open_images(spec, strict=True), View(8), 5, seed=0).once())
     assert source.fingerprint() != open_images(example.spec).fingerprint()
@@ -270,6 +270,6 @@ def test_a_broken_picture_is_skipped_and_counted(example: Example) -> None:
 @every_source
 def test_a_summary(example: Example) -> None:
     lines = summary(open_images(example.spec)).splitlines()
-    assert lines[0] == "5 pictures"
+    assert lines[0] == "5 images"
     assert lines[1].startswith(f"{len(example.class_names)} classes: {example.class_names[0]} ")
     assert lines[-1].startswith("5 of 5 decoded: ")

@@ -46,8 +46,8 @@ def test_files_are_read_when_they_are_asked_for(food):
     source = open_images(f"torchvision:Food101?root={food}")
     assert source.class_names == ("apple_pie", "waffles")
     assert sorted(source.labels.tolist()) == [0, 0, 1]
-    place = source.labels.tolist().index(1)
-    assert abs(int(source.decode(place)[0, 0, 0]) - 80) < 3 and source.decode(place).shape == (3, 5, 6)
+    position = source.labels.tolist().index(1)
+    assert abs(int(source.decode(position)[0, 0, 0]) - 80) < 3 and source.decode(position).shape == (3, 5, 6)
     with pytest.raises(BrokenImage, match=r"apple_pie/3\.jpg: cannot identify"):
         [source.decode(index) for index in range(3)]
     broken.unlink()
@@ -56,7 +56,7 @@ def test_files_are_read_when_they_are_asked_for(food):
 
 
 def test_files_are_decoded_as_everywhere(food):
-    """Where torchvision's own loader turns no picture upright and lays none on white."""
+    """Where torchvision's own loader turns no image upright and lays none on white."""
     exif = Image.Exif()
     exif[0x0112] = 6
     save(food / "food-101" / "images" / "waffles" / "1.jpg", 80, exif=exif)
@@ -113,7 +113,7 @@ def test_arrays(tmp_path, monkeypatch):
 
 
 def test_a_set_that_reads_its_own_files(tmp_path):
-    """Caltech 101 takes no loader and tells its labels only with the pictures; its classes are its folders."""
+    """Caltech 101 takes no loader and tells its labels only with the images; its classes are its folders."""
     for name, red in (("ant/image_0001", 50), ("bass/image_0001", 100), ("bass/image_0002", 150)):
         save(tmp_path / "caltech101" / "101_ObjectCategories" / f"{name}.jpg", red, quality=100)
     (tmp_path / "caltech101" / "101_ObjectCategories" / "BACKGROUND_Google").mkdir()
@@ -124,12 +124,12 @@ def test_a_set_that_reads_its_own_files(tmp_path):
     (tmp_path / "caltech101" / "101_ObjectCategories" / "bass" / "image_0001.jpg").write_bytes(b"junk")
     source = open_images(spec)
     assert source.labels.tolist() == [0, -1, 1]
-    with pytest.raises(BrokenImage, match="picture 1: cannot identify"):
+    with pytest.raises(BrokenImage, match="image 1: cannot identify"):
         source.decode(1)
 
 
 def test_what_is_no_class_is_refused(tmp_path):
-    """CelebA has forty attributes a picture and no class."""
+    """CelebA has forty attributes an image and no class."""
     root = tmp_path / "celeba"
     for number in (1, 2):
         save(root / "img_align_celeba" / f"00000{number}.jpg", 9)

@@ -22,19 +22,19 @@ def draws(count: int = 1, seed: int = 0) -> torch.Tensor:
     return View(8).draw(count, np.random.default_rng(seed))
 
 
-def test_a_picture_of_the_right_size_stays_as_it_is():
-    pictures = [noise(32, 32, i) for i in range(3)]
-    images = View(32).apply(pictures)
-    assert torch.equal((images * 255).round().to(torch.uint8), torch.stack(pictures))
+def test_an_image_of_the_right_size_stays_as_it_is():
+    decoded = [noise(32, 32, i) for i in range(3)]
+    images = View(32).apply(decoded)
+    assert torch.equal((images * 255).round().to(torch.uint8), torch.stack(decoded))
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 96), (96, 48), (33, 34)])
 def test_centre_is_the_middle_square(height, width):
-    picture = noise(height, width)
+    decoded = noise(height, width)
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    image = View(side).apply([picture])[0]
-    assert torch.equal((image * 255).round().to(torch.uint8), picture[:, top : top + side, left : left + side])
+    image = View(side).apply([decoded])[0]
+    assert torch.equal((image * 255).round().to(torch.uint8), decoded[:, top : top + side, left : left + side])
 
 
 def test_shrinking_averages_and_keeps_place():
@@ -48,12 +48,12 @@ def test_fine_patterns_do_not_alias():
     assert (image - 0.5).abs().max() < 0.06
 
 
-def test_pictures_of_different_sizes_share_a_batch():
-    pictures = [noise(40, 50), noise(32, 32), noise(20, 8)]
-    images = View(32).apply(pictures)
+def test_images_of_different_sizes_share_a_batch():
+    decoded = [noise(40, 50), noise(32, 32), noise(20, 8)]
+    images = View(32).apply(decoded)
     assert check_pixels(images).shape == (3, 3, 32, 32)
-    for picture, image in zip(pictures, images, strict=True):
-        assert torch.equal(View(32).apply([picture])[0], image)
+    for one, image in zip(decoded, images, strict=True):
+        assert torch.equal(View(32).apply([one])[0], image)
 
 
 def test_enlarging_stays_in_range():
@@ -64,13 +64,13 @@ def test_enlarging_stays_in_range():
 
 
 def test_flips_are_exact_and_as_drawn():
-    pictures = [noise(32, 32, i) for i in range(40)]
+    images = [noise(32, 32, i) for i in range(40)]
     chance = draws(40)
     straight, flipping = View(32), View(32, flip=True)
     flips = flipping.flips(chance)
     assert 8 < flips.sum() < 32
     assert not straight.flips(chance).any()
-    seen, expected = flipping.apply(pictures, chance), straight.apply(pictures)
+    seen, expected = flipping.apply(images, chance), straight.apply(images)
     assert torch.equal(seen[~flips], expected[~flips])
     assert torch.equal(seen[flips], expected[flips].flip(-1))
 
@@ -96,13 +96,13 @@ def test_random_crops_have_the_stated_area_and_place(height, width):
 
 
 def test_the_same_draws_give_the_same_crop():
-    view, pictures = View(24, "random", flip=True), [noise(40, 30, i) for i in range(5)]
-    assert torch.equal(view.apply(pictures, draws(5)), view.apply(pictures, draws(5)))
-    assert not torch.equal(view.apply(pictures, draws(5)), view.apply(pictures, draws(5, seed=1)))
-    assert torch.equal(view.apply(pictures, draws(5))[2:4], view.apply(pictures[2:4], draws(5)[2:4]))
+    view, images = View(24, "random", flip=True), [noise(40, 30, i) for i in range(5)]
+    assert torch.equal(view.apply(images, draws(5)), view.apply(images, draws(5)))
+    assert not torch.equal(view.apply(images, draws(5)), view.apply(images, draws(5, seed=1)))
+    assert torch.equal(view.apply(images, draws(5))[2:4], view.apply(images[2:4], draws(5)[2:4]))
 
 
-def test_a_picture_of_one_pixel():
+def test_an_image_of_one_pixel():
     assert View(8, "random").apply([noise(1, 1)], draws()).shape == (1, 3, 8, 8)
 
 
@@ -124,10 +124,10 @@ def test_wrong_views(options, message):
 
 def test_a_shift_moves_the_centre_view_and_mirrors_its_border() -> None:
     view = View(16, crop="shift")
-    picture = torch.randint(0, 256, (3, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
+    image = torch.randint(0, 256, (3, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
     middle, corner = torch.tensor([[0.9, 0.5, 0.5, 0.9], [0.9, 0.0, 0.999, 0.9]], dtype=torch.double)
-    still, moved = view.apply([picture, picture], torch.stack([middle, corner]))
-    plain = picture.float() / 255
+    still, moved = view.apply([image, image], torch.stack([middle, corner]))
+    plain = image.float() / 255
     assert torch.equal(still, plain)
     # Two pixels down and two to the left.
     assert torch.equal(moved[:, 2:, :-2], plain[:, :-2, 2:])

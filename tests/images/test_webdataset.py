@@ -17,7 +17,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
-def picture(red: int, kind: str = "PNG") -> bytes:
+def image(red: int, kind: str = "PNG") -> bytes:
     stream = io.BytesIO()
     Image.new("RGB", (6, 5), (red, 255 - red, 7)).save(stream, kind)
     return stream.getvalue()
@@ -42,7 +42,7 @@ def test_shards_in_their_order(tmp_path):
     for number in range(3):
         files = {}
         for i in range(4):
-            files |= {f"{number}{i}.png": picture(40 * number + 10 * i), f"{number}{i}.cls": str(i % 2)}
+            files |= {f"{number}{i}.png": image(40 * number + 10 * i), f"{number}{i}.cls": str(i % 2)}
         shard(tmp_path / f"s-{number:03}.tar", files)
     source = open_images(f"webdataset:{tmp_path}/s-{{000..002}}.tar")
     assert reds(source) == list(range(0, 120, 10)) and source.labels.tolist() == [0, 1] * 6
@@ -55,7 +55,7 @@ def test_what_the_webdataset_package_writes_is_read(tmp_path):
     webdataset = pytest.importorskip("webdataset")
     with webdataset.TarWriter(str(tmp_path / "a.tar")) as sink:
         for i in range(5):
-            pixels = picture(40 * i)
+            pixels = image(40 * i)
             sink.write({"__key__": f"deep/{i:05}", "png": pixels, "cls": i % 3, "json": {"label": i}})
     source = open_images(f"webdataset:{tmp_path}/a.tar")
     theirs = [sample["__key__"] for sample in webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False)]
@@ -64,19 +64,19 @@ def test_what_the_webdataset_package_writes_is_read(tmp_path):
     assert open_images(f"webdataset:{tmp_path}/a.tar?label=label").labels.tolist() == [0, 1, 2, 3, 4]
 
 
-def test_kinds_of_pictures_and_of_labels(tmp_path):
+def test_kinds_of_images_and_of_labels(tmp_path):
     files = {
-        "a.jpg": picture(10, "JPEG"),
+        "a.jpg": image(10, "JPEG"),
         "a.json": '{"label": 3, "kind": "dog"}',
         "a.txt": "a dog",
-        "b.seg.png": picture(99),  # not a picture of this key: what stands after the first dot is its kind
-        "b.webp": picture(20, "WEBP"),
+        "b.seg.png": image(99),  # not an image of this key: what stands after the first dot is its kind
+        "b.webp": image(20, "WEBP"),
         "b.json": '{"label": null, "kind": "cat"}',
         "b.txt": "a cat",
-        "c.txt": "no picture",
-        "d.PNG": picture(30),
+        "c.txt": "no image",
+        "d.PNG": image(30),
         "d.json": "not json",
-        "e.png": picture(40),
+        "e.png": image(40),
     }
     spec = shard(tmp_path / "a.tar", files)
     source = open_images(spec)
@@ -85,14 +85,14 @@ def test_kinds_of_pictures_and_of_labels(tmp_path):
     assert source.labels.tolist() == [1, 0, -1, -1] and source.class_names == ("cat", "dog")
     source = open_images(f"{spec}?label=txt")
     assert source.labels.tolist() == [1, 0, -1, -1] and source.class_names == ("a cat", "a dog")
-    with pytest.raises(UnlogitError, match="no picture has a 'lable', neither as a file nor"):
+    with pytest.raises(UnlogitError, match="no image has a 'lable', neither as a file nor"):
         open_images(f"{spec}?label=lable")
-    plain = open_images(shard(tmp_path / "b.tar", {"a.png": picture(1)}))
+    plain = open_images(shard(tmp_path / "b.tar", {"a.png": image(1)}))
     assert plain.labels.tolist() == [-1] and plain.class_names == ()
 
 
 def test_class_names_from_a_file(tmp_path):
-    spec = shard(tmp_path / "a.tar", {"a.png": picture(1), "a.cls": "1"})
+    spec = shard(tmp_path / "a.tar", {"a.png": image(1), "a.cls": "1"})
     (tmp_path / "names.txt").write_text("tench, Tinca tinca\ngoldfish\nshark\n")
     source = open_images(f"{spec}?classes={tmp_path}/names.txt")
     assert source.class_names == ("tench, Tinca tinca", "goldfish", "shark") and source.labels.tolist() == [1]
@@ -104,7 +104,7 @@ def test_class_names_from_a_file(tmp_path):
 
 
 def test_a_shard_is_read_through_once(tmp_path, monkeypatch):
-    spec = shard(tmp_path / "a.tar", {"a.png": picture(10), "a.cls": "0"}) + f"?index={tmp_path}/index"
+    spec = shard(tmp_path / "a.tar", {"a.png": image(10), "a.cls": "0"}) + f"?index={tmp_path}/index"
     calls = []
     read = module._read_through
     monkeypatch.setattr(module, "_read_through", lambda *args: calls.append(args) or read(*args))
@@ -112,7 +112,7 @@ def test_a_shard_is_read_through_once(tmp_path, monkeypatch):
     (kept,) = (tmp_path / "index").iterdir()
     kept.write_bytes(kept.read_bytes()[:100])  # as of something that was killed
     assert reds(open_images(spec)) == [10] and len(calls) == 2
-    shard(tmp_path / "a.tar", {"a.png": picture(20), "a.cls": "1", "b.png": picture(30)})
+    shard(tmp_path / "a.tar", {"a.png": image(20), "a.cls": "1", "b.png": image(30)})
     os.utime(tmp_path / "a.tar", (1, 1))
     assert reds(open_images(spec)) == [20, 30] and len(calls) == 3
     open_images(f"{spec}&label=cls")
@@ -121,15 +121,15 @@ def test_a_shard_is_read_through_once(tmp_path, monkeypatch):
 
 def test_an_index_that_cannot_be_kept(tmp_path):
     (tmp_path / "file").touch()
-    spec = shard(tmp_path / "a.tar", {"a.png": picture(10)})
+    spec = shard(tmp_path / "a.tar", {"a.png": image(10)})
     with pytest.raises(UnlogitError, match="index '.*' cannot be written .*index=FOLDER"):
         open_images(f"{spec}?index={tmp_path}/file")
 
 
-def test_the_fingerprint_follows_the_pictures(tmp_path):
+def test_the_fingerprint_follows_the_images(tmp_path):
     prints = set()
     for red, label in ((10, "0"), (20, "0"), (10, "1")):
-        spec = shard(tmp_path / "a.tar", {"a.png": picture(red), "a.cls": label})
+        spec = shard(tmp_path / "a.tar", {"a.png": image(red), "a.cls": label})
         os.utime(tmp_path / "a.tar", (red, int(label)))
         prints.add(open_images(spec).fingerprint())
     assert len(prints) == 3
@@ -150,7 +150,7 @@ def test_damaged_shards(tmp_path):
     with pytest.raises(BrokenImage, match=r"a\.tar/a\.png: No such file"):
         source.decode(0)
     with pytest.raises(UnlogitError, match="is it complete, and not compressed"):
-        open_images(shard(tmp_path / "b.tar.gz", {"a.png": picture(1)}, "w:gz"))
+        open_images(shard(tmp_path / "b.tar.gz", {"a.png": image(1)}, "w:gz"))
 
 
 def test_shards_elsewhere():

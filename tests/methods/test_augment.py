@@ -4,7 +4,7 @@ from torch.nn import functional as F
 from unlogit.methods.biggan.augment import translated
 
 
-def test_each_picture_is_shifted_on_its_own_and_zeros_move_in():
+def test_each_image_is_shifted_on_its_own_and_zeros_move_in():
     images = torch.rand(3, 3, 16, 16)
     still, down_left, up = translated(images, torch.tensor([[0.5, 0.5], [0.0, 0.999], [0.999, 0.5]]))
     assert torch.equal(still, images[0])

@@ -30,7 +30,7 @@ def linear() -> Representation:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> Tensor:
+def images() -> Tensor:
     """Smooth ones, inside [0, 1]."""
     coarse = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(3))
     return nn.functional.interpolate(0.1 + 0.8 * coarse, (SIZE, SIZE), mode="bilinear")
@@ -50,46 +50,46 @@ def inverters(representation: Representation) -> dict[str, DescentInverter]:
 
 
 @pytest.mark.parametrize("name", ["engstrom", "mahendran"])
-def test_an_invertible_network_is_inverted(linear: Representation, pictures: Tensor, name: str) -> None:
+def test_an_invertible_network_is_inverted(linear: Representation, images: Tensor, name: str) -> None:
     inverter = inverters(linear)[name]
     start = inverter.sample_noise(2, torch.Generator().manual_seed(0))
-    assert start is not None and (start - pictures).abs().mean() > 0.1
-    made = inverter.reconstruct(pictures, start)
-    assert (made - pictures).abs().max() < 2e-3
+    assert start is not None and (start - images).abs().mean() > 0.1
+    made = inverter.reconstruct(images, start)
+    assert (made - images).abs().max() < 2e-3
 
 
-def test_total_variation_flattens_what_the_representation_would_have(linear: Representation, pictures: Tensor) -> None:
+def test_total_variation_flattens_what_the_representation_would_have(linear: Representation, images: Tensor) -> None:
     options = mahendran.Options("", size=SIZE, steps=200, tv_weight=5e3, alpha_weight=0.0, jitter=0, rate=0.05)
-    made = mahendran.MahendranInverter(options, linear).reconstruct(pictures)
-    flat, steep = (mahendran.total_variation(x, 2) for x in (made, pictures))
+    made = mahendran.MahendranInverter(options, linear).reconstruct(images)
+    flat, steep = (mahendran.total_variation(x, 2) for x in (made, images))
     assert torch.all(flat < 0.5 * steep)
 
 
-def test_the_alpha_norm_keeps_values_small(linear: Representation, pictures: Tensor) -> None:
+def test_the_alpha_norm_keeps_values_small(linear: Representation, images: Tensor) -> None:
     options = mahendran.Options("", size=SIZE, steps=100, tv_weight=0.0, alpha_weight=1e6, jitter=0)
     inverter = mahendran.MahendranInverter(options, linear)
-    assert (inverter.reconstruct(pictures) - 0.5).abs().max() < 0.1
+    assert (inverter.reconstruct(images) - 0.5).abs().max() < 0.1
 
 
-def test_a_ball_is_not_left(linear: Representation, pictures: Tensor) -> None:
+def test_a_ball_is_not_left(linear: Representation, images: Tensor) -> None:
     options = engstrom.Options("", size=SIZE, steps=60, epsilon=3.0)
     inverter = engstrom.EngstromInverter(options, linear)
     start = inverter.sample_noise(2, torch.Generator().manual_seed(0))
     assert start is not None
-    made = inverter.reconstruct(pictures, start)
+    made = inverter.reconstruct(images, start)
     away = (made - start).flatten(1).norm(dim=1)
     assert torch.all(away <= 3.0 + 1e-4) and torch.all(away > 2.9)
 
 
-def test_the_first_step_has_its_length(linear: Representation, pictures: Tensor) -> None:
+def test_the_first_step_has_its_length(linear: Representation, images: Tensor) -> None:
     options = engstrom.Options("", size=SIZE, steps=1, step_size=1.0)
-    start = torch.full_like(pictures, 0.5)
-    made = engstrom.EngstromInverter(options, linear).reconstruct(pictures, start)
+    start = torch.full_like(images, 0.5)
+    made = engstrom.EngstromInverter(options, linear).reconstruct(images, start)
     lengths = (made - start).flatten(1).norm(dim=1)
     torch.testing.assert_close(lengths, torch.full_like(lengths, SIZE / 224), rtol=1e-4, atol=0)
 
 
-def test_descents_begin_at_given_pictures(linear: Representation) -> None:
+def test_descents_begin_at_given_images(linear: Representation) -> None:
     options = engstrom.Options("", size=SIZE, start="scenes:count=8")
     inverter = engstrom.EngstromInverter(options, linear)
     starts = inverter.sample_noise(6, torch.Generator().manual_seed(0))
@@ -97,7 +97,7 @@ def test_descents_begin_at_given_pictures(linear: Representation) -> None:
     other = inverter.sample_noise(6, torch.Generator().manual_seed(1))
     assert starts is not None and again is not None and other is not None
     assert torch.equal(starts, again) and not torch.equal(starts, other)
-    assert (starts * 255 - (starts * 255).round()).abs().max() < 1e-3  # Real pictures, in bytes.
+    assert (starts * 255 - (starts * 255).round()).abs().max() < 1e-3  # Real images, in bytes.
 
 
 @pytest.mark.parametrize("beta", [2.0, 1.0])

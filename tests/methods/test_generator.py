@@ -29,7 +29,7 @@ def inverter(tiny_classifier_spec: str) -> GeneratorInverter:
     generator = Generator(
         representation.dim, GeneratorConfig(32, channels=4, noise=8, attention=None, spectral_norm=False)
     )
-    facts = {"aids": ["warm start"], "pictures_seen": 7, "hours": 0.1, "validation": {"agreement": 0.5}}
+    facts = {"deviations": ["warm start"], "images_seen": 7, "hours": 0.1, "validation": {"agreement": 0.5}}
     return GeneratorInverter(representation, generator, facts, "tiny")
 
 
@@ -45,15 +45,15 @@ def test_saving_replaces_a_saved_inverter_alone(inverter: GeneratorInverter, tmp
         assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
-def test_saving_and_opening_gives_the_same_pictures(inverter: GeneratorInverter, tmp_path: Path) -> None:
+def test_saving_and_opening_gives_the_same_images(inverter: GeneratorInverter, tmp_path: Path) -> None:
     inverter.save(tmp_path / "inverter")
     again = open_inverter(str(tmp_path / "inverter"))
-    pictures, noise = torch.rand(3, 3, 32, 32), inverter.sample_noise(3)
-    assert torch.equal(inverter.reconstruct(pictures, noise), again.reconstruct(pictures, noise))
+    images, noise = torch.rand(3, 3, 32, 32), inverter.sample_noise(3)
+    assert torch.equal(inverter.reconstruct(images, noise), again.reconstruct(images, noise))
     assert isinstance(again, GeneratorInverter)
-    assert (again.name, again.aids, again.size, again.facts) == ("tiny", ("warm start",), 32, inverter.facts)
+    assert (again.name, again.deviations, again.size, again.facts) == ("tiny", ("warm start",), 32, inverter.facts)
     card = (tmp_path / "inverter" / "README.md").read_text()
-    assert "warm start" in card and "pictures seen: 7" in card and "| agreement | 0.5 |" in card
+    assert "warm start" in card and "images seen: 7" in card and "| agreement | 0.5 |" in card
 
 
 def test_a_byte_a_weight_changes_little(inverter: GeneratorInverter, tmp_path: Path) -> None:
@@ -61,9 +61,9 @@ def test_a_byte_a_weight_changes_little(inverter: GeneratorInverter, tmp_path: P
     inverter.save(tmp_path / "small", bits=8)
     size = [(tmp_path / n / "model.safetensors").stat().st_size for n in ("whole", "small")]
     assert size[1] < 0.4 * size[0]  # Of a network this small; the names and scales tell.
-    pictures, noise = torch.rand(3, 3, 32, 32), inverter.sample_noise(3)
-    small = open_inverter(str(tmp_path / "small")).reconstruct(pictures, noise)
-    torch.testing.assert_close(small, inverter.reconstruct(pictures, noise), rtol=0, atol=0.02)
+    images, noise = torch.rand(3, 3, 32, 32), inverter.sample_noise(3)
+    small = open_inverter(str(tmp_path / "small")).reconstruct(images, noise)
+    torch.testing.assert_close(small, inverter.reconstruct(images, noise), rtol=0, atol=0.02)
     inverter.save(tmp_path / "smaller", bits=4)
     compressed = [len(zlib.compress((tmp_path / n / "model.safetensors").read_bytes())) for n in ("small", "smaller")]
     assert compressed[1] < 0.8 * compressed[0]

@@ -39,7 +39,7 @@ KINDS = ("generator", "decoder", "flow")
 
 def make(kind: str, spec: str) -> LearnedInverter:
     representation = Representation(open_classifier(spec)).fit([torch.rand(16, 3, 32, 32)])
-    facts = {"aids": ["warm start"], "pictures_seen": 3, "hours": 0.1, "validation": {"pixel_error": 0.5}}
+    facts = {"deviations": ["warm start"], "images_seen": 3, "hours": 0.1, "validation": {"pixel_error": 0.5}}
     if kind == "decoder":
         decoder = Decoder(representation.dim, 32, DecoderConfig(channels=2, hidden=4))
         return DecoderInverter(representation, decoder, facts)
@@ -103,9 +103,9 @@ def test_a_sound_folder_opens_as_it_was(kind: str, originals: dict[str, Path]) -
     state = torch.get_rng_state()
     again = open_inverter(str(originals[kind]))
     assert torch.equal(torch.get_rng_state(), state)
-    picture = torch.rand(2, 3, 32, 32)
+    image = torch.rand(2, 3, 32, 32)
     assert isinstance(again, LearnedInverter) and again.KIND == kind
-    assert again.reconstruct(picture, again.sample_noise(2)).shape == (2, 3, 32, 32)
+    assert again.reconstruct(image, again.sample_noise(2)).shape == (2, 3, 32, 32)
     assert not any(tensor.is_meta for tensor in (*again.parameters(), *again.buffers()))
 
 
@@ -152,24 +152,24 @@ def test_a_huge_config_is_not_read(folder: Path) -> None:
 
 
 CHANGES: dict[str, tuple[dict[str, object], str]] = {
-    "a missing key": ({"tap": ...}, "key 'tap' is missing"),
+    "a missing key": ({"layer": ...}, "key 'layer' is missing"),
     "no network": ({"generator": ...}, "key 'generator' is missing"),
     "no facts": ({"facts": ...}, "key 'facts' is missing"),
-    "no aids": ({"facts__aids": ...}, "key 'aids' is missing"),
-    "an unknown key": ({"taps": "logits"}, "unknown key of config.json .* 'taps'.* Did you mean 'tap'"),
+    "no deviations": ({"facts__deviations": ...}, "key 'deviations' is missing"),
+    "an unknown key": ({"layers": "logits"}, "unknown key of config.json .* 'layers'.* Did you mean 'layer'"),
     "a name that is none": ({"name": 3}, "'name' expected str, got int"),
     "a classifier that is none": ({"classifier": ["small:x"]}, "'classifier' expected str, got list"),
     "an unknown classifier": ({"classifier": "smal:x"}, "unknown classifier prefix 'smal'"),
-    "a tap that is not there": ({"tap": "nothing"}, "unknown layer 'nothing'"),
-    "a tap of another length": ({"tap": "penultimate"}, "belongs to another classifier or tap"),
+    "a layer that is not there": ({"layer": "nothing"}, "unknown layer 'nothing'"),
+    "a layer of another length": ({"layer": "penultimate"}, "belongs to another classifier or layer"),
     "another format": ({"format": 2}, "format 2, this version reads 1"),
     "a kind that is none": ({"kind": 3}, "unknown kind of inverter"),
     "an unknown kind": ({"kind": "generators"}, "unknown kind of inverter .* 'generators'"),
     "a kind without folders": ({"kind": "nearest"}, "unknown kind of inverter"),
     "another kind": ({"kind": "decoder"}, "unknown key of config.json .* 'generator'"),
-    "aids that are none": ({"facts__aids": "none"}, "'aids' expected a list, got str"),
-    "an aid that is none": ({"facts__aids": [1]}, "aids"),
-    "pictures in words": ({"facts__pictures_seen": "many"}, "'pictures_seen' expected int, got str"),
+    "deviations that are none": ({"facts__deviations": "none"}, "'deviations' expected a list, got str"),
+    "a deviation that is none": ({"facts__deviations": [1]}, "deviations"),
+    "images in words": ({"facts__pictures_seen": "many"}, "'images_seen' expected int, got str"),
     "figures in words": ({"facts__validation": {"a": "b"}}, "validation"),
     "a network that is none": ({"generator": [1]}, "'generator' expected a dict, got list"),
     "an unknown part": ({"generator__depth": 3}, "unknown key of 'generator' in config.json .* 'depth'"),
@@ -281,8 +281,8 @@ def test_other_precisions_are_read_as_float32(dtype: torch.dtype, folder: Path) 
         for tensor in (*after.parameters(), *after.buffers())
         if tensor.is_floating_point()
     )
-    picture, noise = torch.rand(2, 3, 32, 32), before.sample_noise(2)
-    difference = (after.reconstruct(picture, noise) - before.reconstruct(picture, noise)).abs().max()
+    image, noise = torch.rand(2, 3, 32, 32), before.sample_noise(2)
+    difference = (after.reconstruct(image, noise) - before.reconstruct(image, noise)).abs().max()
     assert difference < (0.02 if dtype == torch.bfloat16 else 0.003)
 
 

@@ -32,7 +32,7 @@ from unlogit.methods.flow.network import Velocity
 from unlogit.representation import Representation
 
 SIZE, K = 32, 10
-FACTS = {"aids": ["method x"], "source": "Somebody 2020", "pictures_seen": 7}
+FACTS = {"deviations": ["method x"], "source": "Somebody 2020", "images_seen": 7}
 
 
 def generator(representation: Representation) -> GeneratorInverter:
@@ -76,7 +76,7 @@ def inverters(tiny_classifier_spec: str, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(1))
 
 
@@ -86,48 +86,48 @@ def test_every_registered_one_is_tested(inverters: dict[str, Inverter]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pictures_come_out(inverters: dict[str, Inverter], pictures: Tensor, name: str) -> None:
+def test_images_come_out(inverters: dict[str, Inverter], images: Tensor, name: str) -> None:
     inverter = inverters[name]
     noise = inverter.sample_noise(3, torch.Generator().manual_seed(0))
     assert (noise is not None) == (name in NOISY)
-    made = inverter.reconstruct(pictures, noise)
+    made = inverter.reconstruct(images, noise)
     assert made.shape == (3, 3, SIZE, SIZE) and made.dtype == torch.float32 and not made.requires_grad
     assert 0 <= made.min() and made.max() <= 1
-    (seen,) = inverter.views(pictures)
+    (seen,) = inverter.views(images)
     raw = inverter.representation.raw(seen)
     torch.testing.assert_close(inverter.invert(raw, noise), made)
     assert isinstance(inverter.name, str) and inverter.size == SIZE
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_noise_gives_the_same_pictures(inverters: dict[str, Inverter], pictures: Tensor, name: str) -> None:
+def test_the_same_noise_gives_the_same_images(inverters: dict[str, Inverter], images: Tensor, name: str) -> None:
     inverter = inverters[name]
     draws = [inverter.sample_noise(3, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6)]
-    first, again, other = (inverter.reconstruct(pictures, noise) for noise in draws)
+    first, again, other = (inverter.reconstruct(images, noise) for noise in draws)
     assert torch.equal(first, again)
     assert torch.equal(first, other) == (name not in NOISY)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pictures_of_a_batch_do_not_mix(inverters: dict[str, Inverter], pictures: Tensor, name: str) -> None:
+def test_images_of_a_batch_do_not_mix(inverters: dict[str, Inverter], images: Tensor, name: str) -> None:
     inverter = inverters[name]
     noise = inverter.sample_noise(3, torch.Generator().manual_seed(0))
-    alone = inverter.reconstruct(pictures[1:2], None if noise is None else noise[1:2])
+    alone = inverter.reconstruct(images[1:2], None if noise is None else noise[1:2])
     # Optimisation follows the sign of tiny gradients, where rounding shows most.
-    torch.testing.assert_close(inverter.reconstruct(pictures, noise)[1:2], alone, rtol=0, atol=1e-3)
+    torch.testing.assert_close(inverter.reconstruct(images, noise)[1:2], alone, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_stays_in_evaluation_mode_inside_a_module_that_is_trained(
-    inverters: dict[str, Inverter], pictures: Tensor, name: str
+    inverters: dict[str, Inverter], images: Tensor, name: str
 ) -> None:
     inverter = inverters[name]
     noise = inverter.sample_noise(3, torch.Generator().manual_seed(0))
-    before = inverter.reconstruct(pictures, noise)
+    before = inverter.reconstruct(images, noise)
     torch.nn.ModuleList([inverter]).train()
     assert inverter.train() is inverter
     assert not any(module.training for module in inverter.modules())
-    assert torch.equal(inverter.reconstruct(pictures, noise), before)
+    assert torch.equal(inverter.reconstruct(images, noise), before)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -137,8 +137,8 @@ def test_another_length_is_one_clear_line(inverters: dict[str, Inverter], name: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_cost_is_counted(inverters: dict[str, Inverter], pictures: Tensor, name: str) -> None:
-    spent = cost(inverters[name], inverters[name].representation.raw(pictures), repeats=1)
+def test_the_cost_is_counted(inverters: dict[str, Inverter], images: Tensor, name: str) -> None:
+    spent = cost(inverters[name], inverters[name].representation.raw(images), repeats=1)
     assert spent.seconds > 0 and spent.batch == 3 and spent.device.startswith("cpu, ")
     if name == "nearest":
         assert spent.flops == 2 * K * 40  # One product with every row.
@@ -155,7 +155,7 @@ def test_the_count_of_a_decoder_is_that_of_its_layers(inverters: dict[str, Inver
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_saved_and_opened_it_is_the_same(
-    inverters: dict[str, Inverter], pictures: Tensor, name: str, tmp_path: Path
+    inverters: dict[str, Inverter], images: Tensor, name: str, tmp_path: Path
 ) -> None:
     inverter = inverters[name]
     assert isinstance(inverter, LearnedInverter)
@@ -163,10 +163,10 @@ def test_saved_and_opened_it_is_the_same(
     again = open_inverter(str(tmp_path / "inverter"))
     assert type(again) is type(inverter) and isinstance(again, LearnedInverter)
     noise = inverter.sample_noise(3, torch.Generator().manual_seed(0))
-    assert torch.equal(inverter.reconstruct(pictures, noise), again.reconstruct(pictures, noise))
-    assert (again.name, again.aids, again.size, again.facts) == ("saved", ("method x",), SIZE, inverter.facts)
+    assert torch.equal(inverter.reconstruct(images, noise), again.reconstruct(images, noise))
+    assert (again.name, again.deviations, again.size, again.facts) == ("saved", ("method x",), SIZE, inverter.facts)
     card = (tmp_path / "inverter" / "README.md").read_text()
-    assert "Method: Somebody 2020" in card and "pictures seen: 7" in card and f"Reconstructs {SIZE} px" in card
+    assert "Method: Somebody 2020" in card and "images seen: 7" in card and f"Reconstructs {SIZE} px" in card
 
 
 def test_a_folder_of_another_kind_is_told(inverters: dict[str, Inverter], tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_folder_of_another_kind_is_told(inverters: dict[str, Inverter], tmp_pa
         ("engstrom:?classifier=C&steps=many", "option 'steps=many' of .*: must be a whole number"),
         ("engstrom:?classifier=C&steps=0", "steps 0: must be at least 1"),
         ("engstrom:?classifier=C&steps=1&steps=2", "give each option once, as steps=VALUE"),
-        ("engstrom:?classifier=C&tap=label", "tap 'label' has no gradient"),
+        ("engstrom:?classifier=C&layer=label", "layer 'label' has no gradient"),
         ("engstrom:?classifier=C&epsilon=0", "epsilon 0.0: must be positive"),
         ("mahendran:?classifier=C&jitter=-1", "jitter -1: must not be negative"),
         ("mahendran:?classifier=C&start=mars:", "unknown images prefix 'mars'"),

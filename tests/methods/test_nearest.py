@@ -26,30 +26,30 @@ def classifier(tiny_classifier_spec: str) -> Classifier:
     return open_classifier(tiny_classifier_spec)
 
 
-def pictures(spec: str) -> torch.Tensor:
+def images(spec: str) -> torch.Tensor:
     return torch.cat([batch.images for batch in Loader(open_images(spec), View(32), 64, seed=0).once()])
 
 
 def fitted(classifier: Classifier) -> Representation:
-    return Representation(classifier).fit(pictures(TRAIN).split(64))
+    return Representation(classifier).fit(images(TRAIN).split(64))
 
 
 def test_finds_what_a_plain_search_finds(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unlogit.methods.nearest.ROWS", 7)
     representation = fitted(classifier)
     inverter = NearestNeighbour(representation, open_images(TRAIN), VIEW)
-    asked = representation.raw(pictures(OTHER))
-    rows = representation.standardise(representation.raw(pictures(TRAIN))).half().double().numpy()
+    asked = representation.raw(images(OTHER))
+    rows = representation.standardise(representation.raw(images(TRAIN))).half().double().numpy()
     distance = ((representation.standardise(asked).double().numpy()[:, None] - rows) ** 2).sum(2)
     assert inverter.nearest(asked).tolist() == distance.argmin(1).tolist()
 
 
-def test_answers_training_pictures_with_themselves(classifier: Classifier) -> None:
+def test_answers_training_images_with_themselves(classifier: Classifier) -> None:
     inverter = NearestNeighbour(fitted(classifier), open_images(TRAIN), VIEW)
-    asked = pictures(TRAIN)
+    asked = images(TRAIN)
     assert torch.equal(inverter.reconstruct(asked), asked)
     assert inverter.sample_noise(3) is None
-    assert (inverter.size, inverter.aids) == (32, ())
+    assert (inverter.size, inverter.deviations) == (32, ())
 
 
 def test_distances_are_in_standardised_units(classifier: Classifier) -> None:
@@ -58,8 +58,8 @@ def test_distances_are_in_standardised_units(classifier: Classifier) -> None:
     scale = torch.full((representation.dim,), 1e6)
     scale[0] = 1
     inverter = NearestNeighbour(Representation(classifier, scale=scale), open_images(TRAIN), VIEW)
-    asked = representation.raw(pictures(OTHER))
-    first = representation.raw(pictures(TRAIN))[:, 0].half().float()
+    asked = representation.raw(images(OTHER))
+    first = representation.raw(images(TRAIN))[:, 0].half().float()
     chosen = first[inverter.nearest(asked)]
     assert torch.allclose((chosen - asked[:, 0]).abs(), (first[None] - asked[:, :1]).abs().min(1).values, atol=1e-5)
 
@@ -69,7 +69,7 @@ def test_a_limit_takes_that_many_spread_over_the_source(classifier: Classifier) 
     indices = inverter.indices.tolist()
     assert len(inverter.rows) == len(set(indices)) == 30
     assert min(indices) < 30 and max(indices) >= 60
-    assert set(inverter.nearest(inverter.representation.raw(pictures(OTHER))).tolist()) <= set(indices)
+    assert set(inverter.nearest(inverter.representation.raw(images(OTHER))).tolist()) <= set(indices)
 
 
 def test_cached_representations_are_used_again(
@@ -104,20 +104,20 @@ def test_broken_files_are_left_out(classifier: Classifier, tmp_path: Path) -> No
     generator = np.random.default_rng(0)
     for place in range(4):
         Image.fromarray(generator.integers(0, 256, (40, 48, 3), np.uint8)).save(tmp_path / f"{place}.png")
-    (tmp_path / "1.png").write_bytes(b"not a picture")
+    (tmp_path / "1.png").write_bytes(b"not an image")
     inverter = NearestNeighbour(Representation(classifier), open_images(f"folder:{tmp_path}"), VIEW)
     assert inverter.indices.tolist() == [0, 2, 3]
     (tmp_path / "2.png").write_bytes(b"broken since")
     with pytest.raises(BrokenImage, match=r"2\.png"):
         inverter.reconstruct(inverter_input(tmp_path))
     for place in range(4):
-        (tmp_path / f"{place}.png").write_bytes(b"not a picture")
-    with pytest.raises(UnlogitError, match="none of its pictures can be decoded"):
+        (tmp_path / f"{place}.png").write_bytes(b"not an image")
+    with pytest.raises(UnlogitError, match="none of its images can be decoded"):
         NearestNeighbour(Representation(classifier), open_images(f"folder:{tmp_path}"), VIEW)
 
 
 def inverter_input(folder: Path) -> torch.Tensor:
-    """Pictures 0 and 3, and what 2 was, which the seed still knows."""
+    """Images 0 and 3, and what 2 was, which the seed still knows."""
     generator = np.random.default_rng(0)
     drawn = [torch.from_numpy(generator.integers(0, 256, (40, 48, 3), np.uint8)).permute(2, 0, 1) for _ in range(4)]
     return View(32).apply([drawn[0], drawn[2], drawn[3]])

@@ -113,11 +113,11 @@ def test_conditional_batch_norm_is_equation_3() -> None:
 def test_batch_norm_over_ranks_is_batch_norm(dtype: torch.dtype, close: float) -> None:
     """Of one rank; a training on two is compared with one on one elsewhere."""
     torch.manual_seed(0)
-    inputs, slope = torch.randn(8, 5, 4, 4) * 3 + 2, torch.randn(8, 5, 4, 4).to(dtype)
+    inputs, grad = torch.randn(8, 5, 4, 4) * 3 + 2, torch.randn(8, 5, 4, 4).to(dtype)
     ours, torch_s = (inputs.to(dtype).requires_grad_() for _ in range(2))
     found, expected = layers._SyncedNorm.apply(ours, 1e-5), F.batch_norm(torch_s, None, None, training=True)
-    found.backward(slope)
-    expected.backward(slope)
+    found.backward(grad)
+    expected.backward(grad)
     torch.testing.assert_close(found, expected, rtol=close, atol=close)
     torch.testing.assert_close(ours.grad, torch_s.grad, rtol=close, atol=close)
 
@@ -129,17 +129,17 @@ def test_large_maps_are_modulated_as_small_ones_are(
     torch.manual_seed(0)
     norm, shape = Normalise(16), (3, 16, 64, 64)
     drawn = torch.randn(shape) * 3 + 1, 1 + torch.randn(shape[:2]) / 3, torch.randn(shape[:2]), torch.randn(shape)
-    y, gain, bias, slope = (t.to(dtype) for t in drawn)
+    y, gain, bias, grad = (t.to(dtype) for t in drawn)
     inputs = [t.requires_grad_() for t in (y.contiguous(memory_format=torch.channels_last), gain, bias)]
     assert layers._large(y)
     found = norm.modulated(*inputs)
-    found_slopes = torch.autograd.grad(found, inputs, slope)
+    found_slopes = torch.autograd.grad(found, inputs, grad)
     assert found.dtype == dtype and found.is_contiguous(memory_format=torch.channels_last)
 
     exact = [t.detach().double().requires_grad_() for t in inputs]
     monkeypatch.setattr(layers, "_large", lambda _: False)
     expected = norm.modulated(*exact)
-    expected_slopes = torch.autograd.grad(expected, exact, slope.double())
+    expected_slopes = torch.autograd.grad(expected, exact, grad.double())
     for ours, theirs in zip((found, *found_slopes), (expected, *expected_slopes), strict=True):
         assert (ours.double() - theirs).abs().max() < close * theirs.abs().max()
 
@@ -150,10 +150,10 @@ def test_discriminator_is_equation_2() -> None:
     d = Discriminator(5, 32, DiscriminatorConfig(channels=8, attention=None)).eval()
     x, z = torch.rand(3, 3, 32, 32), torch.randn(3, 5, requires_grad=True)
     (scores,) = d(x, z)
-    (slope,) = torch.autograd.grad(scores.sum(), z)
+    (grad,) = torch.autograd.grad(scores.sum(), z)
     (at_zero,) = d(x, torch.zeros(3, 5))
-    torch.testing.assert_close(scores, at_zero + (slope * z).sum(1), rtol=1e-4, atol=1e-4)
-    assert slope.abs().max() > 1e-3
+    torch.testing.assert_close(scores, at_zero + (grad * z).sum(1), rtol=1e-4, atol=1e-4)
+    assert grad.abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (7, 5, 3, 3)])
@@ -162,9 +162,9 @@ def test_a_spectral_norm_has_the_value_and_gradient_of_torch_s(
     shape: tuple[int, ...], layout: torch.memory_format
 ) -> None:
     torch.manual_seed(0)
-    weight, slope = torch.randn(shape, dtype=torch.double), torch.randn(shape, dtype=torch.double)
+    weight, grad = torch.randn(shape, dtype=torch.double), torch.randn(shape, dtype=torch.double)
     if weight.ndim == 4:
-        weight, slope = weight.to(memory_format=layout), slope.to(memory_format=torch.channels_last)
+        weight, grad = weight.to(memory_format=layout), grad.to(memory_format=torch.channels_last)
     weight.requires_grad_()
     torch_s = nn.Linear(1, 1, bias=False)
     torch_s.weight = nn.Parameter(weight.detach().contiguous().clone())
@@ -173,8 +173,8 @@ def test_a_spectral_norm_has_the_value_and_gradient_of_torch_s(
     for _ in range(500):
         normalised = ours(weight)
     torch.testing.assert_close(normalised, torch_s.weight)
-    normalised.backward(slope)
-    torch_s.weight.backward(slope)
+    normalised.backward(grad)
+    torch_s.weight.backward(grad)
     torch.testing.assert_close(weight.grad, torch_s.parametrizations.weight.original.grad)
     torch.testing.assert_close(ours.eval()(weight), normalised)
 
@@ -213,8 +213,8 @@ def test_batch_norm_takes_its_gain_and_bias_in_one(dtype: torch.dtype) -> None:
     assert together.dtype == dtype
     close = {"rtol": 2e-2, "atol": 2e-2} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-5}
     torch.testing.assert_close(together.float(), apart, **close)
-    slope = torch.randn_like(apart)
-    expected, found = (torch.autograd.grad(y, (gain, bias), slope.to(y.dtype)) for y in (apart, together))
+    grad = torch.randn_like(apart)
+    expected, found = (torch.autograd.grad(y, (gain, bias), grad.to(y.dtype)) for y in (apart, together))
     torch.testing.assert_close(found, expected, rtol=2e-2, atol=0.1)
 
 
@@ -243,7 +243,7 @@ def test_evaluation_does_not_depend_on_the_rest_of_the_batch() -> None:
     torch.testing.assert_close(generator(condition, noise), alone, rtol=1e-4, atol=1e-5)
 
 
-def test_every_noise_chunk_reaches_the_picture() -> None:
+def test_every_noise_chunk_reaches_the_image() -> None:
     torch.manual_seed(0)
     generator = Generator(10, SMALL)
     noise = torch.randn(4, 16, requires_grad=True)

@@ -27,8 +27,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_any_image_and_a_seed(inverter: Inverter, path: Path) -> None:
-    picture = Image.open(path)
-    made = inverter.reconstruct([path, picture, np.asarray(picture)], seed=3)
+    image = Image.open(path)
+    made = inverter.reconstruct([path, image, np.asarray(image)], seed=3)
     assert made.shape == (3, 3, 32, 32)
     alone = inverter.reconstruct(str(path), seed=3)
     assert torch.equal(alone, inverter.reconstruct(path, seed=3))

@@ -85,7 +85,7 @@ def test_micro_batches_give_the_gradients_of_the_whole(changes: dict[str, Any], 
 
 
 def test_the_step_is_that_of_a_plain_float64_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "folds", lambda _: True)  # So few pictures would be drawn without folded kernels.
+    monkeypatch.setattr(layers, "folds", lambda _: True)  # So few images would be drawn without folded kernels.
     method = learning()
     images, representation = method.data.pair(0)
     noise = method.noise(0, 0)

@@ -58,9 +58,9 @@ ABLATIONS: dict[str, dict[str, object]] = {
 
 
 @pytest.fixture(autouse=True)
-def few_standing_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_standing_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the paper's generator accumulates its statistics on at every validation."""
-    monkeypatch.setattr("unlogit.methods.biggan.trainer.STANDING_PICTURES", 16)
+    monkeypatch.setattr("unlogit.methods.biggan.trainer.STANDING_IMAGES", 16)
 
 
 def lines(config: TrainConfig) -> list[dict[str, float]]:
@@ -75,18 +75,18 @@ def test_every_registered_one_is_tested() -> None:
 def test_it_learns_and_leaves_an_inverter(tiny: Tiny, method: str) -> None:
     config = tiny(
         method=METHODS[method],
-        pictures=240,
+        num_images=240,
         log_every=24,
         validate_every=240,
         checkpoint_every=240,
-        validation_pictures=8,
+        num_validation_images=8,
     )
     figures = train(config)
     losses = [line["loss"] for line in lines(config) if "loss" in line]
     assert losses[-1] < 0.9 * losses[0]
     inverter = open_inverter(str(config.out / "inverter"))
     assert type(inverter) is INVERTERS[METHODS[method].NAME] and isinstance(inverter, LearnedInverter)
-    assert inverter.aids == (f"method {method}",)
+    assert inverter.deviations == (f"method {method}",)
     assert ("diversity" in figures) == (inverter.sample_noise(1) is not None)
     assert "2016" in str(inverter.facts["source"]) or "2023" in str(inverter.facts["source"])
 
@@ -96,12 +96,12 @@ def test_resuming_equals_not_stopping_bit_for_bit(tiny: Tiny, tmp_path: Path, me
     changes = {
         "method": METHODS[method],
         "validate_every": 1_000,
-        "validation_pictures": 4,
+        "num_validation_images": 4,
     }
     whole, parts = tiny(out=tmp_path / "whole", **changes), tiny(out=tmp_path / "parts", **changes)
     train(whole)
-    for pictures in (16, 48):
-        train(replace(parts, pictures=pictures))
+    for images in (16, 48):
+        train(replace(parts, num_images=images))
     states = [Checkpoints(config.out / "checkpoints").load() for config in (whole, parts)]
     first, second = (flat(state) for state in states)
     assert first.keys() == second.keys() and len(first) > 20
@@ -118,7 +118,7 @@ def flat(value: object, path: str = "") -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_ablations_of_the_paper_train_and_are_told(tiny: Tiny, ablation: str) -> None:
-    config = tiny(pictures=32, log_every=16, validate_every=1_000, validation_pictures=4, **ABLATIONS[ablation])
+    config = tiny(num_images=32, log_every=16, validate_every=1_000, num_validation_images=4, **ABLATIONS[ablation])
     train(config)
     told = {"relativistic": ("relativistic loss", "gradient penalty"), "reencoding": ("re-encoding term",)}
     assert config.deviations == told[ablation]
@@ -127,27 +127,27 @@ def test_ablations_of_the_paper_train_and_are_told(tiny: Tiny, ablation: str) ->
 
 
 def test_a_run_from_before_a_setting_existed_goes_on(tiny: Tiny) -> None:
-    config = tiny(pictures=16, validate_every=1_000, validation_pictures=4)
+    config = tiny(num_images=16, validate_every=1_000, num_validation_images=4)
     train(config)
     path = config.out / "config.json"
     written = json.loads(path.read_text())
     del written["method"]["biggan"]["reencoding_weight"]
     del written["method"]["biggan"]["discriminator"]["widths"]
     path.write_text(json.dumps(written))
-    train(replace(config, pictures=32))
+    train(replace(config, num_images=32))
     with pytest.raises(UnlogitError, match="method: biggan there, flow given"):
         train(replace(config, method=METHODS["flow"]))
 
 
 def test_a_run_of_an_earlier_version_goes_on(tiny: Tiny) -> None:
     """All options stood at the top level, and the methods had other names."""
-    config = tiny(pictures=16, validate_every=1_000, validation_pictures=4)
+    config = tiny(num_images=16, validate_every=1_000, num_validation_images=4)
     train(config)
     path = config.out / "config.json"
     written = json.loads(path.read_text())
     flat = {k: v for k, v in written.items() if k != "method"} | written["method"]["biggan"] | {"method": "paper"}
     path.write_text(json.dumps(flat | {"velocity": {}, "flow": {"steps": 12}, "decoder": {}}))
-    train(replace(config, pictures=32))
+    train(replace(config, num_images=32))
     flat |= {"method": "dosovitskiy2016a", "dosovitskiy2016a": {"pixel": 100.0}, "decoder": {"channels": 4}}
     assert upgraded(flat)["method"] == {"decoder": {"decoder": {"channels": 4}, "size": 32, "pixel": 100.0}}
 
@@ -155,7 +155,7 @@ def test_a_run_of_an_earlier_version_goes_on(tiny: Tiny) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reencoding_weight": 1.0, "tap": "label"}, "a predicted class has no gradient"),
+        ({"reencoding_weight": 1.0, "layer": "label"}, "a predicted class has no gradient"),
         ({"gradient_penalty": -1.0}, "gradient_penalty -1.0: must not be negative"),
     ],
 )
@@ -174,7 +174,7 @@ def test_weights_and_steps_out_of_range_are_told() -> None:
 
 
 def test_the_paper_s_pixel_weight_is_their_sum_restated() -> None:
-    """A Caffe Euclidean loss, in their range, weighted by 2e-6 against 100, and ours of the same pictures."""
+    """A Caffe Euclidean loss, in their range, weighted by 2e-6 against 100, and ours of the same images."""
     generator = np.random.default_rng(0)
     a, b = generator.random((2, 3, 227, 227))
     caffe = 0.5 * ((255 * a - 255 * b) ** 2).sum()
@@ -219,19 +219,19 @@ def test_the_balance_pauses_who_is_far_ahead() -> None:
 def test_the_discriminator_sees_the_representation() -> None:
     torch.manual_seed(0)
     judge = JointDiscriminator(10, 32, DecoderConfig(4, 32))
-    pictures = torch.rand(2, 3, 32, 32)
-    scores = [judge(pictures, torch.randn(2, 10)) for _ in range(2)]
+    images = torch.rand(2, 3, 32, 32)
+    scores = [judge(images, torch.randn(2, 10)) for _ in range(2)]
     assert scores[0].shape == (2,) and not torch.allclose(*scores)
-    assert not torch.allclose(judge(pictures, torch.ones(2, 10)), judge(1 - pictures, torch.ones(2, 10)))
+    assert not torch.allclose(judge(images, torch.ones(2, 10)), judge(1 - images, torch.ones(2, 10)))
 
 
 def test_paths_are_straight() -> None:
-    noise, pictures = torch.randn(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
-    start, velocity = interpolate(noise, pictures, torch.zeros(2))
+    noise, images = torch.randn(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    start, velocity = interpolate(noise, images, torch.zeros(2))
     torch.testing.assert_close(start, noise)
-    torch.testing.assert_close(interpolate(noise, pictures, torch.ones(2))[0], pictures)
+    torch.testing.assert_close(interpolate(noise, images, torch.ones(2))[0], images)
     time = torch.tensor([0.25, 0.75])
-    here, _ = interpolate(noise, pictures, time)
+    here, _ = interpolate(noise, images, time)
     torch.testing.assert_close(here, noise + time.view(2, 1, 1, 1) * velocity)
 
 
@@ -245,7 +245,7 @@ def test_the_flow_is_integrated(tiny_classifier_spec: str) -> None:
 
     representation = Representation(open_classifier(tiny_classifier_spec))
     network = Shrinking(representation.dim, 32, VELOCITY)
-    inverter = FlowInverter(representation, network, {"aids": []}, steps=4)
+    inverter = FlowInverter(representation, network, {"deviations": []}, steps=4)
     noise = 0.5 * torch.rand(2, 3, 32, 32)
     made = inverter.invert(torch.zeros(2, representation.dim), noise)
     heun = (1 - 0.25 + 0.25**2 / 2) ** 4
@@ -260,13 +260,13 @@ def test_a_run_can_begin_with_a_trained_inverter(tiny: Tiny, tmp_path: Path, spe
     train(first)
     config = tiny(generator=generator, start=str(first.out / "inverter"), out=tmp_path / "second")
     method = Training(config, torch.device("cpu")).trainer
-    before, after = open_inverter(str(first.out / "inverter")), method.inverter({"aids": ()})
-    pictures = View(32).apply(open_images("scenes:count=8").read(range(8)))
-    raw, noise = before.representation.raw(pictures), torch.randn(8, 16)
-    # Its network is the same; standing statistics are estimated anew, on the same pictures.
+    before, after = open_inverter(str(first.out / "inverter")), method.inverter({"deviations": ()})
+    images = View(32).apply(open_images("scenes:count=8").read(range(8)))
+    raw, noise = before.representation.raw(images), torch.randn(8, 16)
+    # Its network is the same; standing statistics are estimated anew, on the same images.
     torch.testing.assert_close(after.invert(raw, noise), before.invert(raw, noise), rtol=1e-3, atol=1e-3)
     assert "started from another inverter" in config.deviations
-    begun = {"start": config.start, "pictures_before": first.pictures, "took_part": before.took_part()}
+    begun = {"start": config.start, "images_before": first.num_images, "took_part": before.took_part()}
     begun |= {"earlier_training": [open_images(first.images).fingerprint()]}
     assert _begun(config.start) == begun
     assert _begun(str(tmp_path / "gone")) == {"start": str(tmp_path / "gone")}
@@ -275,7 +275,7 @@ def test_a_run_can_begin_with_a_trained_inverter(tiny: Tiny, tmp_path: Path, spe
 def test_a_run_can_begin_with_the_discriminator_that_is_saved_beside_an_inverter(
     tiny: Tiny, projected: DiscriminatorConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = tiny(discriminator=projected, pictures=16, validate_every=16)
+    first = tiny(discriminator=projected, num_images=16, validate_every=16)
     train(first)
     learned = Training(first, torch.device("cpu")).trainer
     saved = open_inverter(str(first.out / "inverter")).discriminator
@@ -293,7 +293,7 @@ def test_a_run_can_begin_with_the_discriminator_that_is_saved_beside_an_inverter
 
 
 def test_an_inverter_is_saved_with_its_discriminator_or_without(tiny: Tiny, tmp_path: Path) -> None:
-    train(tiny(pictures=16, validate_every=16))
+    train(tiny(num_images=16, validate_every=16))
     inverter = open_inverter(str(tiny().out / "inverter"))
     for bits in (None, 8):
         inverter.save(tmp_path / "again", bits)
@@ -307,7 +307,7 @@ def test_an_inverter_is_saved_with_its_discriminator_or_without(tiny: Tiny, tmp_
 
 
 def test_learning_rates_fall_to_zero_at_the_end(tiny: Tiny) -> None:
-    method = Training(tiny(pictures=80, decay=0.5, d_steps=1, rollback=1), torch.device("cpu")).trainer
+    method = Training(tiny(num_images=80, decay=0.5, d_steps=1, rollback=1), torch.device("cpu")).trainer
     (generator, *_) = method.parts()["optimiser_g"].param_groups
     rates = []
     for images in (0, 40, 60, 79):
@@ -334,7 +334,7 @@ def test_the_discriminator_can_learn_first(tiny: Tiny) -> None:
 
 
 def test_a_start_that_does_not_fit_is_refused(tiny: Tiny, tmp_path: Path) -> None:
-    first = tiny(pictures=8, validate_every=8)
+    first = tiny(num_images=8, validate_every=8)
     train(first)
     other = replace(first.method.generator, channels=8, noise=8)
     with pytest.raises(UnlogitError, match=r"start '.*' does not fit this configuration .*: give the method, size"):
@@ -353,15 +353,15 @@ def test_averaging_begins_where_it_is_asked_to_with_a_constant_half_life(tiny: T
 
 
 def test_a_spatial_map_is_inverted_and_saved(tiny: Tiny) -> None:
-    config = tiny(pictures=16)
+    config = tiny(num_images=16)
     side = 4
     shaped = replace(
         config,
-        tap="stages.2?reduce=flatten",
+        layer="stages.2?reduce=flatten",
         method=replace(config.method, generator=replace(config.method.generator, map=(16, side, side))),
     )
     train(shaped)
     inverter = open_inverter(str(shaped.out / "inverter"))
     assert isinstance(inverter, GeneratorInverter)
     assert inverter.generator.config.map == (16, side, side)
-    assert "spatial map in the generator" in inverter.aids
+    assert "spatial map in the generator" in inverter.deviations

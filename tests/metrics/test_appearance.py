@@ -1,4 +1,4 @@
-"""How pictures look: known answers, and what each measure is blind to."""
+"""How images look: known answers, and what each measure is blind to."""
 
 from __future__ import annotations
 

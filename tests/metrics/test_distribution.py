@@ -24,7 +24,7 @@ def test_fid_matches_scipy_sqrtm() -> None:
     assert fid(a, b) == pytest.approx(expected, rel=1e-8)
 
 
-def test_fid_of_fewer_pictures_than_features_and_of_a_set_with_itself() -> None:
+def test_fid_of_fewer_images_than_features_and_of_a_set_with_itself() -> None:
     a = features(10, 40, 0)
     assert fid(a, a) == pytest.approx(0, abs=1e-5)
     assert fid(a, a + 2) == pytest.approx(4 * 40, rel=1e-6)
@@ -83,7 +83,7 @@ def test_kid_and_precision_and_recall_agree_with_torch_fidelity() -> None:
     assert 0 < recall < 1
 
 
-def test_precision_falls_with_strange_pictures_and_recall_with_missing_ones() -> None:
+def test_precision_falls_with_strange_images_and_recall_with_missing_ones() -> None:
     real = features(400, 4, 0)
     narrow = precision_recall(real, features(400, 4, 1, scale=0.3))
     assert narrow.precision.value > 0.9

@@ -74,7 +74,7 @@ def test_a_useless_similarity_beside_a_good_one_does_no_harm() -> None:
 
 
 def test_the_interval_covers() -> None:
-    """Of what the same critic would prove on endless pictures, taken from many."""
+    """Of what the same critic would prove on endless images, taken from many."""
     n = 512
     many = channel(2, 1.0, 99, 8192)
     truth = float(bits(Lineups.drawn(torch.zeros(8192, dtype=torch.int64), 16, 0).similarity(*many[::-1])).mean())

@@ -1,4 +1,4 @@
-"""Per-picture figures against plain numpy and known answers."""
+"""Per-image figures against plain numpy and known answers."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from unlogit.metrics.pixel import diversity, layout, layout_cosine, layout_top, 
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
 
 
-def pictures(n: int, seed: int, size: int = 16) -> torch.Tensor:
+def images(n: int, seed: int, size: int = 16) -> torch.Tensor:
     return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
 def test_pixel_error_is_the_mean_square() -> None:
-    a, b = pictures(5, 0), pictures(5, 1)
+    a, b = images(5, 0), images(5, 1)
     expected = ((a.numpy() - b.numpy()) ** 2).reshape(5, -1).mean(1)
     assert pixel_error(a, b).numpy() == pytest.approx(expected, rel=1e-5)
 
 
-def test_layout_is_block_means_of_the_picture_and_its_mirror() -> None:
-    a = pictures(3, 0)
+def test_layout_is_block_means_of_the_image_and_its_mirror() -> None:
+    a = images(3, 0)
     blocks = a.numpy().reshape(3, 3, 4, 4, 4, 4).mean((3, 5))
     expected = (blocks + blocks[..., ::-1]) / 2
     assert layout(a).numpy() == pytest.approx(expected.reshape(3, -1), abs=1e-6)
     assert torch.allclose(layout(a), layout(a.flip(3)), atol=1e-6)
 
 
-def test_layout_cosine_of_a_mirrored_picture_is_one() -> None:
-    a = pictures(6, 0)
+def test_layout_cosine_of_a_mirrored_image_is_one() -> None:
+    a = images(6, 0)
     centre = layout(a).mean(0)
     assert layout_cosine(a, a.flip(3), centre).numpy() == pytest.approx(np.ones(6), abs=1e-5)
     assert layout_cosine(a, a.roll(1, 0), centre).mean() < 0.5
 
 
-def test_layout_top_finds_the_own_picture_and_ranks_others_at_chance() -> None:
-    a = pictures(48 * 20 + 7, 0)
+def test_layout_top_finds_the_own_image_and_ranks_others_at_chance() -> None:
+    a = images(48 * 20 + 7, 0)
     centre = layout(a).mean(0)
     found = layout_top(a, a, centre)
     assert len(found) == 48 * 20
     assert found.min() == 1
-    chance = layout_top(a, pictures(len(a), 1), centre).mean()
+    chance = layout_top(a, images(len(a), 1), centre).mean()
     assert chance == pytest.approx(5 / 48, abs=0.04)
 
 

@@ -12,9 +12,9 @@ from unlogit.statistics import weighted_bootstrap
 def layout(a: float, b: float, e: float, noises: int, n: int, seed: int, size: int = 200) -> TwoWay:
     """Of effects with these standard deviations."""
     generator = torch.Generator().manual_seed(seed)
-    pictures = a * torch.randn(1, n, size, generator=generator)
+    images = a * torch.randn(1, n, size, generator=generator)
     common = b * torch.randn(noises, 1, size, generator=generator)
-    return TwoWay.of(5 + pictures + common + e * torch.randn(noises, n, size, generator=generator))
+    return TwoWay.of(5 + images + common + e * torch.randn(noises, n, size, generator=generator))
 
 
 @pytest.mark.parametrize(("a", "b", "e"), [(1.0, 0.5, 0.25), (0.2, 0.0, 1.0), (1.0, 0.0, 0.0)])

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "recipes"))
-    monkeypatch.setattr("unlogit.methods.biggan.trainer.STANDING_PICTURES", 16)
+    monkeypatch.setattr("unlogit.methods.biggan.trainer.STANDING_IMAGES", 16)
     import architectures
 
     return architectures
@@ -37,9 +37,9 @@ def tiny(recipe: ModuleType, out: Path, **changes: Any) -> Any:
         seeds=(0, 1),
         target_accuracy=0.0,
         target_every=32,
-        fit_pictures=64,
+        num_fit_images=64,
         test_images=32,
-        pictures=16,
+        num_images=16,
         channels=4,
         probe_images=64,
         measured=64,
@@ -100,7 +100,7 @@ def test_what_misses_the_target_is_left_out_of_tables(recipe: ModuleType, tmp_pa
     assert [(row["architecture"], row["seeds"]) for row in table(tmp_path / "probes.csv")] == [("resnet", "2")]
     for runs in results.values():
         runs.clear()
-    with pytest.raises(UnlogitError, match=r"no classifier reached target accuracy 0.5: .* more --fit-pictures"):
+    with pytest.raises(UnlogitError, match=r"no classifier reached target accuracy 0.5: .* more --num-fit-images"):
         recipe.tabulate(given, "probes", results, ("layout R2",))
 
 
@@ -143,4 +143,4 @@ def test_the_discriminator_s_network_and_the_judge_are_none_of_the_compared(reci
 
 
 ONE: dict[str, Any] = {"architectures": ("resnet",), "seeds": (0,)}
-SIZES = {"size": 32, "channels": 4, "pictures": 16, "seed": 0}
+SIZES = {"size": 32, "channels": 4, "num_images": 16, "seed": 0}

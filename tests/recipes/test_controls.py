@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def controls(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "recipes"))
-    monkeypatch.setattr("unlogit.methods.biggan.trainer.STANDING_PICTURES", 16)
+    monkeypatch.setattr("unlogit.methods.biggan.trainer.STANDING_IMAGES", 16)
     import controls as recipe
 
     return recipe
@@ -92,7 +92,7 @@ def test_a_spatial_map_enters_the_generator_as_a_map(controls: ModuleType, tmp_p
 def test_rows_differ_and_have_equal_images(controls: ModuleType, tmp_path: Path, control: str, count: int) -> None:
     configs = controls.rows_of(controls.Controls(tmp_path, control))
     assert len({repr(config) for config in configs.values()}) == len(configs) == count
-    assert len({(config.pictures, config.images, config.held_out, config.batch) for config in configs.values()}) == 1
+    assert len({(config.num_images, config.images, config.held_out, config.batch) for config in configs.values()}) == 1
     for contrast in controls.contrasts(control, list(configs)):
         # Each compares as much with as much, but for what is tested against no flips.
         assert sum(contrast.weights.values()) == 0 or contrast.measures == (controls.DIFFERENCE,)

@@ -18,7 +18,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_demo_ends_with_a_report_and_resumes(tmp_path: Path) -> None:
-    small = (f"--out={tmp_path}", "--pictures=64", "--fit-pictures=640", "--held-out=48", "--asked=24")
+    small = (f"--out={tmp_path}", "--num-images=64", "--num-fit-images=640", "--held-out=48", "--asked=24")
     done = run(*small)
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith(f"report: {tmp_path / 'report.html'}")

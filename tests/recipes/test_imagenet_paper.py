@@ -17,7 +17,7 @@ from unlogit.training import TrainConfig
 ROOT = Path(__file__).parents[2]
 
 PAPER: dict[str, Any] = {
-    "tap": "logits",
+    "layer": "logits",
     "method.NAME": "biggan",
     "method.adversarial": "hinge",
     "method.generator.size": 64,
@@ -35,7 +35,7 @@ PAPER: dict[str, Any] = {
 COMPARE_GAN: dict[str, Any] = {
     "batch": 2_048,  # options.batch_size
     "method.d_steps": 2,  # options.disc_iters
-    "pictures": 250_000 * 2 * 2_048,  # options.training_steps
+    "num_images": 250_000 * 2 * 2_048,  # options.training_steps
     "method.learning_rate_g": 1e-4,  # ModularGAN.g_lr
     "method.learning_rate_d": 5e-4,  # ModularGAN.d_lr
     "method.betas": (0.0, 0.999),  # AdamOptimizer

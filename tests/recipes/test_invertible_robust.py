@@ -37,7 +37,7 @@ def test_arms_are_trained_measured_and_resumed(
         out=tmp_path,
         weights=(1.0,),
         seeds=(0, 1),
-        pictures=64,
+        num_images=64,
         widths=(8, 8, 16),
         probe_images=64,
         measured=48,

@@ -35,24 +35,24 @@ def classifier(tmp_path: Path) -> Path:
             images="scenes:count=32",
             test_images="scenes:test,count=16",
             start="timm:resnet10t?pretrained=false",
-            pictures=32,
+            num_images=32,
             batch=16,
             size=32,
-            test_pictures=16,
-            attacked_pictures=4,
+            num_test_images=16,
+            num_attacked_images=4,
         )
     )
     return folder
 
 
 def test_what_is_published_opens_and_names_no_path(tmp_path: Path, classifier: Path) -> None:
-    told = ("--pictures", "scenes", "--recipe", "a recipe")
+    told = ("--images", "scenes", "--recipe", "a recipe")
     done = publish(classifier, "--name", "small_one", *told, "--into", tmp_path / "classifiers")
     assert done.returncode == 0, done.stderr
     published = open_classifier(f"fitted:{tmp_path / 'classifiers' / 'small_one'}")
-    pictures = View(32).apply(open_images("scenes:count=8").read(range(8)))
-    logits = open_classifier(f"fitted:{classifier}")(pictures)
-    torch.testing.assert_close(published(pictures), logits, rtol=0, atol=0.02 * float(logits.abs().max()))
+    images = View(32).apply(open_images("scenes:count=8").read(range(8)))
+    logits = open_classifier(f"fitted:{classifier}")(images)
+    torch.testing.assert_close(published(images), logits, rtol=0, atol=0.02 * float(logits.abs().max()))
 
     config = TrainConfig(
         images="scenes:count=32",
@@ -63,9 +63,9 @@ def test_what_is_published_opens_and_names_no_path(tmp_path: Path, classifier: P
             generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
             discriminator=DiscriminatorConfig(channels=4, attention=None),
         ),
-        pictures=16,
+        num_images=16,
         batch=8,
-        validation_pictures=8,
+        num_validation_images=8,
         cache=tmp_path / "made" / "cache",
     )
     train(config)
@@ -73,7 +73,7 @@ def test_what_is_published_opens_and_names_no_path(tmp_path: Path, classifier: P
     done = publish(made, "--name", "mine", *told, "--classifier", published.spec, "--into", tmp_path / "inverters")
     assert done.returncode == 0, done.stderr
     ours, theirs = open_inverter(str(tmp_path / "inverters" / "mine")), open_inverter(str(made))
-    raw, noise = theirs.representation.raw(pictures), torch.zeros(8, 16)
+    raw, noise = theirs.representation.raw(images), torch.zeros(8, 16)
     torch.testing.assert_close(ours.invert(raw, noise), theirs.invert(raw, noise), rtol=0, atol=0.05)
     assert ours.name == "mine"
 
@@ -94,7 +94,7 @@ def test_what_is_published_names_no_folder_of_this_machine(monkeypatch: pytest.M
 
 
 def test_somebody_else_s_folder_is_left_alone(tmp_path: Path, classifier: Path) -> None:
-    told = ("--pictures", "scenes", "--recipe", "a recipe", "--into", tmp_path)
+    told = ("--images", "scenes", "--recipe", "a recipe", "--into", tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text("{}")
     done = publish(classifier, "--name", "mine", *told)
@@ -105,7 +105,7 @@ def test_somebody_else_s_folder_is_left_alone(tmp_path: Path, classifier: Path) 
 
 
 def test_a_folder_that_is_neither_is_one_line(tmp_path: Path) -> None:
-    done = publish(tmp_path, "--name", "x", "--pictures", "none", "--recipe", "none")
+    done = publish(tmp_path, "--name", "x", "--images", "none", "--recipe", "none")
     assert done.returncode == 2
     assert done.stderr.startswith("unlogit: error: ")
     assert done.stderr.count("\n") == 1

@@ -31,7 +31,7 @@ def test_every_change_is_one_that_can_be_trained(
 
 def test_a_row_a_change_and_a_seed(tmp_path: Path, tiny_classifier_spec: str) -> None:
     command = [sys.executable, str(ROOT / "recipes" / "scenes_ablations.py"), f"--classifier={tiny_classifier_spec}"]
-    small = (f"--out={tmp_path}", "--pictures=32", "--held-out=24", "--seeds", "0", "3")
+    small = (f"--out={tmp_path}", "--num-images=32", "--held-out=24", "--seeds", "0", "3")
     done = subprocess.run(
         [*command, *small, "--rows", "batch 32", "the paper's way"], capture_output=True, text=True, timeout=600
     )

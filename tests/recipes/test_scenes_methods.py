@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_method_has_a_row_and_the_figure_is_drawn(tmp_path: Path, tiny_classifier_spec: str) -> None:
     small = (
-        "--pictures=32",
-        "--fit-pictures=320",
+        "--num-images=32",
+        "--num-fit-images=320",
         "--held-out=24",
         "--optimised=4",
         "--steps=2",
@@ -31,12 +31,12 @@ def test_every_method_has_a_row_and_the_figure_is_drawn(tmp_path: Path, tiny_cla
     with (tmp_path / "methods.csv").open(newline="") as handle:
         rows = {row["method"]: row for row in csv.DictReader(handle)}
     assert list(rows) == ["paper", "engstrom", "nearest"]
-    assert (rows["paper"]["training pictures"], rows["engstrom"]["training pictures"]) == ("32", "")
+    assert (rows["paper"]["training images"], rows["engstrom"]["training images"]) == ("32", "")
     assert (rows["paper"]["n"], rows["engstrom"]["n"]) == ("24", "4")
     for row in rows.values():
         assert 0 <= float(row["same class for the judge"]) <= 1
         assert float(row["pixel error low"]) <= float(row["pixel error"]) <= float(row["pixel error high"])
-        assert float(row["seconds a picture"]) > 0
+        assert float(row["seconds per image"]) > 0
     assert len({row["bits by"] for row in rows.values()}) == 1
     assert rows["nearest"]["diversity"] == "" and float(rows["paper"]["diversity"]) > 0
     assert (tmp_path / "methods.png").read_bytes().startswith(b"\x89PNG")

@@ -16,7 +16,7 @@ def test_classifier_and_inverter_are_repeated_together_and_the_inverter_alone(
     monkeypatch.syspath_prepend(str(ROOT / "recipes"))
     import scenes_seeds
 
-    given = scenes_seeds.Seeds(tmp_path, seeds=(0, 3), pictures=32, fit_pictures=320, held_out=24)
+    given = scenes_seeds.Seeds(tmp_path, seeds=(0, 3), num_images=32, num_fit_images=320, held_out=24)
     scenes_seeds.main(given)
     with (tmp_path / "seeds.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "recipes"))
-    monkeypatch.setattr("unlogit.methods.biggan.trainer.STANDING_PICTURES", 16)
+    monkeypatch.setattr("unlogit.methods.biggan.trainer.STANDING_IMAGES", 16)
     import semantic_mixup
 
     return semantic_mixup
@@ -40,9 +40,9 @@ def test_all_arms_share_a_seed_s_images_and_the_same_command_resumes(
         out=tmp_path,
         labelled=48,
         seeds=(0, 1),
-        teacher_pictures=64,
-        inverter_pictures=16,
-        student_pictures=64,
+        num_teacher_images=64,
+        num_inverter_images=16,
+        num_student_images=64,
         widths=(8, 8, 16),
         channels=4,
         measured=48,

@@ -1,4 +1,4 @@
-"""Recipes of natural pictures, whose data set no test has: their configurations differ where they say that they do."""
+"""Recipes of natural images, whose data set no test has: their configurations differ where they say that they do."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def test_every_ablation_differs_from_the_others(tmp_path: Path) -> None:
     import tiny_imagenet_ablations
     import tiny_imagenet_methods
 
-    natural = tiny_imagenet_methods.Natural(tmp_path, pictures=1_600)
-    base = tiny_imagenet_methods.configs(natural)["paper, as many pictures, no warm start"]
+    natural = tiny_imagenet_methods.Natural(tmp_path, num_images=1_600)
+    base = tiny_imagenet_methods.configs(natural)["paper, as many images, no warm start"]
     found = tiny_imagenet_ablations.changed(base)
     assert len({repr(config) for config in found.values()}) == len(found)
     assert base.method.turns == (0, 0)
@@ -28,13 +28,13 @@ def test_every_ablation_differs_from_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["robust", "standard"])
-def test_rivals_have_the_same_classifier_pictures_and_folders_of_their_own(tmp_path: Path, kind: str) -> None:
+def test_rivals_have_the_same_classifier_images_and_folders_of_their_own(tmp_path: Path, kind: str) -> None:
     import tiny_imagenet_methods
 
-    natural = tiny_imagenet_methods.Natural(tmp_path, kind=kind, pictures=1_600)
+    natural = tiny_imagenet_methods.Natural(tmp_path, kind=kind, num_images=1_600)
     found = tiny_imagenet_methods.configs(natural)
     assert set(natural.learned) == set(found)
-    assert {(c.classifier, c.images, c.pictures, c.size) for c in found.values()} == {
+    assert {(c.classifier, c.images, c.num_images, c.size) for c in found.values()} == {
         (f"fitted:lite0_{kind}", f"parquet:{tmp_path}/train-*.parquet?first=98000", 1_600, 64)
     }
     assert len({config.out for config in found.values()}) == len(found)

@@ -38,7 +38,7 @@ def source() -> ImageSource:
 @pytest.mark.parametrize(
     "facts",
     [
-        {"training_pictures": "scenes:count=20"},
+        {"training_images": "scenes:count=20"},
         {"training_fingerprint": open_images("scenes:train,count=20").fingerprint()},
         {"training_fingerprint": "a#1#b", "start": "x", "earlier_training": ["scenes:count=20"]},
     ],
@@ -52,7 +52,7 @@ def test_the_very_images(trained: Callable[..., Inverter], source: ImageSource, 
 
 def test_another_dataset(trained: Callable[..., Inverter], source: ImageSource) -> None:
     print_ = open_images("scenes:test,count=20").fingerprint()
-    text, lines = said(trained(training_fingerprint=print_, training_pictures="scenes:test,count=20"), source)
+    text, lines = said(trained(training_fingerprint=print_, training_images="scenes:test,count=20"), source)
     assert not lines and text.startswith("mine: trained on another dataset (scenes:test,count=20).")
     assert text.endswith("single images that two of them share were not looked for.")
 

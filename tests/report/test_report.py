@@ -63,7 +63,7 @@ def written(
     classifier.class_names = (HOSTILE, "$x_1^$", *before[2:])
     try:
         evidences = {"Scenes": Evidence(tiny_scenes, names), HOSTILE: Evidence(tiny_scenes, names, limit=20)}
-        configs = {"reconstruct": reconstruct.Config(pictures=5), "quality": quality.Config(draws=2)}
+        configs = {"reconstruct": reconstruct.Config(num_images=5), "quality": quality.Config(draws=2)}
         parts = write_report(
             folder,
             HOSTILE,
@@ -202,6 +202,6 @@ def test_csv_of_mixed_cells() -> None:
 
 
 def test_slug() -> None:
-    assert slug("Natural pictures (64 px)") == "natural-pictures-64-px"
+    assert slug("Natural images (64 px)") == "natural-images-64-px"
     assert slug("…") == "part"
     assert slug("A b", ["a-b", "a-b-2"]) == "a-b-3"

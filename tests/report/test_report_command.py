@@ -26,7 +26,7 @@ def inverter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_small(folder / "classifier", SmallResNet(SmallConfig(10, SIZE, (8, 8, 8))), names, {})
     representation = Representation(open_classifier(f"small:{folder / 'classifier'}"))
     generator = Generator(10, GeneratorConfig(size=SIZE, channels=2, noise=16, hidden=4, attention=None))
-    GeneratorInverter(representation, generator, {"aids": []}, "random").save(folder / "inverter")
+    GeneratorInverter(representation, generator, {"deviations": []}, "random").save(folder / "inverter")
     return folder / "inverter"
 
 
@@ -42,7 +42,7 @@ def told(capsys: pytest.CaptureFixture[str], *args: object) -> str:
 def arguments(inverter: Path, out: Path, *more: object) -> list[str]:
     """A small battery of two inverters."""
     given = ["analyse", inverter, f"twin={inverter}", "--images", "scenes:test", "--out", out, "--features", "pixels"]
-    return [str(a) for a in (*given, "--pictures", 24, "--noise-path.steps", 2, *more)]
+    return [str(a) for a in (*given, "--num-images", 24, "--noise-path.steps", 2, *more)]
 
 
 def test_what_is_named_is_written_and_its_numbers_are_printed(
@@ -65,7 +65,7 @@ def test_what_is_named_is_written_and_its_numbers_are_printed(
     assert "twin" in said and "twin" in page
     assert "unlogit analyse" in page, "a page without the command that makes it again"
     assert sorted(p.name for p in (out / "results" / "scenes-test-noise-path").iterdir()) == [
-        *("pairs.csv", "paths.csv", "pictures.png", "pictures.svg", "results.json", "steps.png", "steps.svg")
+        *("pairs.csv", "paths.csv", "images.png", "images.svg", "results.json", "steps.png", "steps.svg")
     ]
 
 
@@ -142,7 +142,7 @@ def test_mistakes_write_nothing(inverter: Path, tmp_path: Path, capsys: pytest.C
     assert "no inverter given" in told(capsys, *common)
     assert "two inverters are called 'random'" in told(capsys, inverter, inverter, *common)
     assert "inverter 'nowhere'" in told(capsys, "a=nowhere", *common)
-    assert "pictures 0: must be at least" in told(capsys, inverter, *common, "--pictures", 0)
+    assert "images 0: must be at least" in told(capsys, inverter, *common, "--num-images", 0)
     assert "unknown analysis 'nois'" in told(capsys, inverter, *common, "--only", "nois")
     assert "unknown packaged classifier 'x'" in told(capsys, inverter, *common, "--features", "packaged:x")
     assert "no source prefix" in told(capsys, inverter, "--images", "scenes", "--out", out)

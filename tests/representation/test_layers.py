@@ -1,4 +1,4 @@
-"""Taps: what may be written, what becomes of maps and tokens, what is refused, and what a classifier offers."""
+"""Layers: what may be written, what becomes of maps and tokens, what is refused, and what a classifier offers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unlogit.classifiers import Classifier, Preprocessing, find, open_classifier
 from unlogit.cli import main
 from unlogit.errors import UnlogitError
 from unlogit.representation import Representation
-from unlogit.representation.layers import LIMIT, Tap, places, table
+from unlogit.representation.layers import LIMIT, Layer, list_layers, table
 
 
 class Net(nn.Module):
@@ -69,7 +69,7 @@ def pixels() -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("tap", "expected"),
+    ("layer", "expected"),
     [
         ("conv", lambda m: m.mean((2, 3))),
         ("conv?reduce=mean", lambda m: m.mean((2, 3))),
@@ -87,9 +87,9 @@ def pixels() -> Tensor:
         ("penultimate?reduce=flatten", lambda m: m.mean((2, 3))),
     ],
 )
-def test_a_map_or_tokens_become_a_vector(tap: str, expected: object, classifier: Classifier) -> None:
+def test_a_map_or_tokens_become_a_vector(layer: str, expected: object, classifier: Classifier) -> None:
     spatial = classifier.features(pixels(), ["conv"])["conv"]
-    r = Representation(classifier, tap)
+    r = Representation(classifier, layer)
     assert torch.allclose(r(pixels()), expected(spatial), atol=1e-6)  # type: ignore[operator]
     assert r.dim == r(pixels()).shape[1]
     standard = r.fit([pixels()]).standardise(r(pixels()))
@@ -97,58 +97,58 @@ def test_a_map_or_tokens_become_a_vector(tap: str, expected: object, classifier:
 
 
 @pytest.mark.parametrize(
-    ("tap", "told"),
+    ("layer", "told"),
     [
         ("conv?reduce=flaten", "option 'reduce=flaten' of .*: must be one of .*Did you mean 'flatten'"),
         ("conv?pool=max", "unknown option of .* 'pool': must be one of reduce"),
         ("logits?reduce=mean", r"is a vector already: leave out '\?reduce=mean'"),
         ("conw", "unknown layer 'conw' of test:net.*did you mean conv"),
-        ("rows", r"gives \(8, 64, 5\) for 2 pictures, must be rows by picture"),
+        ("rows", r"gives \(8, 64, 5\) for 2 images, must be rows by image"),
         ("spare", "layer 'spare' of test:net is not run when it classifies"),
         ("conv?reduce=first", "has shape N x 5 x 16 x 16: the first token is only one of N x T x C"),
     ],
 )
-def test_a_tap_that_makes_no_vector_is_one_clear_line(tap: str, told: str, classifier: Classifier) -> None:
+def test_a_layer_that_makes_no_vector_is_one_clear_line(layer: str, told: str, classifier: Classifier) -> None:
     with pytest.raises(UnlogitError, match=told) as error:
-        Representation(classifier, tap)
+        Representation(classifier, layer)
     assert "\n" not in str(error.value)
 
 
-def test_a_tap_that_is_too_long_is_refused_with_its_size() -> None:
+def test_a_layer_that_is_too_long_is_refused_with_its_size() -> None:
     c = open_classifier("timm:test_resnet?pretrained=false")
     with pytest.raises(UnlogitError, match=r"'layer1\?reduce=flatten' .* has 51,200 values|must be at most 65,536"):
         Representation(c, "conv1.0?reduce=flatten")
-    assert max(p.flat for p in places(c)) > LIMIT
+    assert max(p.flat for p in list_layers(c)) > LIMIT
     assert Representation(c, "layer4?reduce=flatten").dim <= LIMIT
 
 
 def test_what_never_varies_is_refused_whole_and_floored_in_part(classifier: Classifier) -> None:
-    with pytest.raises(UnlogitError, match="tap 'dead' of test:net is the same for all of 6 training pictures"):
+    with pytest.raises(UnlogitError, match="layer 'dead' of test:net is the same for all of 6 training images"):
         Representation(classifier, "dead").fit([pixels()])
     nan = torch.full((2, 3, 16, 16), torch.nan)
     r = Representation(classifier, "conv")
     r.raw = lambda pixels: nan.flatten(1)[:, : r.dim]  # type: ignore[method-assign,assignment]
-    with pytest.raises(UnlogitError, match="is not a number for some of 2 training pictures"):
+    with pytest.raises(UnlogitError, match="is not a number for some of 2 training images"):
         r.fit([nan])
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_tap_or_one_clear_error(text: str) -> None:
+def test_any_text_is_a_layer_or_one_clear_error(text: str) -> None:
     try:
-        tap = Tap.parse(text)
+        layer = Layer.parse(text)
     except UnlogitError:
         assert "?" in text
     else:
-        assert Tap.parse(tap.text) == tap
+        assert Layer.parse(layer.text) == layer
 
 
 @pytest.mark.parametrize("text", ["softmax?", "softmax"])
 def test_a_question_mark_without_an_option_changes_nothing(text: str) -> None:
-    assert Tap.parse(text) == Tap("softmax", "logits", "mean")
+    assert Layer.parse(text) == Layer("softmax", "logits", "mean")
 
 
 def test_places_are_those_that_can_be_tapped(classifier: Classifier) -> None:
-    found = {place.name: place for place in places(classifier)}
+    found = {place.name: place for place in list_layers(classifier)}
     assert list(found) == [
         "logits",
         "softmax",
@@ -172,13 +172,13 @@ def test_places_are_those_that_can_be_tapped(classifier: Classifier) -> None:
 
 def test_the_table_is_aligned_and_tells_what_cannot_be_flattened(classifier: Classifier) -> None:
     lines = table(classifier).splitlines()
-    assert lines[0].split() == ["tap", "module", "shape", "pooled", "flat"]
+    assert lines[0].split() == ["layer", "module", "shape", "pooled", "flat"]
     (line,) = [x for x in lines if x.startswith("conv ")]
     assert line.split() == ["conv", "Conv2d", "5", "x", "16", "x", "16", "5", "1,280"]
     assert "over 65,536" in table(open_classifier("timm:test_resnet?pretrained=false"))
 
 
-def test_list_taps_and_classifiers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_layers_and_classifiers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "layers", "timm:test_resnet?pretrained=false"]) == 0
     assert "layer1.0.conv1" in capsys.readouterr().out
     assert main(["list", "classifiers", "torchvision:vit_b*"]) == 0

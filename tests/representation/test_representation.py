@@ -1,4 +1,4 @@
-"""Representations: the taps, their standardisation, and a cache that never changes what they are."""
+"""Representations: the layers, their standardisation, and a cache that never changes what they are."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def pixels(count: int = 12, seed: int = 1) -> Tensor:
     return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("tap", TAPS)
-def test_every_tap_is_a_vector_a_picture(tap: str) -> None:
-    r = Representation(classifier(), tap)
+@pytest.mark.parametrize("layer", TAPS)
+def test_every_layer_is_a_vector_an_image(layer: str) -> None:
+    r = Representation(classifier(), layer)
     raw = r(pixels())
-    assert raw.shape == (12, TAPS[tap]) and r.dim == TAPS[tap]
+    assert raw.shape == (12, TAPS[layer]) and r.dim == TAPS[layer]
     assert raw.dtype == torch.float32 and not raw.requires_grad
 
 
-def test_the_taps_are_what_they_say() -> None:
+def test_the_layers_are_what_they_say() -> None:
     c = classifier()
     x = pixels()
     logits = c(x).detach()
-    of = {tap: Representation(c, tap)(x) for tap in TAPS}
+    of = {layer: Representation(c, layer)(x) for layer in TAPS}
     assert torch.equal(of["logits"], logits)
     assert torch.equal(of["label"], F.one_hot(logits.argmax(1), 10).float())
     assert torch.allclose(of["softmax"], logits.softmax(1))
@@ -76,12 +76,12 @@ def test_tokens_are_averaged() -> None:
     assert torch.allclose(Representation(c, "blocks.0")(pixels(2)), tokens.mean(1))
 
 
-def test_an_unknown_tap_is_one_clear_line() -> None:
+def test_an_unknown_layer_is_one_clear_line() -> None:
     with pytest.raises(UnlogitError, match="unknown layer 'logit' of test:small"):
         Representation(classifier(), "logit")
 
 
-def test_fitted_constants_standardise_exactly_the_pictures_that_they_were_fitted_on() -> None:
+def test_fitted_constants_standardise_exactly_the_images_that_they_were_fitted_on() -> None:
     r = Representation(classifier())
     x = pixels(40)
     assert r.fit(x.split(16)) is r
@@ -124,7 +124,7 @@ def test_constants_travel_in_the_state_dict_and_can_be_given() -> None:
 
 
 class Counting(Representation):
-    """Counts the pictures that the classifier had to see."""
+    """Counts the images that the classifier had to see."""
 
     seen = 0
 
@@ -133,8 +133,8 @@ class Counting(Representation):
         return super().raw(pixels)
 
 
-def counting(tap: str = "logits", seed: int = 0) -> Counting:
-    r = Counting(classifier(seed), tap)
+def counting(layer: str = "logits", seed: int = 0) -> Counting:
+    r = Counting(classifier(seed), layer)
     r.seen = 0  # less the probe of its length
     return r
 
@@ -157,7 +157,7 @@ def test_cached_values_are_the_live_ones_each_computed_once(tmp_path: Path, flip
     cache = RepresentationCache(tmp_path / "cache", r, open_images(SOURCE), view)
     for batch in batches(view):
         assert close(cache(batch), Representation.raw(r, batch.images))
-    # 8 batches of 20 of 60 pictures: 2 2/3 epochs
+    # 8 batches of 20 of 60 images: 2 2/3 epochs
     assert r.seen == 60 if not flip else 60 < r.seen <= 120
     again = counting()
     other = RepresentationCache(tmp_path / "cache", again, open_images(SOURCE), view)
@@ -193,7 +193,7 @@ def test_a_full_disk_is_told_with_the_file_and_nothing_is_marked(tmp_path: Path)
     assert r.seen == 2 * seen
 
 
-def test_another_classifier_tap_source_or_size_has_its_own_rows(tmp_path: Path) -> None:
+def test_another_classifier_layer_source_or_size_has_its_own_rows(tmp_path: Path) -> None:
     view = View(32)
     batch = batches(view, 1)[0]
     RepresentationCache(tmp_path, counting(), open_images(SOURCE), view)(batch)
@@ -273,27 +273,29 @@ def test_random_crops_or_no_folder_are_computed_live(tmp_path: Path, crop: str, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("tap", ["softmax", "softmax-top5", "stages.1?reduce=flatten"])
-def test_a_training_takes_any_tap_and_saves_its_constants(tap: str, tiny_classifier_spec: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layer", ["softmax", "softmax-top5", "stages.1?reduce=flatten"])
+def test_a_training_takes_any_layer_and_saves_its_constants(
+    layer: str, tiny_classifier_spec: str, tmp_path: Path
+) -> None:
     config = TrainConfig(
         images="scenes:count=32",
         held_out="scenes:test,count=8",
         classifier=tiny_classifier_spec,
         out=tmp_path / "run",
-        tap=tap,
+        layer=layer,
         method=BigGANConfig(
             generator=GeneratorConfig(size=32, channels=2, noise=8, attention=None),
             discriminator=DiscriminatorConfig(channels=2, attention=None),
         ),
-        pictures=16,
+        num_images=16,
         batch=8,
         flip=False,
-        validation_pictures=8,
+        num_validation_images=8,
         cache=tmp_path / "cache",
     )
     train(config)
     saved = open_inverter(str(tmp_path / "run" / "inverter")).representation
-    pictures = [b.images for b in Loader(open_images("scenes:count=32"), View(32), 32, seed=0).once()]
-    fitted = Representation(open_classifier(tiny_classifier_spec), tap).fit(pictures)
-    assert saved.tap == tap
+    images = [b.images for b in Loader(open_images("scenes:count=32"), View(32), 32, seed=0).once()]
+    fitted = Representation(open_classifier(tiny_classifier_spec), layer).fit(images)
+    assert saved.layer == layer
     assert torch.allclose(saved.shift, fitted.shift, atol=1e-5) and torch.allclose(saved.scale, fitted.scale, rtol=1e-4)

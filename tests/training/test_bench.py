@@ -22,9 +22,9 @@ def test_everything_is_measured(tiny_classifier_spec: str) -> None:
     found = bench(config)
     assert [one.name for one in found] == ["training step", "reconstruction", "classifier", "reading"]
     step, reconstruction, _, reading = found
-    assert all(one.pictures > 0 for one in found)
+    assert all(one.images_per_second > 0 for one in found)
     assert step.flop is not None and reconstruction.flop is not None and step.share is not None
-    # Two discriminator steps of four pictures, each through G and twice D, and G's own step.
+    # Two discriminator steps of four images, each through G and twice D, and G's own step.
     assert step.flop > 2 * reconstruction.flop
     assert 0 < step.share < 1.5
     assert reading.flop is None

@@ -27,7 +27,7 @@ VALUES = st.recursive(
 
 @pytest.fixture
 def run(tiny: Callable[..., TrainConfig]) -> TrainConfig:
-    config = tiny(pictures=16, validate_every=16, validation_pictures=4, recognition=())
+    config = tiny(num_images=16, validate_every=16, num_validation_images=4, recognition=())
     train(config)
     return config
 
@@ -54,7 +54,7 @@ def test_bytes(run: TrainConfig, tmp_path: Path, file: str, position: float, con
     data = (copy / file).read_bytes()
     at = int(position * len(data))
     (copy / file).write_bytes(data[:at] + content + (b"" if cut else data[at + len(content) :]))
-    resume(TrainConfig(**{**vars(run), "out": copy, "pictures": 24}))
+    resume(TrainConfig(**{**vars(run), "out": copy, "num_images": 24}))
 
 
 @fuzzed(24)
@@ -73,7 +73,7 @@ def test_keys_of_a_checkpoint(run: TrainConfig, tmp_path: Path, key: str, value:
     if not drop:
         state[key] = value
     torch.save(state, path)
-    resume(TrainConfig(**{**vars(run), "out": copy, "pictures": 24}))
+    resume(TrainConfig(**{**vars(run), "out": copy, "num_images": 24}))
 
 
 @fuzzed(12)
@@ -84,4 +84,4 @@ def test_values_of_metrics(run: TrainConfig, tmp_path: Path, key: str, value: ob
     shutil.copytree(run.out, copy)
     lines = [json.loads(line) | {key: value} for line in (copy / FILES[1]).read_text().splitlines()]
     (copy / FILES[1]).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    resume(TrainConfig(**{**vars(run), "out": copy, "pictures": 24}))
+    resume(TrainConfig(**{**vars(run), "out": copy, "num_images": 24}))

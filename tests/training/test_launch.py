@@ -23,7 +23,7 @@ from unlogit.training.launch import launch
 @pytest.fixture
 def config(tiny: Callable[..., TrainConfig]) -> TrainConfig:
     """A run that would take hours."""
-    return tiny(pictures=1_000_000, validate_every=1_000_000)
+    return tiny(num_images=1_000_000, validate_every=1_000_000)
 
 
 def test_a_mistake_comes_back_as_itself(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_killed_process_ends_them_all_with_advice(config: TrainConfig) -> None
     assert not children(before)
     state = Checkpoints(config.out / "checkpoints").load()
     assert state is not None
-    figures = launch(replace(config, pictures=state["images"] + 16), processes=1)
+    figures = launch(replace(config, num_images=state["images"] + 16), processes=1)
     assert "agreement" in figures
 
 

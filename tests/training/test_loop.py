@@ -67,10 +67,10 @@ def test_a_run_leaves_a_complete_folder(tiny: Tiny) -> None:
     grid = Image.open(config.out / "samples" / "000000048.png")
     assert grid.size == (16 * 33 + 1, 2 * 33 + 1)
     inverter = open_inverter(str(config.out / "inverter"))
-    pictures = View(32).apply(open_images("scenes:test,count=4").read(range(4)))
+    images = View(32).apply(open_images("scenes:test,count=4").read(range(4)))
     again = open_inverter(str(config.out / "inverter"))
     noise = inverter.sample_noise(4, torch.Generator().manual_seed(0))
-    assert torch.equal(inverter.reconstruct(pictures, noise), again.reconstruct(pictures, noise))
+    assert torch.equal(inverter.reconstruct(images, noise), again.reconstruct(images, noise))
     assert not list(config.out.rglob("*.partial"))
 
 
@@ -86,13 +86,19 @@ def test_a_finished_run_does_nothing_more(tiny: Tiny) -> None:
 def test_resuming_equals_not_stopping_bit_for_bit(
     tiny: Tiny, tmp_path: Path, projected: DiscriminatorConfig, aided: bool
 ) -> None:
-    aids = {"discriminator": projected, "d_steps": 1, "shared_fakes": True, "warm_start": 16, "layout_weight": 10.0}
-    changes = aids if aided else {}
+    deviations = {
+        "discriminator": projected,
+        "d_steps": 1,
+        "shared_fakes": True,
+        "warm_start": 16,
+        "layout_weight": 10.0,
+    }
+    changes = deviations if aided else {}
     whole = tiny(out=tmp_path / "whole", **changes)
     train(whole)
     parts = tmp_path / "parts"
-    for pictures in (16, 32, 48):
-        train(tiny(out=parts, pictures=pictures, **changes))
+    for images in (16, 32, 48):
+        train(tiny(out=parts, num_images=images, **changes))
     assert_same(whole, tiny(out=parts, **changes))
 
 
@@ -117,7 +123,7 @@ train(TrainConfig(**given))
 
 
 def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(tiny: Tiny, tmp_path: Path) -> None:
-    changes = {"pictures": 320, "checkpoint_every": 16, "validate_every": 64}
+    changes = {"num_images": 320, "checkpoint_every": 16, "validate_every": 64}
     whole = tiny(out=tmp_path / "whole", **changes)
     killed = tiny(out=tmp_path / "killed", **changes)
     torch_threads = torch.get_num_threads()
@@ -149,9 +155,9 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(tiny: Tiny, tmp_
 
 
 def test_a_resumed_run_keeps_the_precision_that_it_began_with(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    for measured, pictures in (("bf16", 16), ("fp32", 32)):
+    for measured, images in (("bf16", 16), ("fp32", 32)):
         monkeypatch.setattr("unlogit.training.loop.fastest_precision", lambda _, measured=measured: measured)
-        training = Training(tiny(pictures=pictures, precision="auto"), torch.device("cpu"))
+        training = Training(tiny(num_images=images, precision="auto"), torch.device("cpu"))
         training.run()
         assert training.precision == training.trainer.config.precision == "bf16"
         assert training.config.precision == "auto"
@@ -159,7 +165,7 @@ def test_a_resumed_run_keeps_the_precision_that_it_began_with(tiny: Tiny, monkey
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(tiny: Tiny, tmp_path: Path) -> None:
-    config = tiny(pictures=100_000, checkpoint_every=100_000, log_every=16)
+    config = tiny(num_images=100_000, checkpoint_every=100_000, log_every=16)
     given = json.dumps(asdict(config), default=str)
     process = subprocess.Popen([sys.executable, "-c", RUN, given], stderr=subprocess.PIPE, text=True)
     while not (config.out / "metrics.jsonl").exists() or not (config.out / "metrics.jsonl").read_text():
@@ -177,7 +183,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tiny: Tiny, tmp_path: Path) 
 def test_two_processes_train_what_one_does(tiny: Tiny, tmp_path: Path) -> None:
     """Global batches, shifts, batch statistics and gradients over both, in parts; the rest is rounding."""
     # In bf16 rounding alone would be of the size that is allowed below.
-    one = tiny(out=tmp_path / "one", pictures=32, translation=True, precision="fp32")
+    one = tiny(out=tmp_path / "one", num_images=32, translation=True, precision="fp32")
     two = replace(one, out=tmp_path / "two", method=replace(one.method, micro_batch=2))
     alone, shared = launch(one, processes=1), launch(two, processes=2)
     # Each process evaluates its share, with standing statistics over both.
@@ -192,19 +198,19 @@ def test_two_processes_train_what_one_does(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_another_configuration_in_the_folder_is_refused(tiny: Tiny) -> None:
-    train(tiny(pictures=16))
+    train(tiny(num_images=16))
     with pytest.raises(UnlogitError, match="learning_rate_g: 0.0001 there, 0.001 given"):
         train(tiny(learning_rate_g=1e-3))
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(tiny: Tiny) -> None:
-    with pytest.raises(UnlogitError, match=r"not finite at \d+ pictures; .* lower learning rates"):
-        train(tiny(learning_rate_g=1e30, learning_rate_d=1e30, pictures=480))
+    with pytest.raises(UnlogitError, match=r"not finite at \d+ images; .* lower learning rates"):
+        train(tiny(learning_rate_g=1e30, learning_rate_d=1e30, num_images=480))
 
 
 @pytest.fixture
 def broken_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A generator that is NaN once, after 32 pictures."""
+    """A generator that is NaN once, after 32 images."""
     step, times = BigGANTrainer.step, iter([True])
 
     def broken(self: BigGANTrainer) -> dict[str, torch.Tensor]:
@@ -221,7 +227,7 @@ def test_a_run_that_breaks_goes_back_where_that_is_asked_for(tiny: Tiny, capfd: 
     config = tiny(rollback=1)
     train(config)
     told = [line for line in capfd.readouterr().err.splitlines() if "rollback" in line]
-    assert len(told) == 1 and "not finite at 48 pictures: back to 32, learning rates times 0.5" in told[0]
+    assert len(told) == 1 and "not finite at 48 images: back to 32, learning rates times 0.5" in told[0]
     state = Checkpoints(config.out / "checkpoints").load()
     assert state is not None and state["images"] == 48 and state["rollbacks"] == 1
     assert state["optimiser_g"]["param_groups"][0]["lr"] == config.method.learning_rate_g / 2
@@ -232,7 +238,7 @@ def test_a_run_that_breaks_goes_back_where_that_is_asked_for(tiny: Tiny, capfd: 
 
 @pytest.mark.usefixtures("broken_once")
 def test_weights_that_are_not_finite_are_never_saved(tiny: Tiny) -> None:
-    config = tiny(log_every=1_000_000, validate_every=1_000_000, pictures=64)
+    config = tiny(log_every=1_000_000, validate_every=1_000_000, num_images=64)
     with pytest.raises(UnlogitError, match=r"weights not finite at 48 .*000000032.pt: the same command .*--rollback"):
         train(config)
     train(replace(config, rollback=1))
@@ -249,12 +255,12 @@ def small_files() -> Iterator[Callable[[bool], None]]:
 def test_a_full_disk_is_told_and_the_run_goes_on_bit_for_bit(
     tiny: Tiny, tmp_path: Path, small_files: Callable[[bool], None]
 ) -> None:
-    whole, parts = (tiny(out=tmp_path / name, pictures=32) for name in ("whole", "parts"))
+    whole, parts = (tiny(out=tmp_path / name, num_images=32) for name in ("whole", "parts"))
     train(whole)
-    train(replace(parts, pictures=16))
+    train(replace(parts, num_images=16))
     small_files(True)
     with pytest.raises(UnlogitError, match=r"checkpoint .*000000032.pt' cannot be written .*MB free.*make room"):
-        train(replace(parts, pictures=64, validate_every=1_000))
+        train(replace(parts, num_images=64, validate_every=1_000))
     small_files(False)
     assert [p.name for p in (parts.out / "checkpoints").iterdir()] == ["000000016.pt"]
     assert not list(parts.out.rglob("*.partial"))
@@ -262,8 +268,8 @@ def test_a_full_disk_is_told_and_the_run_goes_on_bit_for_bit(
     assert_same(whole, parts)
 
 
-def test_pictures_that_vanish_are_told(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+def test_images_that_vanish_are_told(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, elsewhere = tmp_path / "images", tmp_path / "elsewhere"
     folder.mkdir()
     for i in range(48):
         Image.new("RGB", (32, 32), (5 * i, 0, 0)).save(folder / f"{i}.png")
@@ -277,36 +283,36 @@ def test_pictures_that_vanish_are_told(tiny: Tiny, tmp_path: Path, monkeypatch: 
         return step(self)
 
     monkeypatch.setattr(BigGANTrainer, "step", vanishing)
-    with pytest.raises(UnlogitError, match=r"folder:.*pictures"):
+    with pytest.raises(UnlogitError, match=r"folder:.*images"):
         train(config)
     with pytest.raises(UnlogitError, match="is not a folder"):
         train(config)
     elsewhere.rename(folder)
     (folder / "7.png").rename(tmp_path / "7.png")
-    with pytest.raises(UnlogitError, match="holds 47 pictures, and held 48 when the run was saved"):
+    with pytest.raises(UnlogitError, match="holds 47 images, and held 48 when the run was saved"):
         train(config)
     (tmp_path / "7.png").rename(folder / "7.png")
     train(config)
 
 
 def test_the_best_inverter_is_kept(tiny: Tiny) -> None:
-    config = tiny(pictures=48, validate_every=16)
+    config = tiny(num_images=48, validate_every=16)
     train(config)
     lines = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
     best = min((line["val/logit_error"], line["images"]) for line in lines if "val/logit_error" in line)
-    assert open_inverter(str(config.out / "best")).facts["pictures_seen"] == best[1]
-    assert open_inverter(str(config.out / "inverter")).facts["pictures_seen"] == 48
+    assert open_inverter(str(config.out / "best")).facts["images_seen"] == best[1]
+    assert open_inverter(str(config.out / "inverter")).facts["images_seen"] == 48
 
 
 def test_the_warm_start_learns_the_layout(tiny: Tiny) -> None:
-    config = tiny(pictures=480, warm_start=480, validate_every=480, log_every=48)
+    config = tiny(num_images=480, warm_start=480, validate_every=480, log_every=48)
     train(config)
     lines = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
     layout = [line["layout"] for line in lines if "layout" in line]
     assert layout[-1] < 0.8 * layout[0]
 
 
-def test_aids_are_told(tiny: Tiny, projected: DiscriminatorConfig) -> None:
+def test_deviations_are_told(tiny: Tiny, projected: DiscriminatorConfig) -> None:
     assert tiny().deviations == ()
     generator = GeneratorConfig(size=32, channels=4, noise=16, attention=None, condition_first=True)
     aided = tiny(discriminator=projected, warm_start=8, layout_weight=1.0, generator=generator)
@@ -315,7 +321,7 @@ def test_aids_are_told(tiny: Tiny, projected: DiscriminatorConfig) -> None:
 
 
 def test_the_label_only_floor_is_the_same_training_on_one_hots(tiny: Tiny) -> None:
-    config = tiny(tap="label", pictures=16)
+    config = tiny(layer="label", num_images=16)
     train(config)
     inverter = open_inverter(str(config.out / "inverter"))
     raw = inverter.representation.raw(torch.rand(3, 3, 32, 32))

@@ -35,7 +35,7 @@ def test_a_preset_gives_the_defaults_and_options_override_them(name: str) -> Non
     assert {field: getattr(given, field) for field in settings} == settings
     other = config(f"--preset={name}", "--batch", "8", "--generator.channels", "5")
     assert (other.batch, other.method.generator.channels) == (8, 5)
-    assert other.pictures == given.pictures
+    assert other.num_images == given.num_images
     assert other.method.discriminator == given.method.discriminator
 
 
@@ -83,4 +83,4 @@ def test_the_documentation_has_the_numbers_of_a_preset(name: str) -> None:
     text = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
     (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
     run = PRESETS[name].run
-    assert f"| {run['batch']:,} | {run['pictures']:,} |" in row
+    assert f"| {run['batch']:,} | {run['images']:,} |" in row

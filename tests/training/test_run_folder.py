@@ -61,7 +61,7 @@ def strict_lines(path: Path) -> list[dict[str, Any]]:
     ("name", "content"),
     [
         ("best/thesis.txt", "years of work"),
-        ("inverter/config.json", '{"format": 1, "classifier": "x", "tap": "y", "facts": {}}'),
+        ("inverter/config.json", '{"format": 1, "classifier": "x", "layer": "y", "facts": {}}'),
         ("samples/holiday.png", "a photo"),
         ("checkpoints/000000016.pt", "theirs"),
         ("metrics.jsonl", '{"loss": 1}'),
@@ -84,7 +84,7 @@ def test_somebody_else_s_files_are_left_alone(tiny: Tiny, name: str, content: st
 
 
 def test_other_files_in_the_folder_stay_and_a_foreign_folder_in_a_run_is_refused(tiny: Tiny) -> None:
-    config = tiny(pictures=16)
+    config = tiny(num_images=16)
     config.out.mkdir()
     (config.out / "notes.txt").write_text("mine")
     (config.out / "samples").mkdir()
@@ -93,7 +93,7 @@ def test_other_files_in_the_folder_stay_and_a_foreign_folder_in_a_run_is_refused
     assert not (config.out / LOCK).exists()
     (config.out / "best" / "notes.txt").write_text("mine too")
     with pytest.raises(UnlogitError, match="best' exists and unlogit did not write it"):
-        train(replace(config, pictures=32))
+        train(replace(config, num_images=32))
 
 
 def test_two_runs_in_one_folder_do_not_mix(tiny: Tiny) -> None:
@@ -115,10 +115,10 @@ def test_a_run_resumes_only_with_the_same_classifier_and_images(tiny: Tiny, tmp_
             maps=("stages.0", "stages.1", "penultimate"),
             widths=(8, 8),
         ),
-        pictures=16,
+        num_images=16,
     )
     train(config)
-    more = replace(config, pictures=32)
+    more = replace(config, num_images=32)
     changes: dict[str, tuple[Path, Callable[[], object]]] = {
         "classifier": (classifier, lambda: save_classifier(classifier, 5)),
         "discriminator.network": (tmp_path / "d", lambda: save_classifier(tmp_path / "d", 5)),
@@ -149,7 +149,7 @@ def test_a_run_resumes_only_with_the_same_classifier_and_images(tiny: Tiny, tmp_
 
 def test_a_constant_logit_is_no_hindrance(tiny: Tiny, tmp_path: Path) -> None:
     config = tiny(classifier=save_classifier(tmp_path / "c", 0, constant=True), validate_every=16)
-    train(replace(config, pictures=16))
+    train(replace(config, num_images=16))
     # What version 0.1.0 wrote of such a run.
     metrics = config.out / "metrics.jsonl"
     lines = strict_lines(metrics)
@@ -164,7 +164,7 @@ def test_a_constant_logit_is_no_hindrance(tiny: Tiny, tmp_path: Path) -> None:
     assert found.pop(16) is None
     best = min(found, key=lambda images: found[images] or 0.0)
     inverter = open_inverter(str(config.out / "best"))
-    assert inverter.facts["pictures_seen"] == best
+    assert inverter.facts["images_seen"] == best
     assert "NaN" not in (config.out / "best" / "config.json").read_text()
 
 

@@ -40,13 +40,13 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
             generator=GeneratorConfig(size=32, channels=1, noise=4, hidden=4, attention=None),
             discriminator=DiscriminatorConfig(channels=1, attention=None),
         ),
-        pictures=96,
+        num_images=96,
         batch=16,
         precision="fp32",
         log_every=32,
         checkpoint_every=64,
         validate_every=64,
-        validation_pictures=16,
+        num_validation_images=16,
         cache=Path("cache"),
     )
 

@@ -71,7 +71,7 @@ def test_a_run_sends_what_it_writes(tiny: Tiny, monkeypatch: pytest.MonkeyPatch)
     config = tiny(track="trackio")
     figures = train(config)
     logged = [call for kind, call in fake.calls if kind == "log"]
-    assert logged[-1][1] == config.pictures
+    assert logged[-1][1] == config.num_images
     sent = {name: value for values, _ in logged for name, value in values.items()}
     assert {f"val/{name}": value for name, value in figures.items()}.items() <= sent.items()
     assert {"loss_d", "loss_g", "samples"} <= sent.keys()

@@ -45,7 +45,7 @@ def saved(folder: Path) -> LearnedInverter:
 
 
 def test_recognition_and_spectrum_are_logged_and_best_goes_by_any_metric(tiny: Tiny, independent: str) -> None:
-    config = tiny(pictures=32, validate_every=8, recognition=(independent,), best="recognition")
+    config = tiny(num_images=32, validate_every=8, recognition=(independent,), best="recognition")
     means = train(config)
     found = lines(config)
     assert means["recognition"] == means[f"recognition/{independent}"]
@@ -55,14 +55,14 @@ def test_recognition_and_spectrum_are_logged_and_best_goes_by_any_metric(tiny: T
         SCORES
     )
     best = max(found, key=lambda line: line["val/recognition"])
-    assert saved(config.out / "best").facts["pictures_seen"] == best["images"]
+    assert saved(config.out / "best").facts["images_seen"] == best["images"]
     # Another metric may choose from here on.
-    more = tiny(pictures=48, validate_every=8, recognition=(), best="pixel_error")
+    more = tiny(num_images=48, validate_every=8, recognition=(), best="pixel_error")
     train(more)
     *earlier, last = lines(more)
     assert "val/recognition" not in last
     better = last["val/pixel_error"] < min(line["val/pixel_error"] for line in earlier)
-    assert saved(config.out / "best").facts["pictures_seen"] == (last if better else best)["images"]
+    assert saved(config.out / "best").facts["images_seen"] == (last if better else best)["images"]
 
 
 def test_scores_know_their_direction() -> None:
@@ -98,7 +98,7 @@ def test_an_inverter_records_the_classifiers_that_took_part(
     tiny: Tiny, independent: str, tiny_classifier_spec: str, projected: DiscriminatorConfig, tmp_path: Path
 ) -> None:
     weights = {s: open_classifier(s).weights_fingerprint() for s in (tiny_classifier_spec, independent)}
-    config = tiny(discriminator=DiscriminatorConfig(**{**vars(projected), "network": independent}), pictures=16)
+    config = tiny(discriminator=DiscriminatorConfig(**{**vars(projected), "network": independent}), num_images=16)
     train(config)
     inverter = saved(config.out / "inverter")
     assert inverter.facts["took_part"] == weights
@@ -108,7 +108,7 @@ def test_an_inverter_records_the_classifiers_that_took_part(
         in (config.out / "inverter" / "README.md").read_text()
     )
     # Also those of the inverter that a run starts from.
-    again = tiny(start=str(config.out / "inverter"), out=tmp_path / "again", pictures=8, recognition=(independent,))
+    again = tiny(start=str(config.out / "inverter"), out=tmp_path / "again", num_images=8, recognition=(independent,))
     with pytest.raises(UnlogitError, match=f"recognition '{independent}' takes part"):
         train(again)
 

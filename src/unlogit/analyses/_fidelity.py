@@ -1,4 +1,4 @@
-"""How near reconstructions are to their originals, one value a picture: what several analyses compare groups by."""
+"""How near reconstructions are to their originals, one value per image: what several analyses compare groups by."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unlogit.analyses._base import Better, Column
-from unlogit.analyses._evidence import CHUNK, Evidence, Pictures, Reconstructed
+from unlogit.analyses._evidence import CHUNK, Evidence, Images, Reconstructed
 from unlogit.metrics.pixel import WINDOW, layout, layout_cosine, pixel_error, ssim
 from unlogit.metrics.reencoding import agreement, logit_cosine, logit_error
 from unlogit.settings import Checked, Rate
@@ -18,7 +18,7 @@ from unlogit.statistics import Difference, Estimate, bootstrap, statistic_test, 
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """One figure of merit; `proportion` says that its values are 0 and 1."""
+    """One metric; `proportion` says that its values are 0 and 1."""
 
     name: str
     title: str
@@ -90,7 +90,7 @@ PIXELS = (
         "the originals' mean",
         chance=0,
     ),
-    MetricInfo("ssim", "SSIM", "higher", f"structural similarity in windows of {WINDOW} px: 1 for equal pictures"),
+    MetricInfo("ssim", "SSIM", "higher", f"structural similarity in windows of {WINDOW} px: 1 for equal images"),
 )
 PERCEPTUAL = MetricInfo(
     "perceptual_distance",
@@ -123,15 +123,15 @@ class Margins(Checked):
     def prefix(cls) -> str:
         return "margins."
 
-    def of(self, merit: MetricInfo) -> float:
+    def of(self, metric: MetricInfo) -> float:
         """Return the margin of a figure of `SHORT`."""
         named = {"pixel_error": self.pixel_error, "ssim": self.ssim}
-        return named.get(merit.name, self.share if merit.proportion else self.cosine)
+        return named.get(metric.name, self.share if metric.proportion else self.cosine)
 
 
 @dataclass(frozen=True)
-class Ruler:
-    """The constants of the held-out pictures, by which pictures of any other kind are measured too.
+class ReferenceStatistics:
+    """The constants of the held-out images, by which images of any other kind are measured too.
 
     Attributes:
         centre: the originals' mean layout.
@@ -143,15 +143,15 @@ class Ruler:
     spread: Tensor
 
     @staticmethod
-    def of(evidence: Evidence, name: str) -> Ruler:
+    def of(evidence: Evidence, name: str) -> ReferenceStatistics:
         """For inverter `name`."""
         logits = evidence.encoded(name).logits
         centre = torch.cat([layout(images) for images in evidence.originals.chunks()]).mean(0)
-        return Ruler(centre, logits.mean(0), logits.std(0).clamp(min=1e-6))
+        return ReferenceStatistics(centre, logits.mean(0), logits.std(0).clamp(min=1e-6))
 
-    def __call__(self, originals: Pictures, made: Reconstructed) -> dict[str, Tensor]:
-        """By the names of `LOGITS` and `PIXELS`, one value a picture, N."""
-        by_chunk = over(originals, made.pictures)
+    def __call__(self, originals: Images, made: Reconstructed) -> dict[str, Tensor]:
+        """By the names of `LOGITS` and `PIXELS`, one value per image, N."""
+        by_chunk = over(originals, made.images)
         return {
             "agreement": agreement(made.logits, made.reencoded),
             "agreement_top5": agreement(made.logits, made.reencoded, k=min(5, made.logits.shape[1])),
@@ -163,8 +163,8 @@ class Ruler:
         }
 
 
-def over(a: Pictures, b: Pictures) -> Callable[[Callable[[Tensor, Tensor], Tensor]], Tensor]:
-    """Applies a function of two batches of pixels to two sets of pictures, chunk by chunk."""
+def over(a: Images, b: Images) -> Callable[[Callable[[Tensor, Tensor], Tensor]], Tensor]:
+    """Applies a function of two batches of pixels to two sets of images, chunk by chunk."""
 
     def apply(function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         return torch.cat([function(a[i : i + CHUNK], b[i : i + CHUNK]) for i in range(0, len(a), CHUNK)])
@@ -173,11 +173,11 @@ def over(a: Pictures, b: Pictures) -> Callable[[Callable[[Tensor, Tensor], Tenso
 
 
 def fidelity(evidence: Evidence, name: str) -> dict[str, Tensor]:
-    """Of all held-out pictures as inverter `name` reconstructs them."""
-    return Ruler.of(evidence, name)(evidence.originals, evidence.reconstructed(name))
+    """Of all held-out images as inverter `name` reconstructs them."""
+    return ReferenceStatistics.of(evidence, name)(evidence.originals, evidence.reconstructed(name))
 
 
-def common_merits(evidence: Evidence) -> tuple[MetricInfo, ...]:
+def common_metrics(evidence: Evidence) -> tuple[MetricInfo, ...]:
     """Return the measures that mean the same for every inverter.
 
     A score of the logits does not: each inverter's are of its own classifier, so that a difference may be one of the
@@ -190,9 +190,9 @@ def common_fidelity(evidence: Evidence, name: str) -> dict[str, Tensor]:
     """Return the values of `common_merits` for all held-out images as inverter `name` reconstructs them, N each."""
     values = fidelity(evidence, name)
     if evidence.independent is not None:
-        apply = over(evidence.originals, evidence.reconstructed(name).pictures)
+        apply = over(evidence.originals, evidence.reconstructed(name).images)
         values[PERCEPTUAL.name] = apply(evidence.independent.distance)
-    return {m.name: values[m.name] for m in common_merits(evidence)}
+    return {m.name: values[m.name] for m in common_metrics(evidence)}
 
 
 def difference(a: Tensor, b: Tensor, seed: int) -> Difference:
@@ -244,12 +244,12 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
     return weights @ values / weights.sum(1).clamp(min=1e-12)
 
 
-def verdict(merits: Sequence[MetricInfo], differences: Mapping[str, Difference]) -> str:
-    """Return in which figures of merit, by name, a difference is significant, and to which side."""
+def verdict(metrics: Sequence[MetricInfo], differences: Mapping[str, Difference]) -> str:
+    """Return in which metrics, by name, a difference is significant, and to which side."""
     sides: dict[str, list[str]] = {"better in": [], "worse in": [], "not significantly different in": []}
-    for merit in merits:
-        side = ("not significantly different in", "better in", "worse in")[merit.gain(differences[merit.name])]
-        sides[side].append(merit.title)
+    for metric in metrics:
+        side = ("not significantly different in", "better in", "worse in")[metric.gain(differences[metric.name])]
+        sides[side].append(metric.title)
     return ", ".join(f"{side} {listed(titles)}" for side, titles in sides.items() if titles)
 
 

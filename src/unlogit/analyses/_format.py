@@ -15,8 +15,8 @@ ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 def format_estimate(estimate: Estimate) -> tuple[str, str]:
     """Return value and interval as text, to two digits of the interval's width."""
     width = estimate.high - estimate.low
-    places = 3 if width < 1e-6 else min(6, max(0, 1 - math.floor(math.log10(width))))
-    value, low, high = (f"{v:.{places}f}".replace("-", "−") for v in (estimate.value, estimate.low, estimate.high))
+    indices = 3 if width < 1e-6 else min(6, max(0, 1 - math.floor(math.log10(width))))
+    value, low, high = (f"{v:.{indices}f}".replace("-", "−") for v in (estimate.value, estimate.low, estimate.high))
     return value, f"{low} to {high}" if estimate.low < 0 else f"{low}–{high}"
 
 

@@ -1,7 +1,7 @@
 """Reading rotation and mirroring by drawing (analysis by synthesis).
 
-No reader that is fitted on some thousand small pictures sees how a shape is turned. The scene's renderer needs none: it
-draws the shape turned and mirrored every way, all other factors as they are, and what is read is what the picture is
+No reader that is fitted on some thousand small images sees how a shape is turned. The scene's renderer needs none: it
+draws the shape turned and mirrored every way, all other factors as they are, and what is read is what the image is
 most like.
 """
 
@@ -18,11 +18,11 @@ TURNS = 24
 
 
 @torch.no_grad()
-def matched(pictures: Tensor, source: SceneImages, indices: Tensor) -> dict[str, Tensor]:
-    """What `targets` gives for rotation (N x 2) and mirroring (N x 1), as these pictures have them; where they show.
+def matched(images: Tensor, source: SceneImages, indices: Tensor) -> dict[str, Tensor]:
+    """What `targets` gives for rotation (N x 2) and mirroring (N x 1), as these images have them; where they show.
 
     Args:
-        pictures: N x 3 x S x S in [0, 1], each of a scene or made of one.
+        images: N x 3 x S x S in [0, 1], each of a scene or made of one.
         source: where the scenes are from.
         indices: their places in it, int64, N.
     """
@@ -34,18 +34,18 @@ def matched(pictures: Tensor, source: SceneImages, indices: Tensor) -> dict[str,
         at = known[name].shows.nonzero()[:, 0]
         mine = {key: value[at] for key, value in factors.items()}
         ways = [{**mine, name: way.expand(len(at))} for way in tried]
-        apart = torch.stack([unlike(pictures[at], render(shapes[at], way, pictures.shape[-1])) for way in ways])
+        apart = torch.stack([unlike(images[at], render(shapes[at], way, images.shape[-1])) for way in ways])
         best = {**mine, name: tried[apart.argmin(0)]}
         found[name][at] = targets(best, shapes[at])[name].values
     return found
 
 
-def unlike(pictures: Tensor, drawn: Tensor) -> Tensor:
-    """What is left of a picture's variance after the best linear change of the drawn one's colours, shape (N,).
+def unlike(images: Tensor, drawn: Tensor) -> Tensor:
+    """What is left of an image's variance after the best linear change of the drawn one's colours, shape (N,).
 
-    Both are N x 3 x S x S. A picture in other colours or of less contrast, but of the same forms, has 0.
+    Both are N x 3 x S x S. An image in other colours or of less contrast, but of the same forms, has 0.
     """
-    wanted = pictures.double().flatten(2)
+    wanted = images.double().flatten(2)
     wanted = wanted - wanted.mean(2, keepdim=True)
     given = drawn.double().flatten(2)
     given = given - given.mean(2, keepdim=True)

@@ -25,29 +25,29 @@ EQUIVALENCE = (
 
 
 def pair_tests(
-    merits: Sequence[MetricInfo], values: Mapping[str, Mapping[str, Tensor]], seed: int
+    metrics: Sequence[MetricInfo], values: Mapping[str, Mapping[str, Tensor]], seed: int
 ) -> dict[tuple[str, str, str], Difference]:
     """Test every pair of inverters on every measure that both have.
 
     Args:
-        merits: the measures.
+        metrics: the measures.
         values: by inverter, by name of the measure, one value per image, N; the same images for all inverters.
         seed: of the resampling.
     """
     differences = {
         (a, b, m.name): values[a][m.name].double() - values[b][m.name].double()
         for a, b in combinations(values, 2)
-        for m in merits
+        for m in metrics
         if m.name in values[a] and m.name in values[b]
     }
     return paired_tests(differences, seed)
 
 
-def report_pairs(merits: Sequence[MetricInfo], tests: Tests, what: str, name: str = "pairs") -> Iterator[Result]:
+def report_pairs(metrics: Sequence[MetricInfo], tests: Tests, what: str, name: str = "pairs") -> Iterator[Result]:
     """Correct tests of pairs of inverters as one family and yield their table, numbers and a sentence per pair.
 
     Args:
-        merits: the measures, in the order shown.
+        metrics: the measures, in the order shown.
         tests: as `pair_tests` returns them; nothing is yielded where there are none.
         what: what was measured, on how many images: the caption's first sentence.
         name: of the table, unique in its analysis.
@@ -58,7 +58,7 @@ def report_pairs(merits: Sequence[MetricInfo], tests: Tests, what: str, name: st
     rows: list[tuple[Cell, ...]] = []
     sentences = []
     for a, b in dict.fromkeys((a, b) for a, b, _ in tests):
-        found = [(m, corrected[a, b, m.name]) for m in merits if (a, b, m.name) in corrected]
+        found = [(m, corrected[a, b, m.name]) for m in metrics if (a, b, m.name) in corrected]
         rows += [(f"{a} − {b}", m.title, d.estimate, format_p(d.p), d.verdict) for m, d in found]
         for m, d in found:
             yield Record(f"{m.name}_less_{b}", a, d.estimate, m.unit, None)

@@ -1,4 +1,4 @@
-"""Pictures along a path, of the noise or of the logits: how far they travel, and how evenly."""
+"""Images along a path, of the noise or of the logits: how far they travel, and how evenly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unlogit.analyses._base import Cell, Column, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curves
-from unlogit.analyses._evidence import Evidence, Pictures
+from unlogit.analyses._evidence import Evidence, Images
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.drawing import style
@@ -23,10 +23,10 @@ STILL = 1e-6
 
 @dataclass(frozen=True)
 class Paths:
-    """N paths of T pictures in a space with distances.
+    """N paths of T images in a space with distances.
 
     Attributes:
-        steps: distance from each picture to the next, (T - 1) x N.
+        steps: distance from each image to the next, (T - 1) x N.
         direct: from the first to the last, N.
     """
 
@@ -34,8 +34,8 @@ class Paths:
     direct: Tensor
 
     @staticmethod
-    def of(evidence: Evidence, points: list[Pictures]) -> Paths:
-        """Of T >= 2 points, each of N pictures."""
+    def of(evidence: Evidence, points: list[Images]) -> Paths:
+        """Of T >= 2 points, each of N images."""
         first = before = evidence.embed(points[0])
         steps = []
         for images in points[1:]:
@@ -69,7 +69,7 @@ MEASURES = {
 
 
 def tell_paths(
-    evidence: Evidence, points: Mapping[str, list[Pictures]], amounts: Sequence[float], prefix: str, axis: str
+    evidence: Evidence, points: Mapping[str, list[Images]], amounts: Sequence[float], prefix: str, axis: str
 ) -> Iterator[Result]:
     """Yield the steps along the paths, the table of their lengths, numbers that begin with `prefix`, and findings.
 
@@ -102,7 +102,9 @@ def tell_paths(
         for name, e in found.items()
     )
     yield Finding(f"In {len(amounts) - 1} steps: {parts}.")
-    merits = [MetricInfo(f"{prefix}_{key}", column.title, None, column.explanation) for key, column in MEASURES.items()]
+    metrics = [
+        MetricInfo(f"{prefix}_{key}", column.title, None, column.explanation) for key, column in MEASURES.items()
+    ]
     values = {name: {f"{prefix}_{key}": getattr(path, key) for key in MEASURES} for name, path in paths.items()}
     what = f"The first inverter less the second, on the same {n:,} paths; distance in {evidence.embedding.name}."
-    yield from report_pairs(merits, pair_tests(merits, values, evidence.seed), what)
+    yield from report_pairs(metrics, pair_tests(metrics, values, evidence.seed), what)

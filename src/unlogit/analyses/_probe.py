@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlogit.analyses._evidence import Evidence, Pictures
+from unlogit.analyses._evidence import Evidence, Images
 from unlogit.analyses._factors import Reading, of_source
 from unlogit.images.scenes import SceneImages
 from unlogit.metrics.pixel import layout
@@ -25,7 +25,7 @@ def probed_names(evidence: Evidence) -> dict[str, list[str]]:
     groups: dict[tuple[str, str], list[str]] = {}
     for first, sharing in evidence.classifiers().items():
         for name in sharing:
-            groups.setdefault((first, evidence.inverters[name].representation.tap), []).append(name)
+            groups.setdefault((first, evidence.inverters[name].representation.layer), []).append(name)
     return {names[0]: names for names in groups.values()}
 
 
@@ -74,7 +74,7 @@ def colours(images: Tensor) -> Tensor:
     return torch.cat([mean, deviation], 1)
 
 
-def _over(images: Pictures, target: Callable[[Tensor], Tensor]) -> Tensor:
+def _over(images: Images, target: Callable[[Tensor], Tensor]) -> Tensor:
     return torch.cat([target(chunk) for chunk in images.chunks()])
 
 

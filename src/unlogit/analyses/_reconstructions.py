@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unlogit.analyses._dataset import CHUNK, Dataset, Pictures
+from unlogit.analyses._dataset import CHUNK, Dataset, Images
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
 from unlogit.images import to_bytes
@@ -20,7 +20,7 @@ from unlogit.runtime.seeds import seeded
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a classifier says of pictures: logits, N x K, and by tap the raw representations, N x D."""
+    """What a classifier says of images: logits, N x K, and by layer the raw representations, N x D."""
 
     logits: Tensor
     raw: dict[str, Tensor]
@@ -31,12 +31,12 @@ class Reconstructed:
     """What an inverter made of the evidence.
 
     Attributes:
-        pictures: one reconstruction an original, from one noise.
+        images: one reconstruction an original, from one noise.
         logits: of the originals, N x K, by the inverter's own classifier.
         reencoded: of the reconstructions, N x K, by the same.
     """
 
-    pictures: Pictures
+    images: Images
     logits: Tensor
     reencoded: Tensor
 
@@ -63,7 +63,7 @@ class Reconstructions:
         return len(self.dataset)
 
     @property
-    def originals(self) -> Pictures:
+    def originals(self) -> Images:
         """The images of the dataset."""
         return self.dataset.images
 
@@ -88,37 +88,37 @@ class Reconstructions:
         if key not in self._encoded:
             sharing = [i.representation for n, i in self.inverters.items() if self._keys[n] == key]
             classifier = sharing[0].classifier
-            logits, raw = [], {r.tap: [] for r in sharing}  # type: ignore[var-annotated]
+            logits, raw = [], {r.layer: [] for r in sharing}  # type: ignore[var-annotated]
             for images in self._progress(self.originals.chunks(), f"{classifier.spec} sees originals"):
-                # One pass for all taps.
+                # One pass for all layers.
                 outputs = classifier.features(images.to(device_of(classifier)), list({r.module for r in sharing}))
                 logits.append(outputs["logits"].float().cpu())
-                for r in {r.tap: r for r in sharing}.values():
-                    raw[r.tap].append(r.reduce(outputs[r.module]).cpu())
-            self._encoded[key] = Encoded(torch.cat(logits), {tap: torch.cat(parts) for tap, parts in raw.items()})
+                for r in {r.layer: r for r in sharing}.values():
+                    raw[r.layer].append(r.reduce(outputs[r.module]).cpu())
+            self._encoded[key] = Encoded(torch.cat(logits), {layer: torch.cat(parts) for layer, parts in raw.items()})
         return self._encoded[key]
 
     def raw(self, name: str) -> Tensor:
         """The originals' representations that inverter `name` reads, N x K."""
-        return self.encoded(name).raw[self.inverters[name].representation.tap]
+        return self.encoded(name).raw[self.inverters[name].representation.layer]
 
     @torch.no_grad()
     def reconstructed(self, name: str) -> Reconstructed:
-        """What inverter `name` makes of every picture, re-encoded with its own classifier."""
+        """What inverter `name` makes of every image, re-encoded with its own classifier."""
         if name not in self._reconstructed:
             inverter = self.inverters[name]
             encoded = self.encoded(name)
             classifier = inverter.representation.classifier
-            pictures, reencoded = [], []
-            parts = encoded.raw[inverter.representation.tap].split(CHUNK)
+            chunks, reencoded = [], []
+            parts = encoded.raw[inverter.representation.layer].split(CHUNK)
             for position, raw in enumerate(self._progress(parts, f"{name} reconstructs")):
                 noise = self.noise(inverter, len(raw), position)
                 made = inverter.invert(raw.to(device_of(classifier)), noise)
                 images = _checked(name, made)
-                pictures.append(images)
-                # As the picture that is shown and could be saved: with its 256 levels.
+                chunks.append(images)
+                # As the image that is shown and could be saved: with its 256 levels.
                 reencoded.append(classifier(images.to(device_of(classifier)).float() / 255).float().cpu())
-            self._reconstructed[name] = Reconstructed(Pictures.of(pictures), encoded.logits, torch.cat(reencoded))
+            self._reconstructed[name] = Reconstructed(Images.of(chunks), encoded.logits, torch.cat(reencoded))
         return self._reconstructed[name]
 
     def noise(self, inverter: Inverter, n: int, position: int, draw: int = 0) -> Tensor | None:
@@ -126,7 +126,7 @@ class Reconstructions:
         return inverter.sample_noise(n, seeded(self.seed, draw, position))
 
     def noise_at(self, name: str, which: Tensor) -> Tensor | None:
-        """The very noise from which `reconstructed` made the pictures at these places, n x Z; None without noise."""
+        """The very noise from which `reconstructed` made the images at these places, n x Z; None without noise."""
         inverter = self.inverters[name]
         if inverter.sample_noise(1) is None:
             return None
@@ -136,14 +136,14 @@ class Reconstructions:
 
     @torch.no_grad()
     def draws(self, name: str, which: Tensor, count: int) -> Tensor | None:
-        """`count` reconstructions of each of the pictures at these places from other noises, count x n x 3 x S x S.
+        """`count` reconstructions of each of the images at these places from other noises, count x n x 3 x S x S.
 
         None where the method has no noise.
         """
         inverter = self.inverters[name]
         if inverter.sample_noise(1) is None:
             return None
-        parts = self.encoded(name).raw[inverter.representation.tap][which].split(CHUNK)
+        parts = self.encoded(name).raw[inverter.representation.layer][which].split(CHUNK)
         device = device_of(inverter.representation.classifier)
         made = [
             inverter.invert(raw.to(device), self.noise(inverter, len(raw), position, 1 + draw)).cpu()
@@ -153,26 +153,26 @@ class Reconstructions:
         return torch.cat(made).unflatten(0, (count, -1))
 
     @torch.no_grad()
-    def invert(self, name: str, raw: Tensor, noise: Tensor | None) -> Pictures:
+    def invert(self, name: str, raw: Tensor, noise: Tensor | None) -> Images:
         """What inverter `name` makes of any raw representations N x K, manipulated ones for instance."""
         inverter = self.inverters[name]
         device = device_of(inverter.representation.classifier)
         noises = [None] * -(-len(raw) // CHUNK) if noise is None else noise.split(CHUNK)
         made = [inverter.invert(r.to(device), z) for r, z in zip(raw.split(CHUNK), noises, strict=True)]
-        return Pictures.of([_checked(name, m) for m in made])
+        return Images.of([_checked(name, m) for m in made])
 
     @torch.no_grad()
-    def reencode(self, name: str, images: Pictures) -> Tensor:
-        """Logits, N x K, of any pictures by the classifier of inverter `name`."""
+    def reencode(self, name: str, images: Images) -> Tensor:
+        """Logits, N x K, of any images by the classifier of inverter `name`."""
         classifier = self.inverters[name].representation.classifier
         return torch.cat([classifier(c.to(device_of(classifier))).float().cpu() for c in images.chunks()])
 
     @torch.no_grad()
-    def ask(self, name: str, pictures: Pictures, noise: Tensor | None) -> Reconstructed:
-        """What inverter `name` makes of any pictures, adversarial ones for instance; `noise` as of `noise_at`."""
+    def ask(self, name: str, asked: Images, noise: Tensor | None) -> Reconstructed:
+        """What inverter `name` makes of any images, adversarial ones for instance; `noise` as of `noise_at`."""
         representation = self.inverters[name].representation
         raw, logits = [], []
-        for images in pictures.chunks():
+        for images in asked.chunks():
             images = images.to(device_of(representation.classifier))
             outputs = representation.classifier.features(images, [representation.module])
             raw.append(representation.reduce(outputs[representation.module]).cpu())
@@ -189,17 +189,17 @@ class Reconstructions:
 
     def measured(self) -> list[str]:
         """Inverters that read numbers which can be moved a little: all but those of a class alone."""
-        return [name for name, inverter in self.inverters.items() if inverter.representation.tap != "label"]
+        return [name for name, inverter in self.inverters.items() if inverter.representation.layer != "label"]
 
     def noisy(self) -> list[str]:
         """Inverters that have noise."""
         return [name for name, inverter in self.inverters.items() if inverter.sample_noise(1) is not None]
 
     def representations(self) -> list[str]:
-        """Of those, the first of each classifier and tap: for questions that need no inverter."""
+        """Of those, the first of each classifier and layer: for questions that need no inverter."""
         first: dict[tuple[str, str], str] = {}
         for name in self.measured():
-            first.setdefault((self._keys[name], self.inverters[name].representation.tap), name)
+            first.setdefault((self._keys[name], self.inverters[name].representation.layer), name)
         return list(first.values())
 
     @cached_property

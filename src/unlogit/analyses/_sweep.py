@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from unlogit.analyses._base import AnalysisConfig, Cell, Column, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curves
-from unlogit.analyses._evidence import Evidence, Pictures
+from unlogit.analyses._evidence import Evidence, Images
 from unlogit.analyses._fidelity import Margins, MetricInfo, listed
 from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_p, format_signed, pair_tests, report_pairs
 from unlogit.drawing import inverter_blocks, sheet, style
@@ -49,7 +49,7 @@ EXPLAINED = {name: words[-1] for name, words in (LOOKS | CONTENT).items()}
 class SweepConfig(AnalysisConfig):
     """What the configuration of every sweep has beside its amounts."""
 
-    pictures: Several = 256
+    num_images: Several = 256
     """Number of images measured."""
     shown: Count = 4
     """Number of images shown."""
@@ -103,20 +103,20 @@ def check_amounts(amounts: Sequence[float], what: str) -> None:
         raise UnlogitError(f"{what} {' '.join(f'{a:g}' for a in amounts)}: must be two or more in growing order")
 
 
-def run_sweep(sweep: Sweep, evidence: Evidence, pictures: int, shown: int, note: str) -> Iterator[Result]:
+def run_sweep(sweep: Sweep, evidence: Evidence, num_images: int, shown: int, note: str) -> Iterator[Result]:
     """Yield the sheet, curves, their table, every number, and what changes from the neutral amount to each other one.
 
     Args:
         sweep: the manipulation and its amounts.
         evidence: whose inverters draw, where they read more than a class.
-        pictures: measured on so many.
+        num_images: how many images are measured.
         shown: so many of them are drawn.
         note: said of the amounts in the captions.
     """
     names = evidence.measured()
     if not names:
         return
-    which = evidence.sample(pictures, evidence.seed)
+    which = evidence.sample(num_images, evidence.seed)
     made = {name: _made(sweep, evidence, name, which) for name in names}
     values = {name: _measure(sweep, evidence, name, which, made[name]) for name in names}
     # The last values are those of the representation as it is.
@@ -133,7 +133,7 @@ def run_sweep(sweep: Sweep, evidence: Evidence, pictures: int, shown: int, note:
     )
     with style():
         yield Figure(
-            "pictures",
+            "images",
             "The manipulated reconstructions",
             f"One row per image, with the same noise in all columns. {note}",
             sheet(blocks),
@@ -159,18 +159,18 @@ def run_sweep(sweep: Sweep, evidence: Evidence, pictures: int, shown: int, note:
 
 def _changes(sweep: Sweep, evidence: Evidence, values: dict[str, dict[str, list[Tensor]]], n: int) -> Iterator[Result]:
     """Test every amount against the neutral one, and inverters against each other, as tables, numbers and sentences."""
-    places = {amount: i for i, amount in enumerate(sweep.amounts) if amount != sweep.neutral}
+    indices = {amount: i for i, amount in enumerate(sweep.amounts) if amount != sweep.neutral}
     spread = {m: torch.cat([look(x) for x in evidence.originals.chunks()]).std() for m, (_, look, _) in LOOKS.items()}
     changes = {
         name: {
             (m, amount): (each[m][i] - each[m][-1]) / spread.get(m, torch.ones(())).clamp(min=1e-6)
-            for amount, i in places.items()
+            for amount, i in indices.items()
             for m in (*CHANGES, "moved")
         }
         for name, each in values.items()
     }
     tested = {
-        (name, m, amount): each[m, amount] for name, each in changes.items() for amount in places for m in CHANGES
+        (name, m, amount): each[m, amount] for name, each in changes.items() for amount in indices for m in CHANGES
     }
     margins = {(name, m, amount): sweep.margin(m) for name, m, amount in tested}
     tests = correct_family(paired_tests(tested, evidence.seed, margins))
@@ -179,7 +179,7 @@ def _changes(sweep: Sweep, evidence: Evidence, values: dict[str, dict[str, list[
     rows: list[tuple[Cell, ...]] = []
     verdicts: list[tuple[Cell, ...]] = []
     for name in values:
-        for amount in places:
+        for amount in indices:
             found = [tests[name, m, amount] for m in CHANGES]
             rows.append((name, sweep.words(amount), *(d.estimate for d in found)))
             verdicts.append((name, sweep.words(amount), *(f"{d.verdict} (p {format_p(d.p)})" for d in found)))
@@ -193,20 +193,20 @@ def _changes(sweep: Sweep, evidence: Evidence, values: dict[str, dict[str, list[
     for (name, m, amount), d in tests.items():
         yield Record(f"{m}_change", name, d.estimate, "sd of the originals" if m in LOOKS else "", None, at=amount)
     for name in values:
-        for amount in dict.fromkeys((min(places), max(places))):
+        for amount in dict.fromkeys((min(indices), max(indices))):
             described = describe_changes({m: tests[name, m, amount] for m in CHANGES})
             yield Finding(f"{name}, {sweep.words(amount)} against {neutral}: {described}.")
-    merits = {
+    metrics = {
         (m, amount): MetricInfo(
             f"{m}_change_at_{amount:.3g}", f"{TITLES[m]} at {sweep.words(amount)}", None, EXPLAINED[m]
         )
-        for amount in places
+        for amount in indices
         for m in COMPARED
     }
-    paired = {name: {merit.name: each[key] for key, merit in merits.items()} for name, each in changes.items()}
+    paired = {name: {metric.name: each[key] for key, metric in metrics.items()} for name, each in changes.items()}
     yield from report_pairs(
-        list(merits.values()),
-        pair_tests(list(merits.values()), paired, evidence.seed),
+        list(metrics.values()),
+        pair_tests(list(metrics.values()), paired, evidence.seed),
         f"The change against {neutral} of the first inverter less that of the second, on the same {n:,} images.",
     )
 
@@ -231,7 +231,7 @@ def describe_changes(changes: dict[str, Difference]) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _made(sweep: Sweep, evidence: Evidence, name: str, which: Tensor) -> list[Pictures]:
+def _made(sweep: Sweep, evidence: Evidence, name: str, which: Tensor) -> list[Images]:
     """Reconstructions by amount, and last those of the representation as it is."""
     raw = evidence.raw(name)[which]
     noise = evidence.noise(evidence.inverters[name], len(raw), 0)
@@ -239,14 +239,12 @@ def _made(sweep: Sweep, evidence: Evidence, name: str, which: Tensor) -> list[Pi
     return [evidence.invert(name, r, noise) for r in (*moved, raw)]
 
 
-def _measure(
-    sweep: Sweep, evidence: Evidence, name: str, which: Tensor, made: list[Pictures]
-) -> dict[str, list[Tensor]]:
+def _measure(sweep: Sweep, evidence: Evidence, name: str, which: Tensor, made: list[Images]) -> dict[str, list[Tensor]]:
     """Return by measure one value per image, for each amount and last for the representation as it is."""
     logits = evidence.encoded(name).logits
     mean, asked = logits.mean(0), logits[which]
     unmoved = evidence.embed(made[-1])
-    originals = evidence.embed(Pictures(evidence.originals.bytes[which]))
+    originals = evidence.embed(Images(evidence.originals.bytes[which]))
     values: dict[str, list[Tensor]] = {m: [] for m in TITLES}
     for images in made:
         for m, (_, look, _) in LOOKS.items():

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
-from unlogit.analyses._evidence import Pictures, Reconstructed
-from unlogit.analyses._fidelity import Margins, MetricInfo, Ruler
+from unlogit.analyses._evidence import Images, Reconstructed
+from unlogit.analyses._fidelity import Margins, MetricInfo, ReferenceStatistics
 from unlogit.analyses._paired import EQUIVALENCE, FAMILY, format_difference, format_p, pair_tests, report_pairs
 from unlogit.attacks import fgsm, pgd
 from unlogit.classifiers import Classifier
@@ -54,13 +54,13 @@ UNIT = "pixels are from 0 to 1, and 8/255 is 0.0314"
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """Which attacks, under a maximum norm, on how many pictures."""
+    """Which attacks, under a maximum norm, on how many images."""
 
     epsilons: tuple[Annotated[float, Bounds(0, 1, above=True, hint=UNIT)], ...] = (0.1,)
     """Radii in the scale where pixels are in [0, 1]; the paper's is 0.1."""
     pgd_steps: Count = 10
     """Number of steps of PGD."""
-    pictures: Several = 128
+    num_images: Several = 128
     """Number of images attacked."""
     shown: Count = 4
     """Number of images shown."""
@@ -75,17 +75,17 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Attacked:
-    """What became of the same pictures under one attack: before and after it, and what was made of both."""
+    """What became of the same images under one attack: before and after it, and what was made of both."""
 
-    clean: Pictures
-    pictures: Pictures
+    clean: Images
+    images: Images
     before: Reconstructed
     after: Reconstructed
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     """Yield images per classifier and what each attack changes; every classifier is attacked on the same images."""
-    which = evidence.sample(config.pictures, evidence.seed)
+    which = evidence.sample(config.num_images, evidence.seed)
     measured: dict[tuple[str, str, float], dict[str, Estimate | None]] = {}
     costs: dict[tuple[str, str, float], dict[str, Tensor]] = {}
     for first, sharing in evidence.classifiers().items():
@@ -119,16 +119,16 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
 
 def _compare(evidence: Evidence, costs: dict[tuple[str, str, float], dict[str, Tensor]], n: int) -> Iterator[Result]:
     """Yield the inverters compared by what the same attack, each on its own classifier, costs them."""
-    merits = []
+    metrics = []
     tests: dict[tuple[str, str, str], Difference] = {}
     for attack, epsilon in dict.fromkeys((attack, epsilon) for _, attack, epsilon in costs):
         values = {name: each for (name, *kind), each in costs.items() if kind == [attack, epsilon]}
         for m in COSTS:
-            merits.append(m.named(f"{attack}_{epsilon:g}_{m.name}", f"{m.title}, {_called(attack, epsilon)}"))
+            metrics.append(m.named(f"{attack}_{epsilon:g}_{m.name}", f"{m.title}, {_called(attack, epsilon)}"))
         for (a, b, m_name), test in pair_tests(COSTS, values, evidence.seed).items():
             tests[a, b, f"{attack}_{epsilon:g}_{m_name}"] = test
     what = f"The first inverter less the second, on the same {n:,} images, each attacked for its own classifier."
-    yield from report_pairs(merits, tests, what)
+    yield from report_pairs(metrics, tests, what)
 
 
 def _attack(
@@ -136,12 +136,12 @@ def _attack(
 ) -> dict[tuple[str, float, str], Attacked]:
     """By attack, radius and inverter, for the inverters that share the classifier of `first`."""
     classifier = evidence.inverters[first].representation.classifier
-    clean = Pictures(evidence.originals.bytes[which])
+    clean = Images(evidence.originals.bytes[which])
     predicted = evidence.encoded(first).logits[which].argmax(1)
     generator = torch.Generator(classifier.mean.device).manual_seed(evidence.seed)
     before = {
         name: Reconstructed(
-            Pictures(evidence.reconstructed(name).pictures.bytes[which]),
+            Images(evidence.reconstructed(name).images.bytes[which]),
             evidence.reconstructed(name).logits[which],
             evidence.reconstructed(name).reencoded[which],
         )
@@ -151,19 +151,19 @@ def _attack(
     for epsilon in config.epsilons:
         attacks = {"fgsm": fgsm, "pgd": partial(pgd, steps=config.pgd_steps, generator=generator)}
         for attack, method in attacks.items():
-            pictures = _apply(method, classifier, clean, predicted, epsilon)
+            images = _apply(method, classifier, clean, predicted, epsilon)
             for name in sharing:
-                after = evidence.ask(name, pictures, evidence.noise_at(name, which))
-                found[attack, epsilon, name] = Attacked(clean, pictures, before[name], after)
+                after = evidence.ask(name, images, evidence.noise_at(name, which))
+                found[attack, epsilon, name] = Attacked(clean, images, before[name], after)
     return found
 
 
-def _apply(method: object, classifier: Classifier, clean: Pictures, labels: Tensor, epsilon: float) -> Pictures:
+def _apply(method: object, classifier: Classifier, clean: Images, labels: Tensor, epsilon: float) -> Images:
     device = classifier.mean.device
     parts = zip(torch.arange(len(clean)).split(BATCH), labels.split(BATCH), strict=True)
     made = [method(classifier, clean[at].to(device), y.to(device), epsilon).cpu() for at, y in parts]  # type: ignore[operator]
     # As they could be saved. Rounding moves a pixel by at most half a level.
-    return Pictures.of([to_bytes(images) for images in made])
+    return Images.of([to_bytes(images) for images in made])
 
 
 def _measure(evidence: Evidence, a: Attacked) -> dict[str, Estimate | None]:
@@ -173,22 +173,22 @@ def _measure(evidence: Evidence, a: Attacked) -> dict[str, Estimate | None]:
     changed = new != old
     count = int(changed.sum())
 
-    def moved(x: Pictures, y: Pictures) -> Estimate:
+    def moved(x: Images, y: Images) -> Estimate:
         return bootstrap(pixel_error(x[:], y[:]).sqrt(), evidence.seed)
 
     return {
         "label_changed": wilson(count, len(changed)),
         "paints_new": wilson(int((painted == new)[changed].sum()), count) if count else None,
         "paints_old": wilson(int((painted == old)[changed].sum()), count) if count else None,
-        "moved": moved(a.before.pictures, a.after.pictures),
-        "moved_picture": moved(a.clean, a.pictures),
+        "moved": moved(a.before.images, a.after.images),
+        "moved_image": moved(a.clean, a.images),
     }
 
 
 def _costs(evidence: Evidence, name: str, a: Attacked) -> dict[str, Tensor]:
     """Return by the names of `COSTS` one value per image, N."""
-    ruler = Ruler.of(evidence, name)
-    before, after = ruler(a.clean, a.before), ruler(a.clean, a.after)
+    perceptual_network = ReferenceStatistics.of(evidence, name)
+    before, after = perceptual_network(a.clean, a.before), perceptual_network(a.clean, a.after)
     return {
         "layout_lost": before["layout_cosine"] - after["layout_cosine"],
         "pixel_error_gained": after["pixel_error"] - before["pixel_error"],
@@ -198,26 +198,26 @@ def _costs(evidence: Evidence, name: str, a: Attacked) -> dict[str, Tensor]:
 def _figure(
     config: Config, evidence: Evidence, first: str, sharing: list[str], found: dict[tuple[str, float, str], Attacked]
 ) -> Figure:
-    """For one classifier, a row a picture: before the attacks and after each."""
-    place = list(evidence.inverters).index(first)
+    """For one classifier, a row per image: before the attacks and after each."""
+    index = list(evidence.inverters).index(first)
     some = found[next(iter(found))]
     blocks = []
     kinds = list(dict.fromkeys((attack, epsilon) for attack, epsilon, _ in found))
     for title, seen in (("unchanged", None), *((_called(*kind), kind) for kind in kinds)):
-        pictures = some.clean if seen is None else found[(*seen, first)].pictures
-        columns = {"picture": pictures.bytes}
+        images = some.clean if seen is None else found[(*seen, first)].images
+        columns = {"image": images.bytes}
         for name in sharing:
             columns[name] = (
                 found[(*kinds[0], name)].before if seen is None else found[(*seen, name)].after
-            ).pictures.bytes
+            ).images.bytes
         shown = torch.stack([column[: config.shown] for column in columns.values()], 1)
-        blocks.append(Block(title, colour(place), tuple(columns), shown))
+        blocks.append(Block(title, colour(index), tuple(columns), shown))
     spec = evidence.inverters[first].representation.classifier.spec
     caption = (
-        f"{len(shown)} of the pictures, drawn at random; {spec} is attacked, and its inverters see what it then says."
+        f"{len(shown)} of the images, drawn at random; {spec} is attacked, and its inverters see what it then says."
     )
     with style():
-        return Figure(f"pictures-{place}", f"Attacks on the classifier of {first}", caption, sheet(blocks))
+        return Figure(f"images-{index}", f"Attacks on the classifier of {first}", caption, sheet(blocks))
 
 
 def _called(attack: str, epsilon: float) -> str:
@@ -227,7 +227,7 @@ def _called(attack: str, epsilon: float) -> str:
 def _described(
     name: str, attack: str, epsilon: float, m: dict[str, Estimate | None], cost: dict[str, Difference]
 ) -> str:
-    changed, moved, image = m["label_changed"], m["moved"], m["moved_picture"]
+    changed, moved, image = m["label_changed"], m["moved"], m["moved_image"]
     assert changed is not None and moved is not None and image is not None
     text = f"{name}: {_called(attack, epsilon)} changes the predicted class of {100 * changed.value:.0f} % of images"
     if m["paints_new"] is not None and m["paints_old"] is not None:
@@ -235,7 +235,9 @@ def _described(
             f", whose reconstructions have the new class in {100 * m['paints_new'].value:.0f} % and the old one in "
             f"{100 * m['paints_old'].value:.0f} %"
         )
-    parts = [f"{merit.title} {format_difference(d)}" for merit, d in ((merit, cost[merit.name]) for merit in COSTS)]
+    parts = [
+        f"{metric.title} {format_difference(d)}" for metric, d in ((metric, cost[metric.name]) for metric in COSTS)
+    ]
     return (
         f"{text}. It moves images by {image.value:.3f} and reconstructions by {moved.value:.3f} (RMS of pixels); "
         f"{'; '.join(parts)}."

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curves
-from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._evidence import Images
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import FAMILY, format_p, format_signed, pair_tests, report_pairs
 from unlogit.analyses._sweep import check_amounts
@@ -49,7 +49,7 @@ class Config(AnalysisConfig):
 
     factors: tuple[Weight, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
     """Factors in increasing order; 1 leaves an image as it is, 0 is black, grey or blurred."""
-    pictures: Several = 256
+    num_images: Several = 256
     """Number of images measured."""
     shown: Count = 2
     """Number of images shown."""
@@ -64,7 +64,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     names = evidence.representations()
     if not names:
         return
-    which = evidence.sample(config.pictures, evidence.seed)
+    which = evidence.sample(config.num_images, evidence.seed)
     changed = {c: [_change(evidence, which, c, factor) for factor in config.factors] for c in CHANGES}
     heads = tuple(f"× {factor:g}" for factor in config.factors)
     blocks = [
@@ -72,7 +72,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         for c, each in changed.items()
     ]
     with style():
-        yield Figure("pictures", "The changed images", "What the classifiers are given.", sheet(blocks))
+        yield Figure("images", "The changed images", "What the classifiers are given.", sheet(blocks))
     values = {name: _answers(evidence, name, which, changed) for name in names}
     curves: dict[str, dict[str, list[Estimate]]] = {
         f"{ANSWERS[answer][0]}, by {c}": {
@@ -136,28 +136,28 @@ def _changes(
                 f"{c}: {', '.join(f'{a} {_described(tests[name, c, a, factor])}' for a in UNCHANGED)}" for c in CHANGES
             ]
             yield Finding(f"{name}, logits of the image changed by × {factor:g}: {'; '.join(parts)}.")
-    merits = {
+    metrics = {
         (c, a, factor): MetricInfo(f"{a}_by_{c}_at_{factor:g}", f"{a} by {c} × {factor:g}", None, "")
         for c in CHANGES
         for a in UNCHANGED
         for _, factor in factors
     }
-    paired = {name: {m.name: each[key] for key, m in merits.items()} for name, each in differences.items()}
+    paired = {name: {m.name: each[key] for key, m in metrics.items()} for name, each in differences.items()}
     what = f"The first classifier less the second, on the same {n:,} images, each in units of its own logits."
-    yield from report_pairs(list(merits.values()), pair_tests(list(merits.values()), paired, evidence.seed), what)
+    yield from report_pairs(list(metrics.values()), pair_tests(list(metrics.values()), paired, evidence.seed), what)
 
 
 def _described(d: Difference) -> str:
     return format_signed(d.estimate) if d.significant else "not significant"
 
 
-def _change(evidence: Evidence, which: Tensor, change: str, factor: float) -> Pictures:
-    made = [CHANGES[change](chunk, factor) for chunk in Pictures(evidence.originals.bytes[which]).chunks()]
-    return Pictures.of([to_bytes(images) for images in made])
+def _change(evidence: Evidence, which: Tensor, change: str, factor: float) -> Images:
+    made = [CHANGES[change](chunk, factor) for chunk in Images(evidence.originals.bytes[which]).chunks()]
+    return Images.of([to_bytes(images) for images in made])
 
 
 def _answers(
-    evidence: Evidence, name: str, which: Tensor, changed: dict[str, list[Pictures]]
+    evidence: Evidence, name: str, which: Tensor, changed: dict[str, list[Images]]
 ) -> dict[tuple[str, str], list[Tensor]]:
     """Return by change and answer one value per image for each factor."""
     representation = evidence.inverters[name].representation

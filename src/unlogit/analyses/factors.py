@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
-from unlogit.analyses._evidence import CHUNK, Pictures
+from unlogit.analyses._evidence import CHUNK, Images
 from unlogit.analyses._factors import Readers, Reading, Target, class_share, of_source
 from unlogit.analyses._fidelity import MetricInfo, listed
 from unlogit.analyses._matching import matched
@@ -29,10 +29,10 @@ QUESTION = (
     "How much of each factor that a scene was made from is left in the representation, and in what is made of it?"
 )
 
-IMAGE, LINEAR, MLP = "picture", "linear", "MLP"
+IMAGE, LINEAR, MLP = "image", "linear", "MLP"
 MARKS = {IMAGE: "|", LINEAR: "o", MLP: "s"}
 LEAST = 40
-"""Pictures in which a factor must show, for its reading to be fitted and judged on different ones."""
+"""Images in which a factor must show, for its reading to be fitted and judged on different ones."""
 Readings = dict[str, dict[str, Reading]]
 """By reader, by factor."""
 
@@ -50,7 +50,7 @@ class Config(AnalysisConfig):
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields a chart with a panel a classifier, tables, and which factors are kept; nothing for other pictures."""
+    """Yields a chart with a panel a classifier, tables, and which factors are kept; nothing for other images."""
     source = evidence.source
     if not isinstance(source, SceneImages):
         return
@@ -58,12 +58,12 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     known = {name: target for name, target in known.items() if int(target.shows.sum()) >= LEAST}
     if not known:
         return
-    training, pictures = _training(config, evidence, source)
+    training, images = _training(config, evidence, source)
     readers = Readers(
-        of_source(training, pictures[1]), training.labels[pictures[1]], seed=evidence.seed, epochs=config.epochs
+        of_source(training, images[1]), training.labels[images[1]], seed=evidence.seed, epochs=config.epochs
     )
     offsets = readers.of_class(evidence.labels)
-    read = _read(evidence, readers, pictures[0], known, offsets)
+    read = _read(evidence, readers, images[0], known, offsets)
     shares = {reader: {f: r.explained(evidence.seed) for f, r in each.items()} for reader, each in read.items()}
     groups = _groups(evidence)
     with style():
@@ -84,20 +84,20 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     yield from _compare(evidence, list(known), read)
 
 
-def _training(config: Config, evidence: Evidence, source: SceneImages) -> tuple[SceneImages, tuple[Pictures, Tensor]]:
+def _training(config: Config, evidence: Evidence, source: SceneImages) -> tuple[SceneImages, tuple[Images, Tensor]]:
     """Scenes of the split that the evidence is not from, and as they are seen."""
     split = "test" if source.split == "train" else "train"
     training = SceneImages(f"scenes:{split}", split, source.size, config.training, source.seed)
     batches = list(Loader(training, evidence.view, CHUNK, seed=0).once())
-    seen = Pictures.of([to_bytes(b.images) for b in batches])
+    seen = Images.of([to_bytes(b.images) for b in batches])
     return training, (seen, torch.cat([b.indices for b in batches]))
 
 
 @torch.no_grad()
 def _read(
-    evidence: Evidence, readers: Readers, training: Pictures, known: dict[str, Target], offsets: dict[str, Tensor]
+    evidence: Evidence, readers: Readers, training: Images, known: dict[str, Target], offsets: dict[str, Tensor]
 ) -> Readings:
-    """What is read from the pictures, from each representation by two probes, and from each reconstruction."""
+    """What is read from the images, from each representation by two probes, and from each reconstruction."""
 
     def judged(said: dict[str, Tensor]) -> dict[str, Reading]:
         return {name: Reading.of(said[name], known[name], offsets[name], evidence.seed) for name in known}
@@ -105,9 +105,9 @@ def _read(
     look, source = readers.convolutional(lambda at: training[at]), evidence.source
     assert isinstance(source, SceneImages)
 
-    def seen(pictures: Pictures) -> dict[str, Tensor]:
-        places = zip(pictures.chunks(), evidence.labels.split(CHUNK), evidence.indices.split(CHUNK), strict=True)
-        parts = [{**look(x, labels), **matched(x, source, at)} for x, labels, at in places]
+    def seen(images: Images) -> dict[str, Tensor]:
+        indices = zip(images.chunks(), evidence.labels.split(CHUNK), evidence.indices.split(CHUNK), strict=True)
+        parts = [{**look(x, labels), **matched(x, source, at)} for x, labels, at in indices]
         return {name: torch.cat([part[name] for part in parts]) for name in known}
 
     found = {IMAGE: judged(seen(evidence.originals))}
@@ -117,7 +117,7 @@ def _read(
         for kind, fit in ((LINEAR, readers.linear), (MLP, readers.mlp)):
             found[f"{kind}, {name}"] = judged(fit(raw)(evidence.raw(name), evidence.labels))
     for name in evidence.inverters:
-        found[name] = judged(seen(evidence.reconstructed(name).pictures))
+        found[name] = judged(seen(evidence.reconstructed(name).images))
     return found
 
 
@@ -142,12 +142,12 @@ def _draw(
     names = list(evidence.inverters)
     figure, axes = panels(1, len(groups), 1.0 + 0.31 * len(factors), sharey=True)
     for axis, (first, readers) in zip(axes, groups.items(), strict=True):
-        for place, reader in enumerate(readers):
+        for index, reader in enumerate(readers):
             ink = colour(names.index(reader)) if reader in names else INK
             kind = reader.split(",")[0] if reader not in names else ""
             for row, factor in enumerate(factors):
                 e = shares[reader][factor]
-                y = row + (place - (len(readers) - 1) / 2) * 0.72 / len(readers)
+                y = row + (index - (len(readers) - 1) / 2) * 0.72 / len(readers)
                 low, high, value = max(e.low, -0.1), e.high, max(e.value, -0.1)
                 axis.plot([low, high], [y, y], color=ink, linewidth=1.6, solid_capstyle="round")
                 label = "" if row else {LINEAR: "logits, linear", MLP: "logits, MLP"}.get(kind, figure_text(reader))
@@ -169,9 +169,9 @@ def _draw(
 def _caption() -> str:
     return (
         "0: no more than the class alone tells, by the scenes' habits; 1: all that varies within a class. Upright "
-        "bars: read from the picture itself, by a network that was fitted on real scenes, which is a floor of what a "
-        "picture shows. Circles and squares: read from the representation. Diamonds: read from the reconstruction by "
-        "the very reader of pictures. Rotation and mirroring no such network sees; in a picture they are those with "
+        "bars: read from the image itself, by a network that was fitted on real scenes, which is a floor of what a "
+        "image shows. Circles and squares: read from the representation. Diamonds: read from the reconstruction by "
+        "the very reader of images. Rotation and mirroring no such network sees; in an image they are those with "
         "which the scene, drawn with all else as it is, is most like it up to a linear change of colours. Lines are "
         "95 % intervals; what lies left of -0.1 is drawn there."
     )
@@ -194,7 +194,7 @@ def _table(
         "error over the variance. Angles and hues count as points on a circle, yes and no as 1 and -1, kinds as "
         "one-hot vectors. Rotation counts on shapes that only a full turn brings back, mirroring on shapes that have "
         "a handedness, what belongs to a distractor where there is one. Each reading is brought to the true scale by "
-        "a slope and an offset, fitted on the other half of the pictures. With bootstrap intervals over pictures."
+        "a slope and an offset, fitted on the other half of the images. With bootstrap intervals over images."
     )
     return Table("factors", "How much of each factor", caption, columns, tuple(rows))
 
@@ -238,7 +238,7 @@ def _compare(evidence: Evidence, factors: list[str], read: Readings) -> Iterator
     """Yield classifiers compared by their probes, and inverters by their reconstructions, on the same images."""
     probed = {kind: {name: f"{kind}, {name}" for name in evidence.representations()} for kind in (LINEAR, MLP)}
     readers = {**probed, "reconstruction": {name: name for name in evidence.inverters}}
-    merits = [
+    metrics = [
         MetricInfo(f"factor_{factor}_{kind.lower()}", f"{factor.replace('_', ' ')}, {kind}", None, "", unit="share")
         for kind in readers
         for factor in factors
@@ -252,4 +252,4 @@ def _compare(evidence: Evidence, factors: list[str], read: Readings) -> Iterator
         for factor in factors
     }
     what = "The share kept beyond the class by the first inverter (or its classifier) less the second's, same images."
-    yield from report_pairs(merits, tests, what)
+    yield from report_pairs(metrics, tests, what)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curves
-from unlogit.analyses._evidence import Pictures
-from unlogit.analyses._fidelity import MetricInfo, Ruler
+from unlogit.analyses._evidence import Images
+from unlogit.analyses._fidelity import MetricInfo, ReferenceStatistics
 from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.drawing import inverter_blocks, sheet, style
 from unlogit.settings import Count, Several, Weight
@@ -37,7 +37,7 @@ class Config(AnalysisConfig):
 
     rounds: Several = 8
     """Number of successive reconstructions, each image with its own noise throughout."""
-    pictures: Several = 128
+    num_images: Several = 128
     """Number of images measured."""
     shown: Count = 4
     """Number of images shown."""
@@ -47,35 +47,35 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Walk:
-    """One inverter's rounds: pictures by round, and by measure its values, rounds x n."""
+    """One inverter's rounds: images by round, and by measure its values, rounds x n."""
 
-    pictures: list[Pictures]
+    images: list[Images]
     values: dict[str, Tensor]
     classes: Tensor
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields pictures by round, curves, and what is left at the end."""
-    which = evidence.sample(config.pictures, evidence.seed)
+    """Yields images by round, curves, and what is left at the end."""
+    which = evidence.sample(config.num_images, evidence.seed)
     walks = {name: _walk(config, evidence, name, which) for name in evidence.inverters}
     rounds = sorted({1, 2, 4, config.rounds} & set(range(1, config.rounds + 1)))
     blocks = inverter_blocks(
         evidence.inverters,
         {"original": evidence.originals.bytes[which[: config.shown]]},
         {
-            name: {f"round {r}": walk.pictures[r - 1].bytes[: config.shown] for r in rounds}
+            name: {f"round {r}": walk.images[r - 1].bytes[: config.shown] for r in rounds}
             for name, walk in walks.items()
         },
     )
     caption = "Each round reconstructs what the round before made, from the same noise throughout."
     with style():
-        yield Figure("pictures", "Round after round", caption, sheet(blocks))
+        yield Figure("images", "Round after round", caption, sheet(blocks))
         curves = {
             title: {name: [_estimate(key, v, evidence.seed) for v in walk.values[key]] for name, walk in walks.items()}
             for key, title in CURVES.items()
         }
         drawn = draw_curves(curves, list(range(1, config.rounds + 1)), "round", list(evidence.inverters))
-    caption = f"{len(which)} pictures; bands are 95 % intervals. The first round's step is from the original."
+    caption = f"{len(which)} images; bands are 95 % intervals. The first round's step is from the original."
     yield Figure("curves", "How it drifts", caption, drawn)
     yield from _numbers(config, evidence, walks)
 
@@ -83,21 +83,21 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
 @torch.no_grad()
 def _walk(config: Config, evidence: Evidence, name: str, which: Tensor) -> Walk:
     noise = evidence.noise_at(name, which)
-    ruler = Ruler.of(evidence, name)
-    originals = before = Pictures(evidence.originals.bytes[which])
+    perceptual_network = ReferenceStatistics.of(evidence, name)
+    originals = before = Images(evidence.originals.bytes[which])
     classes = previous = evidence.encoded(name).logits[which].argmax(1)
-    pictures: list[Pictures] = []
+    images: list[Images] = []
     values: dict[str, list[Tensor]] = {key: [] for key in CURVES}
     for _ in range(config.rounds):
         made = evidence.ask(name, before, noise)
         now = made.reencoded.argmax(1)
-        values["step"].append((made.pictures[:] - before[:]).square().mean((1, 2, 3)).sqrt())
+        values["step"].append((made.images[:] - before[:]).square().mean((1, 2, 3)).sqrt())
         values["kept"].append((now == classes).float())
         values["stayed"].append((now == previous).float())
-        values["layout"].append(ruler(originals, made)["layout_cosine"])
-        pictures.append(made.pictures)
-        before, previous = made.pictures, now
-    return Walk(pictures, {key: torch.stack(each) for key, each in values.items()}, previous)
+        values["layout"].append(perceptual_network(originals, made)["layout_cosine"])
+        images.append(made.images)
+        before, previous = made.images, now
+    return Walk(images, {key: torch.stack(each) for key, each in values.items()}, previous)
 
 
 def _estimate(key: str, values: Tensor, seed: int) -> Estimate:
@@ -107,11 +107,11 @@ def _estimate(key: str, values: Tensor, seed: int) -> Estimate:
 def _numbers(config: Config, evidence: Evidence, walks: dict[str, Walk]) -> Iterator[Result]:
     columns = (
         Column("inverter"),
-        Column("settled", None, f"share of pictures that the last round moves by less than {config.still}"),
+        Column("settled", None, f"share of images that the last round moves by less than {config.still}"),
         Column("class kept", "higher", "share whose class is still the original's after the last round"),
         Column("layout cosine", "higher", "between the last round and the original"),
         Column("lost since round 1", "lower", "layout cosine of the first round less that of the last"),
-        Column("classes left", None, "how many classes the last round's pictures have between them"),
+        Column("classes left", None, "how many classes the last round's images have between them"),
     )
     rows: list[tuple[Cell, ...]] = []
     for name, walk in walks.items():
@@ -129,14 +129,14 @@ def _numbers(config: Config, evidence: Evidence, walks: dict[str, Walk]) -> Iter
         yield Record("layout_lost_in_rounds", name, lost, "", "lower")
         first = walk.values["kept"][0].mean()
         yield Finding(
-            f"{name}: after {config.rounds} rounds {settled.value:.0%} of pictures stand still, the class is still the "
+            f"{name}: after {config.rounds} rounds {settled.value:.0%} of images stand still, the class is still the "
             f"original's in {kept.value:.0%} ({kept.low:.0%} to {kept.high:.0%}; {first:.0%} after one round), and the "
             f"layout cosine to the original is {near.value:.2f}, {lost.value:.2f} less than after one round "
             f"({lost.low:.2f} to {lost.high:.2f})."
         )
-    caption = f"After {config.rounds} rounds, with 95 % intervals over pictures."
+    caption = f"After {config.rounds} rounds, with 95 % intervals over images."
     yield Table("fixed-point", "Where it ends", caption, columns, tuple(rows))
-    merits = (
+    metrics = (
         MetricInfo("class_after_rounds", "class kept", "higher", "by the inverter's own classifier", unit="share"),
         MetricInfo("layout_after_rounds", "layout cosine", "higher", "to the original"),
         MetricInfo("layout_lost_in_rounds", "layout lost since round 1", "lower", "of the layout cosine"),
@@ -150,4 +150,4 @@ def _numbers(config: Config, evidence: Evidence, walks: dict[str, Walk]) -> Iter
         for name, walk in walks.items()
     }
     what = f"The first inverter less the second after {config.rounds} rounds of the same images."
-    yield from report_pairs(merits, pair_tests(merits, values, evidence.seed), what)
+    yield from report_pairs(metrics, pair_tests(metrics, values, evidence.seed), what)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
-from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._evidence import Images
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import report_pairs
 from unlogit.drawing import INK, colour, panels, style
@@ -142,21 +142,21 @@ def _compare(outcomes: dict[str, dict[str, Outcome]], whose: str) -> Iterator[Re
     """Yield the bits of the inverters compared over the same line-ups."""
     kinds = [kind for kind, outcome in next(iter(outcomes.values())).items() if outcome.enough]
     called = {"any": "bits of the image", "class": f"bits beyond the {whose}"}
-    merits = [MetricInfo(f"bits_{kind}_{TOGETHER}", called[kind], "higher", "", unit="bits") for kind in kinds]
+    metrics = [MetricInfo(f"bits_{kind}_{TOGETHER}", called[kind], "higher", "", unit="bits") for kind in kinds]
     tests: dict[tuple[str, str, str], Difference] = {
         (a, b, f"bits_{kind}_{TOGETHER}"): difference_over_lineups(outcomes[a][kind].proven, outcomes[b][kind].proven)
         for a, b in combinations(outcomes, 2)
         for kind in kinds
     }
-    yield from report_pairs(merits, tests, "The first inverter less the second over the same line-ups (Student's).")
+    yield from report_pairs(metrics, tests, "The first inverter less the second over the same line-ups (Student's).")
 
 
 def _spaces(evidence: Evidence, name: str) -> dict[str, tuple[Tensor, Tensor]]:
     """By measure, a vector for each reconstruction and each original, between which distances are taken."""
-    made, originals = evidence.reconstructed(name).pictures, evidence.originals
+    made, originals = evidence.reconstructed(name).images, evidence.originals
 
-    def layouts(pictures: Pictures) -> Tensor:
-        return torch.cat([layout(images) for images in pictures.chunks()])
+    def layouts(those: Images) -> Tensor:
+        return torch.cat([layout(images) for images in those.chunks()])
 
     spaces = {
         "pixels": (made[:].flatten(1), originals[:].flatten(1)),
@@ -269,14 +269,14 @@ def _draw(evidence: Evidence, outcomes: dict[str, dict[str, Outcome]]) -> Drawin
     measures = list(next(iter(outcomes.values()))["any"].bits)
     figure, axes = panels(1, len(kinds), 0.7 + len(measures) * (0.12 + 0.11 * len(names)))
     for axis, kind in zip(axes, kinds, strict=True):
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             if kind not in outcomes[name]:
                 continue
             for row, measure in enumerate(measures):
                 e = outcomes[name][kind].bits[measure]
-                y = row + (place - (len(names) - 1) / 2) * 0.7 / len(names)
-                axis.plot([e.low, e.high], [y, y], color=colour(place), linewidth=2.2, solid_capstyle="round")
-                axis.plot(e.value, y, "o", color=colour(place), markersize=4.5, label="" if row else figure_text(name))
+                y = row + (index - (len(names) - 1) / 2) * 0.7 / len(names)
+                axis.plot([e.low, e.high], [y, y], color=colour(index), linewidth=2.2, solid_capstyle="round")
+                axis.plot(e.value, y, "o", color=colour(index), markersize=4.5, label="" if row else figure_text(name))
         among = next(each[kind].among for each in outcomes.values() if kind in each)
         whom = "any" if kind == "any" else "the same"
         axis.set_title(f"among {among} of {whom} class: at most {math.log2(among):.1f}")

@@ -1,4 +1,4 @@
-"""Figure 9 of the paper: from one picture's logits to another's."""
+"""Figure 9 of the paper: from one image's logits to another's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curves
-from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._evidence import Images
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.analyses._paths import tell_paths
@@ -20,9 +20,9 @@ from unlogit.settings import Count, Several
 from unlogit.statistics import Estimate, bootstrap
 
 TITLE = "A path through the logits"
-QUESTION = "Are there pictures between two pictures: what is seen on the straight line between their logits?"
+QUESTION = "Are there images between two images: what is seen on the straight line between their logits?"
 
-CLASSES = ("first picture's class", "second picture's class", "any other class")
+CLASSES = ("first image's class", "second image's class", "any other class")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Config(AnalysisConfig):
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields pictures along the lines, the classes that they show, and the lines' length and evenness."""
+    """Yields images along the lines, the classes that they show, and the lines' length and evenness."""
     names = evidence.measured()
     pairs = _pairs(config, evidence, names)
     if not names or len(pairs) < 2:
@@ -56,17 +56,17 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         {"second": second},
     )
     caption = (
-        "A row a pair of pictures that every classifier takes for two classes; between the two, reconstructions of the "
+        "A row a pair of images that every classifier takes for two classes; between the two, reconstructions of the "
         "line from the logits of the first to those of the second, the noise the same."
     )
     with style():
-        yield Figure("pictures", "From picture to picture", caption, sheet(blocks))
+        yield Figure("images", "From image to image", caption, sheet(blocks))
     yield from _classes(evidence, points, pairs, amounts)
     yield from tell_paths(evidence, points, amounts, "interpolation", "way from logits to logits")
 
 
 def _pairs(config: Config, evidence: Evidence, names: list[str]) -> Tensor:
-    """Places of pictures, pairs x 2, that no classifier takes for one class."""
+    """Places of images, pairs x 2, that no classifier takes for one class."""
     order = evidence.sample(len(evidence), evidence.seed)
     pairs = order[: len(order) // 2 * 2].view(-1, 2)
     for name in names:
@@ -75,7 +75,7 @@ def _pairs(config: Config, evidence: Evidence, names: list[str]) -> Tensor:
     return pairs[: config.pairs]
 
 
-def _walk(evidence: Evidence, name: str, pairs: Tensor, amounts: list[float]) -> list[Pictures]:
+def _walk(evidence: Evidence, name: str, pairs: Tensor, amounts: list[float]) -> list[Images]:
     raw = evidence.raw(name)
     first, second = raw[pairs[:, 0]], raw[pairs[:, 1]]
     noise = evidence.noise(evidence.inverters[name], len(pairs), 0)
@@ -83,7 +83,7 @@ def _walk(evidence: Evidence, name: str, pairs: Tensor, amounts: list[float]) ->
 
 
 def _classes(
-    evidence: Evidence, points: dict[str, list[Pictures]], pairs: Tensor, amounts: list[float]
+    evidence: Evidence, points: dict[str, list[Images]], pairs: Tensor, amounts: list[float]
 ) -> Iterator[Result]:
     """Yield how likely the classifier holds both ends' classes and any other one along the way."""
     curves: dict[str, dict[str, list[Estimate]]] = {title: {} for title in CLASSES}
@@ -115,12 +115,12 @@ def _classes(
         f"{format_share(e)} for {name}" for name, e in ((name, each[middle]) for name, each in other.items())
     )
     yield Finding(f"{at[0].upper()}{at[1:]} the mean probability of any other class than the two is {parts}.")
-    merit = MetricInfo(
+    metric = MetricInfo(
         midway, f"any other class {at}", None, "probability by the inverter's own classifier", unit="probability"
     )
     yield from report_pairs(
-        [merit],
-        pair_tests([merit], others, evidence.seed),
+        [metric],
+        pair_tests([metric], others, evidence.seed),
         f"The first inverter less the second, on the same {len(pairs):,} pairs, each by its own classifier.",
         "class-pairs",
     )

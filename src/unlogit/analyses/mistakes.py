@@ -70,23 +70,23 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
 
 
 def _wrong(evidence: Evidence, name: str) -> Tensor | None:
-    """Which pictures the classifier of inverter `name` gets wrong, bool; None where that cannot be said."""
+    """Which images the classifier of inverter `name` gets wrong, bool; None where that cannot be said."""
     truth = evidence.truth(name)
     return None if truth is None else evidence.encoded(name).logits.argmax(1) != truth
 
 
 def _pairs(evidence: Evidence, wrong: Tensor, count: int, seed: int) -> list[tuple[int, int]]:
-    """Places of wrongly classified pictures, drawn at random, each with a right one of its class; none twice."""
+    """Places of wrongly classified images, drawn at random, each with a right one of its class; none twice."""
     free: dict[int, list[int]] = {}
     order = evidence.sample(len(evidence), seed).tolist()
-    for place in order:
-        if not wrong[place]:
-            free.setdefault(int(evidence.labels[place]), []).append(place)
+    for index in order:
+        if not wrong[index]:
+            free.setdefault(int(evidence.labels[index]), []).append(index)
     pairs: list[tuple[int, int]] = []
-    for place in order:
-        same = free.get(int(evidence.labels[place]), [])
-        if wrong[place] and same and len(pairs) < count:
-            pairs.append((place, same.pop(0)))
+    for index in order:
+        same = free.get(int(evidence.labels[index]), [])
+        if wrong[index] and same and len(pairs) < count:
+            pairs.append((index, same.pop(0)))
     return pairs
 
 
@@ -95,22 +95,22 @@ def _figure(config: Config, evidence: Evidence, first: str, sharing: list[str], 
     pairs = torch.tensor(_pairs(evidence, wrong, config.shown, evidence.seed))
     ink = colour(list(evidence.inverters).index(first))
     blocks = []
-    for title, places in (("taken for something else", pairs[:, 0]), ("right, of the same class", pairs[:, 1])):
-        columns = {"original": evidence.originals.bytes[places]}
-        columns |= {name: evidence.reconstructed(name).pictures.bytes[places] for name in sharing}
+    for title, indices in (("taken for something else", pairs[:, 0]), ("right, of the same class", pairs[:, 1])):
+        columns = {"original": evidence.originals.bytes[indices]}
+        columns |= {name: evidence.reconstructed(name).images.bytes[indices] for name in sharing}
         blocks.append(Block(title, ink, tuple(columns), torch.stack(list(columns.values()), 1)))
     truth = evidence.truth(first)
     names = short_names(evidence.inverters[first].representation.classifier.class_names)
     assert truth is not None
     asked = evidence.encoded(first).logits.argmax(1)
-    mistaken = (f"{names[truth[place]]} for {names[asked[place]]}" for place in pairs[:, 0].tolist())
+    mistaken = (f"{names[truth[index]]} for {names[asked[index]]}" for index in pairs[:, 0].tolist())
     spec = evidence.inverters[first].representation.classifier.spec
     caption = (
-        f"By {spec}; a row a class, drawn at random among the {int(wrong.sum())} that it gets wrong. From the top down "
+        f"By {spec}; one row per class, drawn at random among the {int(wrong.sum())} that it gets wrong. From the top down "
         f"it takes {listed(list(mistaken))}."
     )
     with style():
-        return Figure(f"pictures-{list(evidence.inverters).index(first)}", f"Mistakes: {first}", caption, sheet(blocks))
+        return Figure(f"images-{list(evidence.inverters).index(first)}", f"Mistakes: {first}", caption, sheet(blocks))
 
 
 def _described(name: str, share: Estimate, differences: dict[MetricInfo, Difference]) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
-from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._evidence import Images
 from unlogit.analyses._fidelity import MetricInfo, listed
 from unlogit.analyses._paired import format_share, pair_tests, report_pairs
 from unlogit.drawing import colour, inverter_blocks, panels, sheet, style
@@ -26,9 +26,9 @@ TITLE = "Resampled noise"
 QUESTION = "What does the generator make up: how much of a reconstruction changes when only its noise does?"
 
 MEASURES = {
-    "diversity": ("diversity", "distance between two reconstructions of one picture from different noise"),
-    "share": ("moved by noise", "share of the variance over pictures and noises that a new noise moves"),
-    "common": ("in all alike", "share of the variance by which a noise changes every picture in the same way"),
+    "diversity": ("diversity", "distance between two reconstructions of one image from different noise"),
+    "share": ("moved by noise", "share of the variance over images and noises that a new noise moves"),
+    "common": ("in all alike", "share of the variance by which a noise changes every image in the same way"),
 }
 
 
@@ -38,7 +38,7 @@ class Config(AnalysisConfig):
 
     draws: Several = 4
     """Number of noise vectors, each of which is tried on every image."""
-    pictures: Several = 128
+    num_images: Several = 128
     """Number of images measured."""
     shown: Count = 4
     """Number of images shown."""
@@ -64,11 +64,11 @@ class Moved:
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields pictures, what moves them, and diversities; nothing where no inverter has noise."""
+    """Yields images, what moves them, and diversities; nothing where no inverter has noise."""
     names = evidence.noisy()
     if not names:
         return
-    which = evidence.sample(config.pictures, evidence.seed)
+    which = evidence.sample(config.num_images, evidence.seed)
     draws = {name: _draws(evidence, name, which, max(config.draws, config.shown_draws)) for name in names}
     blocks = inverter_blocks(
         evidence.inverters,
@@ -78,9 +78,9 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             for name in names
         },
     )
-    caption = "A row a picture; a column a noise, the same in all rows."
+    caption = "A row per image; a column a noise, the same in all rows."
     with style():
-        yield Figure("pictures", "One picture, many noises", caption, sheet(blocks))
+        yield Figure("images", "One image, many noises", caption, sheet(blocks))
     spaces: dict[str, Embedding] = {"pixels": Pixels()}
     if evidence.features is not None:
         spaces["perceptual"] = evidence.embedding
@@ -90,15 +90,15 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         }
         for name in names
     }
-    measured = f"{len(which):,} images times {config.draws} noises, every noise with every picture; distance in " + (
+    measured = f"{len(which):,} images times {config.draws} noises, every noise with every image; distance in " + (
         " and perceptually, in ".join(embedding.name for embedding in spaces.values())
     )
     caption = (
         f"A two-way decomposition of the variance (random effects) of {measured}. Full colour: what the logits move "
-        "whatever the noise; middle: what a noise moves in all pictures alike; light: what it moves in each alone."
+        "whatever the noise; middle: what a noise moves in all images alike; light: what it moves in each alone."
     )
     with style():
-        yield Figure("variance", "What moves the pictures", caption, _draw(evidence, found))
+        yield Figure("variance", "What moves the images", caption, _draw(evidence, found))
     rows: list[tuple[Cell, ...]] = [
         (name, *(found[name][space].estimates[key] for space in spaces for key in MEASURES)) for name in names
     ]
@@ -114,7 +114,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             for key, estimate in found[name][space].estimates.items():
                 yield Record(f"noise_{key}_{space}", name, estimate, "" if key == "diversity" else "share", None)
     yield _finding({name: each[list(spaces)[-1]].estimates["share"] for name, each in found.items()}, list(spaces)[-1])
-    if weak := [name for name in names if FIRST_LAYER in evidence.inverters[name].aids]:
+    if weak := [name for name in names if FIRST_LAYER in evidence.inverters[name].deviations]:
         yield Finding(
             f"Not a test of the paper's finding for {listed(weak)}: unlike in the paper, the representation enters the "
             "first layer too, so that noise has little effect, whatever the logits leave open."
@@ -122,15 +122,15 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     yield from _compare(evidence, found, len(which), measured)
 
 
-def _draws(evidence: Evidence, name: str, which: Tensor, count: int) -> list[Pictures]:
-    """A noise for all pictures, again and again: crossed, so that what both do can be told apart."""
+def _draws(evidence: Evidence, name: str, which: Tensor, count: int) -> list[Images]:
+    """A noise for all images, again and again: crossed, so that what both do can be told apart."""
     raw = evidence.raw(name)[which]
     noises = evidence.noise(evidence.inverters[name], count, 0)
     assert noises is not None
     return [evidence.invert(name, raw, noise.expand(len(raw), *noise.shape)) for noise in noises]
 
 
-def _moved(embedding: Embedding, draws: list[Pictures], seed: int) -> Moved:
+def _moved(embedding: Embedding, draws: list[Images], seed: int) -> Moved:
     embedded = torch.stack([torch.cat([embedding(chunk) for chunk in images.chunks()]) for images in draws])
     layout, n = TwoWay.of(embedded), embedded.shape[1]
     pairs = torch.stack([(a - b).norm(dim=1) for a, b in combinations(embedded, 2)]).mean(0)
@@ -146,10 +146,10 @@ def _moved(embedding: Embedding, draws: list[Pictures], seed: int) -> Moved:
 def _draw(evidence: Evidence, found: dict[str, dict[str, Moved]]) -> Drawing:
     spaces = list(next(iter(found.values())))
     figure, axes = panels(1, len(spaces), 0.7 + 0.28 * len(found), sharey=True)
-    places = list(evidence.inverters)
+    indices = list(evidence.inverters)
     for panel, space in zip(axes, spaces, strict=True):
         for row, name in enumerate(found):
-            ink, left = colour(places.index(name)), 0.0
+            ink, left = colour(indices.index(name)), 0.0
             for share, alpha in zip(found[name][space].components, (1.0, 0.55, 0.25), strict=True):
                 panel.barh(row, share, left=left, height=0.62, color=ink, alpha=alpha, linewidth=0)
                 left += share
@@ -167,12 +167,12 @@ def _finding(shares: dict[str, Estimate], space: str) -> Finding:
 
 def _compare(evidence: Evidence, found: dict[str, dict[str, Moved]], n: int, measured: str) -> Iterator[Result]:
     """Yield the inverters compared, over the same images and noises."""
-    merits = []
+    metrics = []
     tests: dict[tuple[str, str, str], Difference] = {}
     for space in next(iter(found.values())):
         diversity = MetricInfo(f"noise_diversity_{space}", f"diversity, {space}", None, MEASURES["diversity"][1])
         share = MetricInfo(f"noise_share_{space}", f"moved by noise, {space}", None, MEASURES["share"][1], unit="share")
-        merits += [diversity, share]
+        metrics += [diversity, share]
         values = {name: {diversity.name: each[space].diversity} for name, each in found.items()}
         tests |= pair_tests([diversity], values, evidence.seed)
         for a, b in combinations(found, 2):
@@ -182,4 +182,4 @@ def _compare(evidence: Evidence, found: dict[str, dict[str, Moved]], n: int, mea
                 return of_a.noise_share(weights) - of_b.noise_share(weights)
 
             tests[a, b, share.name] = statistic_test(difference, n, evidence.seed)
-    yield from report_pairs(merits, tests, f"The first inverter less the second; {measured}.")
+    yield from report_pairs(metrics, tests, f"The first inverter less the second; {measured}.")

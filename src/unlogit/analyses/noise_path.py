@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from unlogit.analyses import AnalysisConfig, Evidence, Figure, Result
-from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._evidence import Images
 from unlogit.analyses._paths import tell_paths
 from unlogit.drawing import inverter_blocks, sheet, style
 from unlogit.manipulate import interpolate, resample
@@ -17,7 +17,7 @@ from unlogit.methods import LearnedInverter
 from unlogit.settings import Count, Several
 
 TITLE = "A path through the noise"
-QUESTION = "As one noise turns into another and the logits stay, how far does the picture travel, and how evenly?"
+QUESTION = "As one noise turns into another and the logits stay, how far does the image travel, and how evenly?"
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Config(AnalysisConfig):
     middle has a smaller norm than any noise of the training."""
     steps: Several = 8
     """Number of steps along the path."""
-    pictures: Several = 96
+    num_images: Several = 96
     """Number of images measured."""
     shown: Count = 3
     """Number of paths shown."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields pictures along the path, its steps, length and evenness; nothing where no inverter has noise."""
-    # What a trained inverter has is N(0, 1); a method that descends in pixels starts from pictures.
+    """Yields images along the path, its steps, length and evenness; nothing where no inverter has noise."""
+    # What a trained inverter has is N(0, 1); a method that descends in pixels starts from images.
     names = [name for name in evidence.noisy() if isinstance(evidence.inverters[name], LearnedInverter)]
-    which = evidence.sample(config.pictures, evidence.seed)
+    which = evidence.sample(config.num_images, evidence.seed)
     amounts = [step / config.steps for step in range(config.steps + 1)]
     points = {name: _walk(config, evidence, name, which, amounts) for name in names}
     if not points:
@@ -52,13 +52,13 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             for name in points
         },
     )
-    caption = f"A row a picture: from its first noise to its second one, along the {config.path} between them."
+    caption = f"A row per image: from its first noise to its second one, along the {config.path} between them."
     with style():
-        yield Figure("pictures", "From noise to noise", caption, sheet(blocks))
+        yield Figure("images", "From noise to noise", caption, sheet(blocks))
     yield from tell_paths(evidence, points, amounts, "noise_path", "way from noise to noise")
 
 
-def _walk(config: Config, evidence: Evidence, name: str, which: torch.Tensor, amounts: list[float]) -> list[Pictures]:
+def _walk(config: Config, evidence: Evidence, name: str, which: torch.Tensor, amounts: list[float]) -> list[Images]:
     raw = evidence.raw(name)[which]
     first, second = (evidence.noise(evidence.inverters[name], len(raw), 0, draw) for draw in (0, 1))
     assert first is not None and second is not None

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import torch
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
-from unlogit.analyses._fidelity import PERCEPTUAL, SHORT, Ruler, common_merits, difference, fidelity, over, verdict
+from unlogit.analyses._fidelity import (
+    PERCEPTUAL,
+    SHORT,
+    ReferenceStatistics,
+    common_metrics,
+    difference,
+    fidelity,
+    over,
+    verdict,
+)
 from unlogit.analyses._paired import FAMILY, pair_tests, report_pairs
 from unlogit.drawing import INK, Block, sheet, style
 from unlogit.settings import Count, Several
@@ -22,7 +31,7 @@ QUESTION = "What do classifier and inverter make of images of a kind that neithe
 class Config(AnalysisConfig):
     """How many images of each other kind are measured and shown."""
 
-    pictures: Several = 256
+    num_images: Several = 256
     """Number of images measured of each kind."""
     shown: Count = 6
     """Number of images of each kind shown."""
@@ -34,20 +43,20 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     The gap says what an inverter loses by leaving its distribution, the comparison which inverter is better there.
     """
     usual = {name: fidelity(evidence, name) for name in evidence.inverters} if evidence.others else {}
-    merits = tuple(dict.fromkeys((*SHORT, *common_merits(evidence))))
-    for place, (kind, source) in enumerate(evidence.others.items()):
+    metrics = tuple(dict.fromkeys((*SHORT, *common_metrics(evidence))))
+    for index, (kind, source) in enumerate(evidence.others.items()):
         other = Evidence(
-            source, evidence.inverters, limit=config.pictures, features=evidence.features, seed=evidence.seed
+            source, evidence.inverters, limit=config.num_images, features=evidence.features, seed=evidence.seed
         )
         which = other.sample(config.shown, evidence.seed)
         made = {name: other.reconstructed(name) for name in other.inverters}
         columns = {"original": other.originals.bytes[which]}
-        columns |= {name: m.pictures.bytes[which] for name, m in made.items()}
+        columns |= {name: m.images.bytes[which] for name, m in made.items()}
         block = Block(kind, INK, tuple(columns), torch.stack(list(columns.values()), 1))
         caption = f"{len(which)} of {len(other):,} images of {source.spec}, drawn at random and not chosen."
         with style():
-            yield Figure(f"pictures-{place}", kind, caption, sheet([block]))
-        values = {name: Ruler.of(evidence, name)(other.originals, made[name]) for name in other.inverters}
+            yield Figure(f"images-{index}", kind, caption, sheet([block]))
+        values = {name: ReferenceStatistics.of(evidence, name)(other.originals, made[name]) for name in other.inverters}
         tests = correct_family(
             {
                 (name, m.name): difference(each[m.name], usual[name][m.name], evidence.seed)
@@ -71,14 +80,14 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             f"{len(other):,} images of {source.spec} against {len(evidence):,} of {evidence.source.spec}, with 95 % "
             f"bootstrap CIs over both. Logits and layouts are measured from the usual images' mean. {FAMILY}."
         )
-        yield Table(f"gap-{place}", f"{kind}: how much less survives", caption, tuple(heads), tuple(rows))
+        yield Table(f"gap-{index}", f"{kind}: how much less survives", caption, tuple(heads), tuple(rows))
         if other.independent is not None:
             for name, each in values.items():
-                each[PERCEPTUAL.name] = over(other.originals, made[name].pictures)(other.independent.distance)
+                each[PERCEPTUAL.name] = over(other.originals, made[name].images)(other.independent.distance)
         yield from report_pairs(
-            [m.named(f"{m.name}_{kind}", f"{m.title}, {kind}") for m in merits],
-            {(a, b, f"{m}_{kind}"): test for (a, b, m), test in pair_tests(merits, values, evidence.seed).items()},
+            [m.named(f"{m.name}_{kind}", f"{m.title}, {kind}") for m in metrics],
+            {(a, b, f"{m}_{kind}"): test for (a, b, m), test in pair_tests(metrics, values, evidence.seed).items()},
             f"The first inverter less the second on the same {len(other):,} images of {source.spec}; same class and "
             "logit cosine are by each inverter's own classifier.",
-            f"pairs-{place}",
+            f"pairs-{index}",
         )

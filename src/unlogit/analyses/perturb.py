@@ -13,7 +13,7 @@ from unlogit.manipulate import perturb
 from unlogit.settings import Weight
 
 TITLE = "Perturbed logits"
-QUESTION = "How far does a picture move when noise is added to its logits: are near logits near pictures?"
+QUESTION = "How far does an image move when noise is added to its logits: are near logits near images?"
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         apply,
         config.margins,
     )
-    note = "A picture's noise has one direction and grows along it. "
+    note = "An image's noise has one direction and grows along it. "
     if unit_word:
         sizes = ", ".join(f"{units[name]:.3g} for {name}" for name in evidence.representations())
-        note += f"One sd is a logit's standard deviation over pictures ({sizes}); the paper's noise is 0.742, unscaled."
+        note += f"One sd is a logit's standard deviation over images ({sizes}); the paper's noise is 0.742, unscaled."
     else:
         note += "Deviations are as they stand, in each classifier's own logits; the paper's is 0.742."
-    yield from run_sweep(sweep, evidence, config.pictures, config.shown, note)
+    yield from run_sweep(sweep, evidence, config.num_images, config.shown, note)

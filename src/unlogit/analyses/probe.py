@@ -86,7 +86,7 @@ def _compare(
     evidence: Evidence, readings: dict[str, dict[str, Reading]], cosines: dict[str, Tensor], targets: list[str]
 ) -> Iterator[Result]:
     """Yield the representations compared on the same images."""
-    merits = [COSINE, *(MetricInfo(f"probe_r2_{t}", f"R2, {_words(t)}", "higher", "", unit="share") for t in targets)]
+    metrics = [COSINE, *(MetricInfo(f"probe_r2_{t}", f"R2, {_words(t)}", "higher", "", unit="share") for t in targets)]
     tests: dict[tuple[str, str, str], Difference] = dict(
         pair_tests([COSINE], {name: {COSINE.name: values} for name, values in cosines.items()}, evidence.seed)
     )
@@ -94,7 +94,7 @@ def _compare(
         for t in targets:
             tests[a, b, f"probe_r2_{t}"] = readings[a][t].explained_more(readings[b][t], evidence.seed)
     what = f"Probes of the first representation less those of the second, on the same {len(evidence):,} images."
-    yield from report_pairs(merits, tests, what)
+    yield from report_pairs(metrics, tests, what)
 
 
 def _beside(evidence: Evidence, groups: dict[str, list[str]], cosines: dict[str, Tensor]) -> Iterator[Result]:
@@ -130,11 +130,11 @@ def _words(target: str) -> str:
 def _draw(evidence: Evidence, r2: dict[str, dict[str, Estimate]], targets: list[str]) -> Drawing:
     names = list(evidence.inverters)
     figure, (axis,) = panels(1, 1, 0.7 + len(targets) * (0.14 + 0.11 * len(r2)))
-    for place, (name, each) in enumerate(r2.items()):
+    for index, (name, each) in enumerate(r2.items()):
         ink = colour(names.index(name))
         for row, target in enumerate(targets):
             e = each[target]
-            y = row + (place - (len(r2) - 1) / 2) * 0.7 / len(r2)
+            y = row + (index - (len(r2) - 1) / 2) * 0.7 / len(r2)
             low, high, value = (max(v, -0.1) for v in (e.low, e.high, e.value))
             axis.plot([low, high], [y, y], color=ink, linewidth=2.2, solid_capstyle="round")
             axis.plot(value, y, "o", color=ink, markersize=4.5, label="" if row else figure_text(name))

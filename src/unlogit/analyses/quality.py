@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unlogit import metrics
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
-from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._evidence import Images
 from unlogit.analyses._fidelity import LOGITS, PIXELS, MetricInfo, fidelity, over, verdict
 from unlogit.analyses._paired import FAMILY, format_p, pair_tests
 from unlogit.analyses._probe import FOLDS, probe_layout, probed_names
@@ -46,11 +46,11 @@ class Config(AnalysisConfig):
 
     metrics: tuple[str, ...] = ("psnr", "st_lpips_alex", "lpips_alex", "lpips_vgg", "lpips_squeeze", "dists")
     """Further distances to the original, by name; those whose weights are not on this machine are left out and said."""
-    metric_pictures: Several = 128
+    num_metric_images: Several = 128
     """Number of images that those metrics are measured on."""
     draws: Several = 4
     """Number of noise vectors per image, for the diversity and for the best of them."""
-    draw_pictures: Several = 256
+    num_draw_images: Several = 256
     """Number of images that the noise vectors are tried on."""
     lenient: tuple[str, ...] = ("pixel_error", "ssim")
     """Metrics that are also measured on mirrored reconstructions and at the best of the noise vectors."""
@@ -65,7 +65,7 @@ class Config(AnalysisConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if unknown := set(self.metrics + self.lenient) & {m.name for m in LOGITS}:
-            raise UnlogitError(f"metrics {', '.join(unknown)}: measured anyway, on all pictures")
+            raise UnlogitError(f"metrics {', '.join(unknown)}: measured anyway, on all images")
 
 
 TOP = MetricInfo(
@@ -81,7 +81,7 @@ DIVERSITY = MetricInfo(
     "diversity",
     "diversity",
     None,
-    "root mean squared pixel distance between reconstructions of one picture from different noise: what the generator "
+    "root mean squared pixel distance between reconstructions of one image from different noise: what the generator "
     "adds by itself",
 )
 PROBE = MetricInfo(
@@ -91,7 +91,7 @@ PROBE = MetricInfo(
     "the layout cosine that ridge regression reads from the same representation, without an inverter: the baseline of "
     "the layout cosine",
 )
-MERITS = (*LOGITS, *PIXELS, PROBE, TOP, DIVERSITY)
+METRICS = (*LOGITS, *PIXELS, PROBE, TOP, DIVERSITY)
 SETS = (
     MetricInfo(
         "fid",
@@ -120,31 +120,31 @@ SETS = (
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     """Yield tables with their numbers, the same as a figure, and paired differences between inverters."""
-    values = {name: per_picture(config, evidence, name) for name in evidence.inverters}
+    values = {name: per_image(config, evidence, name) for name in evidence.inverters}
     if len(evidence) >= 4 * FOLDS:
         for first, sharing in probed_names(evidence).items():
             probed = probe_layout(evidence, first)[1]
             for name in sharing:
                 values[name][PROBE.name] = probed
     estimates = {
-        n: {m.name: m.estimate(v[m.name], evidence.seed) for m in MERITS if m.name in v} for n, v in values.items()
+        n: {m.name: m.estimate(v[m.name], evidence.seed) for m in METRICS if m.name in v} for n, v in values.items()
     }
     caption = (
         f"{len(evidence):,} images of {evidence.source.spec}; under each value its 95 % interval over "
-        "pictures (Wilson's for shares, else bootstrap). Each reconstruction is seen again by its own inverter's "
+        "images (Wilson's for shares, else bootstrap). Each reconstruction is seen again by its own inverter's "
         "classifier, and across classifiers each is held against its own classifier's answers."
     )
-    yield _table("quality", "Figures of merit", caption, MERITS, estimates)
-    shown = list(MERITS)
+    yield _table("quality", "Metrics", caption, METRICS, estimates)
+    shown = list(METRICS)
     real: dict[str, Estimate] = {}
-    for table, merits, found in (*_perceptual(config, evidence, values), *_lenient(config, evidence, values)):
+    for table, measures, found in (*_perceptual(config, evidence, values), *_lenient(config, evidence, values)):
         yield table
-        shown += merits
+        shown += measures
         estimates = {name: estimates[name] | found[name] for name in estimates}
     compared = tuple(m for m in shown if m.better)
-    for table, merits, found in _sets(config, evidence):
+    for table, measures, found in _sets(config, evidence):
         yield table
-        shown += merits
+        shown += measures
         estimates = {name: estimates[name] | found[name] for name in estimates}
         real |= found[REAL]
     with style():
@@ -161,10 +161,10 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         yield from _differences(evidence, compared, values)
 
 
-def per_picture(config: Config, evidence: Evidence, name: str) -> dict[str, Tensor]:
-    """By figure of merit, one value a picture, N; diversity on some of them, and absent where there is no noise.
+def per_image(config: Config, evidence: Evidence, name: str) -> dict[str, Tensor]:
+    """By metric, one value per image, N; diversity on some of them, and absent where there is no noise.
 
-    Pictures are in a random order, the same for every inverter: `layout_top` takes them in groups, and a source may
+    Images are in a random order, the same for every inverter: `layout_top` takes them in groups, and a source may
     be sorted by class.
     """
     order = evidence.sample(len(evidence), evidence.seed)
@@ -173,9 +173,9 @@ def per_picture(config: Config, evidence: Evidence, name: str) -> dict[str, Tens
     if len(order) >= AMONG:
         centre = torch.cat([layout(images) for images in evidence.originals.chunks()]).mean(0)
         whole = order[: len(order) // AMONG * AMONG]
-        pairs = [(evidence.originals[group], made.pictures[group]) for group in whole.split(AMONG)]
+        pairs = [(evidence.originals[group], made.images[group]) for group in whole.split(AMONG)]
         values["layout_top5"] = torch.cat([layout_top(a, b, centre, 5, AMONG) for a, b in pairs])
-    draws = evidence.draws(name, order[: config.draw_pictures], config.draws)
+    draws = evidence.draws(name, order[: config.num_draw_images], config.draws)
     if draws is not None:
         values["diversity"] = diversity(draws)
     return values
@@ -192,26 +192,26 @@ def _perceptual(config: Config, evidence: Evidence, values: dict[str, dict[str, 
             available.append(metrics.get(name))
         except metrics.Unavailable as error:
             missing.append(str(error))
-    which = evidence.sample(config.metric_pictures, evidence.seed)
-    originals = Pictures(evidence.originals.bytes[which])
+    which = evidence.sample(config.num_metric_images, evidence.seed)
+    originals = Images(evidence.originals.bytes[which])
     found: dict[str, dict[str, Estimate]] = {}
-    merits = [MetricInfo(m.name, m.title, m.better, m.explanation) for m in available]
+    measures = [MetricInfo(m.name, m.title, m.better, m.explanation) for m in available]
     for name in evidence.inverters:
-        by_chunk = over(originals, Pictures(evidence.reconstructed(name).pictures.bytes[which]))
-        values[name] |= {m.name: by_chunk(metric) for m, metric in zip(merits, available, strict=True)}
-        found[name] = {m.name: m.estimate(values[name][m.name], evidence.seed) for m in merits}
+        by_chunk = over(originals, Images(evidence.reconstructed(name).images.bytes[which]))
+        values[name] |= {m.name: by_chunk(metric) for m, metric in zip(measures, available, strict=True)}
+        found[name] = {m.name: m.estimate(values[name][m.name], evidence.seed) for m in measures}
     caption = f"{len(which):,} of the same images, drawn at random, with 95 % bootstrap CIs."
     if missing:
         caption += f" Left out: {'; '.join(missing)}."
     if available:
-        yield _table("perceptual", "Distances tuned to people", caption, merits, found), merits, found
+        yield _table("perceptual", "Distances tuned to people", caption, measures, found), measures, found
 
 
 def _lenient(config: Config, evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Found]:
     """Yield what is nearer where the mirror image counts as well, and where the best of several noises does."""
-    which = evidence.sample(config.draw_pictures, evidence.seed)
+    which = evidence.sample(config.num_draw_images, evidence.seed)
     originals = evidence.originals[which]
-    merits: list[MetricInfo] = []
+    measures: list[MetricInfo] = []
     found: dict[str, dict[str, Estimate]] = {name: {} for name in evidence.inverters}
     for chosen in config.lenient:
         metric = metrics.get(chosen)
@@ -222,22 +222,22 @@ def _lenient(config: Config, evidence: Evidence, values: dict[str, dict[str, Ten
             metric.better,
             f"of {config.draws} reconstructions from different noise the nearest",
         )
-        merits += [MetricInfo(flip.name, flip.title, flip.better, flip.explanation), best]
+        measures += [MetricInfo(flip.name, flip.title, flip.better, flip.explanation), best]
         for name in evidence.inverters:
-            values[name][flip.name] = flip(originals, evidence.reconstructed(name).pictures[which])
+            values[name][flip.name] = flip(originals, evidence.reconstructed(name).images[which])
             draws = evidence.draws(name, which, config.draws)
             if draws is not None:
                 each = torch.stack([metric(originals, draw) for draw in draws])
                 values[name][best.name] = each.amax(0) if metric.better == "higher" else each.amin(0)
-            for m in merits[-2:]:
+            for m in measures[-2:]:
                 if m.name in values[name]:
                     found[name][m.name] = m.estimate(values[name][m.name], evidence.seed)
     caption = (
         f"The nearer of a reconstruction and its mirror image, and the nearest of {config.draws} noises, for "
         f"{len(which):,} images: what an inverter that has to guess gets wrong, and could have got right."
     )
-    if merits:
-        yield _table("lenient", "With the benefit of the doubt", caption, merits, found), merits, found
+    if measures:
+        yield _table("lenient", "With the benefit of the doubt", caption, measures, found), measures, found
 
 
 Feature = Callable[[Tensor], Tensor]
@@ -280,13 +280,13 @@ def _in_features(config: Config, evidence: Evidence, feature: Feature, where: st
     one, other = order[:half], order[half : 2 * half]
     size = min(config.kid_subset_size, half // 2)
 
-    def features(pictures: Pictures, which: Tensor) -> Tensor:
-        return torch.cat([feature(x).float().cpu() for x in Pictures(pictures.bytes[which]).chunks()])
+    def features(images: Images, which: Tensor) -> Tensor:
+        return torch.cat([feature(x).float().cpu() for x in Images(images.bytes[which]).chunks()])
 
     real = features(evidence.originals, one)
 
-    def measure(pictures: Pictures) -> dict[str, Estimate]:
-        made = features(pictures, other)
+    def measure(images: Images) -> dict[str, Estimate]:
+        made = features(images, other)
         generator = torch.Generator().manual_seed(evidence.seed)
         distance = kid(real, made, subsets=config.kid_subsets, subset_size=size, generator=generator)
         shares = precision_recall(real, made, NEIGHBOURS)
@@ -298,9 +298,9 @@ def _in_features(config: Config, evidence: Evidence, feature: Feature, where: st
         }
 
     title = " (Inception)" if prefix else ""
-    merits = [m.named(f"{prefix}{m.name}", f"{m.title}{title}") for m in SETS]
+    measures = [m.named(f"{prefix}{m.name}", f"{m.title}{title}") for m in SETS]
     found = {REAL: measure(evidence.originals)}
-    found |= {name: measure(evidence.reconstructed(name).pictures) for name in evidence.inverters}
+    found |= {name: measure(evidence.reconstructed(name).images) for name in evidence.inverters}
     dimensions = real.shape[1]
     caption = (
         f"Real images of one half ({half:,}) against reconstructions of the other half, in {where}. '{REAL}' is real "
@@ -314,32 +314,32 @@ def _in_features(config: Config, evidence: Evidence, feature: Feature, where: st
         )
     if any(isinstance(inverter, NearestNeighbour) for inverter in evidence.inverters.values()):
         caption += " Nearest neighbours are real images but no sample of them, so that their values are no reference."
-    return _table(f"{prefix}sets", f"As a set{title}", caption + missing, merits, found), merits, found
+    return _table(f"{prefix}sets", f"As a set{title}", caption + missing, measures, found), measures, found
 
 
 def _table(
     name: str,
     title: str,
     caption: str,
-    merits: tuple[MetricInfo, ...] | list[MetricInfo],
+    measures: tuple[MetricInfo, ...] | list[MetricInfo],
     estimates: dict[str, dict[str, Estimate]],
 ) -> Table:
-    rows = tuple((inverter, *(found.get(m.name) for m in merits)) for inverter, found in estimates.items())
-    return Table(name, title, caption, (Column("inverter"), *(m.column for m in merits)), rows)
+    rows = tuple((inverter, *(found.get(m.name) for m in measures)) for inverter, found in estimates.items())
+    return Table(name, title, caption, (Column("inverter"), *(m.column for m in measures)), rows)
 
 
-def _draw(merits: list[MetricInfo], estimates: dict[str, dict[str, Estimate]], real: dict[str, Estimate]) -> Drawing:
-    shown = [m for m in merits if any(m.name in found for found in estimates.values())]
+def _draw(measures: list[MetricInfo], estimates: dict[str, dict[str, Estimate]], real: dict[str, Estimate]) -> Drawing:
+    shown = [m for m in measures if any(m.name in found for found in estimates.values())]
     across = 4
     down = -(-len(shown) // across)
     names = list(estimates)
     figure, axes = panels(down, across, 0.75 + 0.2 * len(names))
     for axis, m in zip(axes, shown, strict=False):
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             e = estimates[name].get(m.name)
             if e is not None:
-                axis.plot([e.low, e.high], [place, place], color=colour(place), linewidth=2.2, solid_capstyle="round")
-                axis.plot(e.value, place, "o", color=colour(place), markersize=5)
+                axis.plot([e.low, e.high], [index, index], color=colour(index), linewidth=2.2, solid_capstyle="round")
+                axis.plot(e.value, index, "o", color=colour(index), markersize=5)
         if m.name in real:
             axis.axvline(real[m.name].value, color=INK, linewidth=1, linestyle="--")
         arrow = {"higher": " ↑", "lower": " ↓", None: ""}[m.better]
@@ -359,19 +359,19 @@ def _draw(merits: list[MetricInfo], estimates: dict[str, dict[str, Estimate]], r
 
 
 def _differences(
-    evidence: Evidence, merits: tuple[MetricInfo, ...], values: dict[str, dict[str, Tensor]]
+    evidence: Evidence, measures: tuple[MetricInfo, ...], values: dict[str, dict[str, Tensor]]
 ) -> Iterator[Result]:
     """Yield the first inverter less each other one over the same images, and the tests of every pair."""
     first, *others = values
-    tests = correct_family(pair_tests(merits, values, evidence.seed))
-    merits = tuple(m for m in merits if m.name in {name for *_, name in tests})
+    tests = correct_family(pair_tests(measures, values, evidence.seed))
+    measures = tuple(m for m in measures if m.name in {name for *_, name in tests})
 
     def cells(a: str, b: str, cell: Callable[[Difference], Cell]) -> Iterator[Cell]:
         # A measure that one of the two lacks, as the best of several noises without noise, has no cell.
-        return (cell(tests[a, b, m.name]) if (a, b, m.name) in tests else None for m in merits)
+        return (cell(tests[a, b, m.name]) if (a, b, m.name) in tests else None for m in measures)
 
     rows: list[tuple[Cell, ...]] = [(b, *cells(first, b, lambda d: d.estimate)) for b in others]
-    columns = tuple(Column(m.title) for m in merits)
+    columns = tuple(Column(m.title) for m in measures)
     caption = (
         f"{first} less each other inverter, paired over the same images, with 95 % bootstrap CIs. Which differences "
         "are significant is in the table of tests. Scores of logits are by each inverter's own classifier."
@@ -384,8 +384,8 @@ def _differences(
     yield Table("tests", "Which differences are significant", caption, (Column("pair"), *columns), tuple(pairs))
     own = {name: of for of, sharing in evidence.classifiers().items() for name in sharing}
     for b in others:
-        found = {m.name: tests[first, b, m.name] for m in merits if (first, b, m.name) in tests}
-        named = [m for m in merits if m.name in found]
+        found = {m.name: tests[first, b, m.name] for m in measures if (first, b, m.name) in tests}
+        named = [m for m in measures if m.name in found]
         # A score of two classifiers' logits may differ because the classifiers do.
         common = [m for m in named if m not in LOGITS or own[first] == own[b]]
         text = f"Against {b}, {first} is {verdict(common, found)} (paired tests, Holm-corrected)."

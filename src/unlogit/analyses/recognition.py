@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Drawing
 from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
-from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._evidence import Images
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import pair_tests, report_pairs
 from unlogit.classifiers import Classifier
@@ -43,7 +43,7 @@ class Config(AnalysisConfig):
             )
 
 
-MERITS = (
+METRICS = (
     MetricInfo(
         "cosine",
         "cosine",
@@ -85,7 +85,7 @@ class Seen:
     part: dict[str, str | None] = field(default_factory=dict)
 
     def estimates(self, row: str, seed: int) -> list[Estimate]:
-        return [m.estimate(self.values[row][m.name], seed) for m in MERITS]
+        return [m.estimate(self.values[row][m.name], seed) for m in METRICS]
 
     def independent(self) -> list[str]:
         """Inverters in whose training the network had no known part."""
@@ -97,32 +97,32 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     seen = [_look(classifier, config, evidence) for classifier in networks(config.networks, evidence.source).values()]
     if not seen:
         return
-    for place, one in enumerate(seen):
-        yield _table(f"network-{place}", one, evidence)
+    for index, one in enumerate(seen):
+        yield _table(f"network-{index}", one, evidence)
     with style():
         drawn = _draw(seen, evidence)
     caption = "Dots are the cosines of the tables, lines their 95 % intervals; hollow where the network took part."
     yield Figure("cosines", "How much is recognised", caption, drawn)
     for one in seen:
         for name in one.independent():
-            for m, estimate in zip(MERITS, one.estimates(name, evidence.seed), strict=True):
+            for m, estimate in zip(METRICS, one.estimates(name, evidence.seed), strict=True):
                 yield Record(f"{m.name} by {one.spec}", name, estimate, m.unit, m.better)
             yield _finding(one, name, evidence.seed)
-    for place, one in enumerate(seen):
-        yield from _compare(f"pairs-{place}", one, evidence.seed)
+    for index, one in enumerate(seen):
+        yield from _compare(f"pairs-{index}", one, evidence.seed)
 
 
 def _look(classifier: Classifier, config: Config, evidence: Evidence) -> Seen:
     which = evidence.sample(config.images, evidence.seed)
     device = next(iter(evidence.inverters.values())).representation.classifier.mean.device
     classifier.to(device)
-    originals = Pictures(evidence.originals.bytes[which])
+    originals = Images(evidence.originals.bytes[which])
     logits = encode(classifier, originals.chunks())
     seen = Seen(classifier.spec)
     for name, change in references(evidence.seed).items():
         seen.values[name] = recognition(logits, encode(classifier, map(change, originals.chunks())))
     for name, inverter in evidence.inverters.items():
-        made = Pictures(evidence.reconstructed(name).pictures.bytes[which])
+        made = Images(evidence.reconstructed(name).images.bytes[which])
         seen.values[name] = recognition(logits, encode(classifier, made.chunks()))
         seen.part[name] = part_in_training(classifier, inverter.took_part())
     return seen
@@ -148,7 +148,7 @@ def _table(name: str, seen: Seen, evidence: Evidence) -> Table:
     )
     if unknown:
         caption += " Inverters of earlier versions do not record the networks of their discriminator or comparator."
-    columns = (Column("images"), *(m.column for m in MERITS), PART)
+    columns = (Column("images"), *(m.column for m in METRICS), PART)
     return Table(name, f"Recognised by {seen.spec}", caption, columns, tuple(rows))
 
 
@@ -156,12 +156,12 @@ def _draw(seen: list[Seen], evidence: Evidence) -> Drawing:
     rows = list(seen[0].values)
     figure, axes = panels(1, len(seen), 0.7 + 0.2 * len(rows))
     for axis, one in zip(axes, seen, strict=True):
-        for place, row in enumerate(rows):
-            e = MERITS[0].estimate(one.values[row]["cosine"], evidence.seed)
+        for index, row in enumerate(rows):
+            e = METRICS[0].estimate(one.values[row]["cosine"], evidence.seed)
             ink = colour(list(evidence.inverters).index(row)) if row in evidence.inverters else INK
             fill = "none" if one.part.get(row) else ink
-            axis.plot([e.low, e.high], [place, place], color=ink, linewidth=2.2, solid_capstyle="round")
-            axis.plot(e.value, place, "o", color=ink, markerfacecolor=fill, markersize=5)
+            axis.plot([e.low, e.high], [index, index], color=ink, linewidth=2.2, solid_capstyle="round")
+            axis.plot(e.value, index, "o", color=ink, markerfacecolor=fill, markersize=5)
         axis.set_title(figure_text(f"cosine by {one.spec} ↑"))
         axis.set(ylim=(len(rows) - 0.5, -0.5))
         axis.set_yticks(range(len(rows)), [figure_text(row) if axis is axes[0] else "" for row in rows])
@@ -188,13 +188,13 @@ def _finding(seen: Seen, name: str, seed: int) -> Finding:
 
 def _compare(name: str, seen: Seen, seed: int) -> Iterator[Result]:
     """Yield the inverters that the network had no part in, compared on the same images."""
-    merits = [m.named(f"{m.name} by {seen.spec}", m.title) for m in MERITS]
+    metrics = [m.named(f"{m.name} by {seen.spec}", m.title) for m in METRICS]
     values = {
-        inverter: {merit.name: seen.values[inverter][m.name] for merit, m in zip(merits, MERITS, strict=True)}
+        inverter: {metric.name: seen.values[inverter][m.name] for metric, m in zip(metrics, METRICS, strict=True)}
         for inverter in seen.independent()
     }
     what = (
         f"The first inverter less the second by {seen.spec}, on the same images. Inverters that the network took part "
         "in are left out."
     )
-    yield from report_pairs(merits, pair_tests(merits, values, seed), what, name)
+    yield from report_pairs(metrics, pair_tests(metrics, values, seed), what, name)

@@ -1,4 +1,4 @@
-"""Figure 1 of the paper: the same pictures, a column an inverter."""
+"""Figure 1 of the paper: the same images, one column per inverter."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from unlogit.outside import short_names
 from unlogit.settings import Count, Seed
 
 TITLE = "Reconstructions"
-QUESTION = "What does each inverter see of a picture, once all that it is given is the classifier's answer?"
+QUESTION = "What does each inverter see of an image, once all that it is given is the classifier's answer?"
 
 CELLS, MANY = 10, 14
-"""Pictures across the page: as many blocks side by side as the first allows; two where the second allows two."""
+"""Images across the page: as many blocks side by side as the first allows; two where the second allows two."""
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """Which pictures are shown."""
+    """Which images are shown."""
 
-    pictures: Count = 24
+    num_images: Count = 24
     """Number of images shown, drawn at random."""
     seed: Seed = 0
     """Random seed of that draw."""
@@ -41,8 +41,8 @@ class Shown:
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields the figure, and in how many of the shown pictures each inverter kept the predicted class."""
-    rows = [_row(evidence, place) for place in evidence.sample(config.pictures, config.seed).tolist()]
+    """Yields the figure, and in how many of the shown images each inverter kept the predicted class."""
+    rows = [_row(evidence, place) for place in evidence.sample(config.num_images, config.seed).tolist()]
     with style():
         figure = _draw(evidence, rows)
     caption = _caption(evidence, len(rows))
@@ -51,7 +51,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     yield Figure("grid", "Originals and what was made of them", caption, figure)
     counts = [sum(row.kept[i] for row in rows) for i in range(len(evidence.inverters))]
     told = ", ".join(f"{count} for {name}" for name, count in zip(evidence.inverters, counts, strict=True))
-    yield Finding(f"Of these {len(rows)} pictures, the reconstruction keeps the predicted class in {told}.")
+    yield Finding(f"Of these {len(rows)} images, the reconstruction keeps the predicted class in {told}.")
 
 
 def _row(evidence: Evidence, place: int) -> Shown:
@@ -68,24 +68,28 @@ def _row(evidence: Evidence, place: int) -> Shown:
 
 
 def _caption(evidence: Evidence, shown: int) -> str:
-    by_aids: dict[str, list[str]] = {}
+    by_deviations: dict[str, list[str]] = {}
     for name, inverter in evidence.inverters.items():
-        if inverter.aids:
-            by_aids.setdefault(", ".join(inverter.aids), []).append(name)
-    aids = "; ".join(f"{', '.join(names)}: {aids}" for aids, names in by_aids.items())
+        if inverter.deviations:
+            by_deviations.setdefault(", ".join(inverter.deviations), []).append(name)
+    deviations = "; ".join(f"{', '.join(names)}: {deviations}" for deviations, names in by_deviations.items())
     drawn = "All" if shown == len(evidence) else f"{shown} of"
     return (
         f"{drawn} {len(evidence):,} images"
         + ("" if shown == len(evidence) else ", drawn at random and not chosen")
-        + ". Under each picture is the class that the classifier predicts for it; "
+        + ". Under each image is the class that the classifier predicts for it; "
         "green where a reconstruction keeps the original's. "
-        + (f"Aids beside the paper's single loss: {aids}." if aids else "No aids beside the paper's single loss.")
+        + (
+            f"Deviations beside the paper's single loss: {deviations}."
+            if deviations
+            else "No deviations beside the paper's single loss."
+        )
     )
 
 
 def _draw(evidence: Evidence, rows: list[Shown]) -> Drawing:
     names = ("original", *evidence.inverters)
-    images = [evidence.originals, *(evidence.reconstructed(name).pictures for name in evidence.inverters)]
+    images = [evidence.originals, *(evidence.reconstructed(name).images for name in evidence.inverters)]
     inks = (INK, *map(colour, range(len(evidence.inverters))))
     across = min(max(1, CELLS // len(names), min(2, MANY // len(names))), len(rows))
     per_block = math.ceil(len(rows) / across)

@@ -13,7 +13,7 @@ from unlogit.settings import Bounds
 
 TITLE = "Scaled logits"
 QUESTION = (
-    "Scaled logits name the same class with more or less confidence: does the picture change in its looks, or in what "
+    "Scaled logits name the same class with more or less confidence: does the image change in its looks, or in what "
     "it shows?"
 )
 
@@ -41,4 +41,4 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         config.margins,
     )
     note = "Factors are the paper's." if config.exponents == Config().exponents else ""
-    yield from run_sweep(sweep, evidence, config.pictures, config.shown, note)
+    yield from run_sweep(sweep, evidence, config.num_images, config.shown, note)

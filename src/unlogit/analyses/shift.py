@@ -13,7 +13,7 @@ from unlogit.settings import Bounds
 
 TITLE = "Shifted logits"
 QUESTION = (
-    "A softmax never sees a constant that is added to all logits: does the picture change with it, and in its looks or "
+    "A softmax never sees a constant that is added to all logits: does the image change with it, and in its looks or "
     "in what it shows?"
 )
 
@@ -49,8 +49,8 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     )
     if config.units == "sd":
         sizes = ", ".join(f"{units[name]:.3g} for {name}" for name in evidence.representations())
-        note = f"One sd is a logit's standard deviation over pictures ({sizes}). "
+        note = f"One sd is a logit's standard deviation over images ({sizes}). "
     else:
         note = "Constants are as they stand, in each classifier's own logits. "
-    note += f"From picture to picture the mean of all logits varies by a standard deviation of {natural}, same units."
-    yield from run_sweep(sweep, evidence, config.pictures, config.shown, note)
+    note += f"From image to image the mean of all logits varies by a standard deviation of {natural}, same units."
+    yield from run_sweep(sweep, evidence, config.num_images, config.shown, note)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._curves import draw_curve
-from unlogit.analyses._evidence import Pictures
+from unlogit.analyses._evidence import Images
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import report_pairs
 from unlogit.drawing import INK, colour, panels, shorten, style
@@ -53,7 +53,7 @@ class Config(AnalysisConfig):
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     """Yields the excess by octave and its peak as a table, radial curves, maps, and paired differences."""
     which = evidence.sample(config.images, evidence.seed)
-    kept = Pictures(evidence.originals.bytes[which])
+    kept = Images(evidence.originals.bytes[which])
     originals = _spectra(kept.chunks())
     rows: list[tuple[Cell, ...]] = []
     bands = octaves(evidence.view.size)
@@ -65,7 +65,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     peaks: dict[str, Peak] = {}
     numbers: list[Result] = []
     for name in evidence.inverters:
-        spectra[name] = _spectra(Pictures(evidence.reconstructed(name).pictures.bytes[which]).chunks())
+        spectra[name] = _spectra(Images(evidence.reconstructed(name).images.bytes[which]).chunks())
         found, peak = _measured(originals, spectra[name], evidence.seed)
         peaks[name] = peak
         rows.append(_row(name, found, peak))
@@ -167,16 +167,16 @@ def _maps(evidence: Evidence, originals: Tensor, spectra: dict[str, Tensor], pea
 def _compare(spectra: dict[str, Tensor], seed: int) -> Iterator[Result]:
     """Yield the power of every inverter over that of each later one, by octave."""
     bands = octaves(next(iter(spectra.values())).shape[1])
-    merits = [MetricInfo(f"excess {_named(band)}", f"power, {_named(band)}", None, "", unit="dB") for band in bands]
+    metrics = [MetricInfo(f"excess {_named(band)}", f"power, {_named(band)}", None, "", unit="dB") for band in bands]
     powers = {name: band_power(each, bands).double() for name, each in spectra.items()}
     tests: dict[tuple[str, str, str], Difference] = {}
     for a, b in combinations(powers, 2):
-        for i, merit in enumerate(merits):
+        for i, metric in enumerate(metrics):
             of_a, of_b = powers[a][:, i], powers[b][:, i]
 
             def difference(weights: Tensor, of_a: Tensor = of_a, of_b: Tensor = of_b) -> Tensor:
                 return decibels(weights @ of_a, weights @ of_b)
 
-            tests[a, b, merit.name] = statistic_test(difference, len(of_a), seed)
+            tests[a, b, metric.name] = statistic_test(difference, len(of_a), seed)
     what = "Power of the first inverter over the second's in dB, by octave in cycles per pixel, on the same images."
-    yield from report_pairs(merits, tests, what)
+    yield from report_pairs(metrics, tests, what)

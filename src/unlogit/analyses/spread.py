@@ -114,7 +114,7 @@ def _classes(config: Config, evidence: Evidence, classes: Tensor) -> Tensor:
 
 
 def spread(raw: Tensor, classes: Tensor) -> Spread:
-    """Of representations N x K and their classes, int64, N: two classes or more, of two pictures or more."""
+    """Of representations N x K and their classes, int64, N: two classes or more, of two images or more."""
     raw = raw.double()
     _, member, counts = classes.unique(return_inverse=True, return_counts=True)
     sums = torch.zeros(len(counts), raw.shape[1], dtype=raw.dtype).index_add_(0, member, raw)

@@ -52,7 +52,7 @@ class Run:
     lines: list[dict[str, Any]]
 
     def curve(self, key: str) -> tuple[list[float], list[float]]:
-        """Pictures seen and values."""
+        """Images seen and values."""
         points = [(line["images"], line[key]) for line in self.lines if key in line]
         return [p[0] for p in points], [p[1] for p in points]
 
@@ -65,7 +65,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         return
     with style():
         figure = _draw(evidence, runs)
-    caption = "Against training pictures seen, on the run's validation images where an arrow says which way is better."
+    caption = "Against training images seen, on the run's validation images where an arrow says which way is better."
     if any(_warm_start(r.config) for r in runs):
         caption += " Shaded: the warm start, before the adversarial game begins."
     yield Figure("curves", "Curves", caption, figure)
@@ -92,7 +92,7 @@ def _read(name: str, evidence: Evidence) -> Run:
 
 
 def _settings(runs: list[Run]) -> Iterator[tuple[Cell, ...]]:
-    """What config.json and the last line of metrics.jsonl say, a column a run."""
+    """What config.json and the last line of metrics.jsonl say, one column per run."""
     columns = [_describe(r.config) | _progress(r.lines[-1]) for r in runs]
     for setting in dict.fromkeys(setting for column in columns for setting in column):
         yield setting, *(column.get(setting, "–") for column in columns)
@@ -102,11 +102,11 @@ def _describe(c: dict[str, Any]) -> dict[str, str]:
     """Return the settings of a run, by what they are called in the table."""
     (name, options), *_ = c["method"].items()
     common = {
-        "classifier": f"{c['classifier']}, its {c['tap']}",
-        "training pictures": f"{c['images']}, {c['crop']} crop{', flipped' if c['flip'] else ''}",
+        "classifier": f"{c['classifier']}, its {c['layer']}",
+        "training images": f"{c['images']}, {c['crop']} crop{', flipped' if c['flip'] else ''}",
         "method": name,
         "begins with": c.get("start") or "random weights",
-        "averaging": f"half-life {c['ema_half_life']:,.0f} pictures",
+        "averaging": f"half-life {c['ema_half_life']:,.0f} images",
         "seed": str(c["seed"]),
         "batch": str(c["batch"]),
     }
@@ -122,8 +122,8 @@ def _describe_biggan(c: dict[str, Any]) -> dict[str, str]:
         "discriminator": d["kind"] + frozen,
         "discriminator steps": f"{c['d_steps']} per generator step",
         "Adam": f"{c['learning_rate_g']:g} generator, {c['learning_rate_d']:g} discriminator, betas {c['betas']}",
-        "discriminator first": f"{c['discriminator_first']:,} pictures" if c.get("discriminator_first") else "no",
-        "warm start": f"{c['warm_start']:,} pictures" if c["warm_start"] else "none",
+        "discriminator first": f"{c['discriminator_first']:,} images" if c.get("discriminator_first") else "no",
+        "warm start": f"{c['warm_start']:,} images" if c["warm_start"] else "none",
         "layout term": f"weight {c['layout_weight']:g}" if c["layout_weight"] else "none",
     }
 
@@ -133,7 +133,7 @@ def _warm_start(c: dict[str, Any]) -> int:
 
 
 def _progress(line: dict[str, Any]) -> dict[str, str]:
-    return {"pictures seen": f"{line['images']:,}", "hours": f"{line['seconds'] / 3600:.2f}"}
+    return {"images seen": f"{line['images']:,}", "hours": f"{line['seconds'] / 3600:.2f}"}
 
 
 def _trend(r: Run, share: float) -> Iterator[Finding]:
@@ -144,7 +144,7 @@ def _trend(r: Run, share: float) -> Iterator[Finding]:
     # The last validation before that part of the run.
     before = max((i for i, s in enumerate(seen[:-1]) if s <= start), default=0)
     yield Finding(
-        f"{r.name}: the layout cosine went from {values[before]:.3f} at {seen[before]:,} pictures to {values[-1]:.3f} "
+        f"{r.name}: the layout cosine went from {values[before]:.3f} at {seen[before]:,} images to {values[-1]:.3f} "
         f"at {seen[-1]:,}; its highest, {max(values):.3f}, was at {seen[values.index(max(values))]:,}."
     )
 
@@ -156,9 +156,9 @@ def _draw(evidence: Evidence, runs: list[Run]) -> Drawing:
     for axis in axes[len(curves) :]:
         axis.axis("off")
     for axis, (key, title) in zip(axes, curves.items(), strict=False):
-        for place, r in enumerate(runs):
+        for index, r in enumerate(runs):
             # A run that made one of the inverters has that one's colour.
-            ink = colour(names.index(r.name)) if r.name in names else COLOURS[-1 - place % len(COLOURS)]
+            ink = colour(names.index(r.name)) if r.name in names else COLOURS[-1 - index % len(COLOURS)]
             seen, values = r.curve(key)
             marker = "o" if key.startswith("val/") and len(seen) < 40 else ""
             axis.plot(seen, values, color=ink, linewidth=1.4, marker=marker, markersize=2.5, label=figure_text(r.name))

@@ -18,10 +18,10 @@ PGD_STEPS = 20
 """Steps of the attack that is reported."""
 
 
-def clean_accuracy(classifier: Classifier, loader: Loader, labels: Tensor | None, pictures: int) -> dict[str, Any]:
+def clean_accuracy(classifier: Classifier, loader: Loader, labels: Tensor | None, num_images: int) -> dict[str, Any]:
     """Return the accuracy on held-out images as they are: accuracy, low, high and n. Arguments as of `accuracy`."""
     hits = [0, 0]
-    for images, wanted in _batches(classifier, loader, labels, pictures):
+    for images, wanted in _batches(classifier, loader, labels, num_images):
         _count(hits, classifier, images, wanted)
     return _share(hits)
 
@@ -31,19 +31,19 @@ def accuracy(
     loader: Loader,
     labels: Tensor | None,
     epsilon: float,
-    pictures: int,
-    attacked_pictures: int,
+    num_images: int,
+    num_attacked_images: int,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Accuracy on held-out pictures, clean and under attack, with Wilson 95 % intervals.
+    """Accuracy on held-out images, clean and under attack, with Wilson 95 % intervals.
 
     Args:
         classifier: in evaluation mode, the same in every process; all its logits compete.
-        loader: of labelled pictures, of which each process takes its part.
-        labels: which logit each of the pictures' labels is; None where they are the same.
+        loader: of labelled images, of which each process takes its part.
+        labels: which logit each of the images' labels is; None where they are the same.
         epsilon: radius of the attack, which takes `PGD_STEPS` steps from a random start.
-        pictures: how many are looked at, spread over the source.
-        attacked_pictures: how many are attacked, spread likewise.
+        num_images: how many are looked at, spread over the source.
+        num_attacked_images: how many are attacked, spread likewise.
         seed: of the random starts.
 
     Returns:
@@ -51,9 +51,9 @@ def accuracy(
     """
     device = classifier.mean.device
     generator = torch.Generator(device).manual_seed(seed + distributed.rank())
-    clean = clean_accuracy(classifier, loader, labels, pictures)
+    clean = clean_accuracy(classifier, loader, labels, num_images)
     robust = [0, 0]  # how many right, of how many
-    for images, wanted in _batches(classifier, loader, labels, attacked_pictures):
+    for images, wanted in _batches(classifier, loader, labels, num_attacked_images):
         attacked = pgd(classifier, images, wanted, epsilon, PGD_STEPS, generator=generator)
         _count(robust, classifier, attacked, wanted)
     return {"clean": clean, f"pgd-{PGD_STEPS}": _share(robust)}

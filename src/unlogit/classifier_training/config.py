@@ -25,17 +25,17 @@ class FitConfig(Checked):
     out: Path
     """The classifier's folder; it is then opened as small:OUT, or as fitted:OUT where it started from another."""
     images: str = "scenes:"
-    """Labelled training pictures as source:name."""
+    """Labelled training images as source:name."""
     test_images: str = "scenes:test"
-    """Pictures for the reported accuracies, never trained on."""
+    """Images for the reported accuracies, never trained on."""
     start: str = "small:"
     """What is fitted: the built-in network with random weights, or any classifier, such as timm:resnet18 to fine-tune
     it, timm:resnet18?pretrained=false from scratch. It gets a new head where its classes are others."""
     labels: Path | None = None
     """Keeps the start's own head: a JSON list of {"label": 0, "imagenet1k": 1} tells which of its logits each label
-    of the pictures is."""
+    of the images is."""
     objective: Literal["standard", "fgsm", "pgd", "trades", "llr"] = "standard"
-    """Trained on pictures as they are, or on attacked ones: by one step from a random start (fast), or by several; or
+    """Trained on images as they are, or on attacked ones: by one step from a random start (fast), or by several; or
     with a term beside the usual loss: TRADES (Zhang et al. 2019), local linearity (Qin et al. 2019)."""
     epsilon: Radius = 8 / 255
     """Radius of the attacks, training's and the reported one's, in the scale where pixels are in [0, 1]."""
@@ -52,15 +52,15 @@ class FitConfig(Checked):
     loss is the share of their variance that it does not read."""
     layout_shuffled: bool = False
     """Let that head read the colours of another image of the batch, as a control."""
-    pictures: Count = 64_000
-    """Length of training in pictures seen."""
+    num_images: Count = 64_000
+    """Length of training in images seen."""
     target_accuracy: Share | None = None
-    """Stop when the accuracy on test_pictures of the test images first reaches this, so that classifiers can be
+    """Stop when the accuracy on num_test_images of the test images first reaches this, so that classifiers can be
     compared at equal accuracy; None trains to the end."""
     target_every: Count = 2_000
     """Images between two such measurements."""
     batch: Count = 32
-    """Pictures a step, over all processes."""
+    """Images a step, over all processes."""
     learning_rate: Rate = 0.05
     """Peak of the one cycle for the built-in network's convolutions, which Muon trains: by how much a step turns them.
     """
@@ -71,34 +71,34 @@ class FitConfig(Checked):
     label_smoothing: Share = 0.0
     """Share of the target that is spread evenly over all classes."""
     ema_half_life: Weight = 0.0
-    """Half-life, in pictures, of the averaged weights that are evaluated and saved, at most a tenth of the pictures
+    """Half-life, in images, of the averaged weights that are evaluated and saved, at most a tenth of the images
     seen so far; 0 takes the weights themselves."""
     flip: bool = False
-    """Mirror half of the training pictures."""
+    """Mirror half of the training images."""
     crop: Literal["centre", "random", "shift"] = "centre"
     """Crop of the training images: "centre"; "random" squares of area 0.5 to 1.0; "shift" moves the centre crop by up
     to an eighth of the side, for small images."""
     size: Annotated[int, Bounds(8, 4_096)] = 32
-    """Side in pixels of the pictures that are trained on and attacked, and of the built-in network's input, for which
+    """Side in pixels of the images that are trained on and attacked, and of the built-in network's input, for which
     it is a power of two from 32 on; any other resizes inside to what it takes."""
     widths: tuple[Width, ...] = (24, 48, 96)
     """Channels of each stage of the built-in network."""
     blocks: Annotated[int, Bounds(1, 1_000)] = 1
     """Residual blocks a stage of the built-in network."""
-    test_pictures: Count = 2_000
-    """How many held-out pictures the clean accuracy is measured on."""
-    attacked_pictures: Count = 500
+    num_test_images: Count = 2_000
+    """How many held-out images the clean accuracy is measured on."""
+    num_attacked_images: Count = 500
     """How many of them are attacked."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of the networks; "auto" measures whether bf16 autocast is faster than fp32."""
     seed: Seed = 0
     """Random seed of weights, attacks and the order of the images."""
     log_every: Count = 2_000
-    """Pictures between two lines of metrics."""
+    """Images between two lines of metrics."""
     checkpoint_every: Count = 10_000
-    """Pictures between two checkpoints."""
+    """Images between two checkpoints."""
     strict: bool = False
-    """Stop at the first broken picture, instead of skipping up to 1 %."""
+    """Stop at the first broken image, instead of skipping up to 1 %."""
     device: str = "auto"
     """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False

@@ -1,4 +1,4 @@
-"""The loop that fits a classifier: counted in pictures, the same from any checkpoint on."""
+"""The loop that fits a classifier: counted in images, the same from any checkpoint on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Fitting:
 
     Args:
         classifier: to be trained; it is changed.
-        labels: which logit each of the pictures' labels is; None where they are the same.
+        labels: which logit each of the images' labels is; None where they are the same.
         held_out: images that `config.target_accuracy` is measured on; None where there is no target.
     """
 
@@ -56,7 +56,7 @@ class Fitting:
         self.lead = distributed.rank() == 0
         self.images = 0
         self.on_target = False
-        self.steps = -(-config.pictures // config.batch)
+        self.steps = -(-config.num_images // config.batch)
         self.loader = Loader(
             source,
             View(config.size, config.crop, config.flip),
@@ -88,7 +88,7 @@ class Fitting:
         return self.config.epsilon * min(1.0, self.step_number / (RAMP * self.steps))
 
     def noise(self) -> Tensor:
-        """Standard normal, for this process's pictures of the global batch."""
+        """Standard normal, for this process's images of the global batch."""
         generator = seeded(self.config.seed, self.images)
         noise = torch.randn(self.config.batch, 3, self.config.size, self.config.size, generator=generator)
         return noise.chunk(distributed.world_size())[distributed.rank()].to(self.device)
@@ -150,14 +150,14 @@ class Fitting:
                         bar.set_postfix(loss=f"{loss:.3f}")
                     total.zero_()
                     started, since = time.monotonic(), self.images
-                stopping = distributed.anywhere(interrupted())
+                stopping = distributed.any_rank(interrupted())
                 if due_save(self.images) or stopping or finished:
                     self._check(float(total), checkpoints)
                     if self.lead:
                         checkpoints.save(self.images, self.state_dict() | record)
                     if stopping and not finished:
                         raise KeyboardInterrupt(
-                            f"stopped at {self.images:,} pictures; the same command goes on from there"
+                            f"stopped at {self.images:,} images; the same command goes on from there"
                         )
 
     def result(self) -> Classifier:
@@ -171,7 +171,7 @@ class Fitting:
 
     def _held_out_accuracy(self, held_out: Loader) -> float:
         """Measure what would be the result now, and go on training."""
-        reached = clean_accuracy(self.result(), held_out, self.labels, self.config.test_pictures)
+        reached = clean_accuracy(self.result(), held_out, self.labels, self.config.num_test_images)
         if self.average is None:  # What was measured is the network in training itself.
             self.classifier.network.requires_grad_(True).train()
         return float(reached["accuracy"])
@@ -180,7 +180,7 @@ class Fitting:
         parts: dict[str, Any] = {"network": self.classifier.network}
         if self.head is not None:
             parts["head"] = self.head
-        parts |= {f"optimiser_{place}": optimiser for place, optimiser in enumerate(self.optimisers)}
+        parts |= {f"optimiser_{index}": optimiser for index, optimiser in enumerate(self.optimisers)}
         return parts if self.average is None else parts | {"average": self.average}
 
     def state_dict(self) -> dict[str, Any]:
@@ -200,7 +200,7 @@ class Fitting:
         paths = checkpoints.paths()
         advice = f"the last good checkpoint is {paths[-1]}; " if paths else ""
         raise UnlogitError(
-            f"the loss is {loss} after {self.images:,} pictures: {advice}lower the learning rate, in a new --out"
+            f"the loss is {loss} after {self.images:,} images: {advice}lower the learning rate, in a new --out"
         )
 
     def _progress(self) -> tqdm[None]:
@@ -218,7 +218,7 @@ class Fitting:
 def _optimisers(network: nn.Module, config: FitConfig) -> list[torch.optim.Optimizer]:
     """Muon for the built-in network's convolutions in residual blocks, AdamW for all else.
 
-    The built-in one learns scenes from far fewer pictures so than by SGD or AdamW alone (docs/lab-notes.md).
+    The built-in one learns scenes from far fewer images so than by SGD or AdamW alone (docs/lab-notes.md).
     """
     filters = [p for p in network.stages.parameters() if p.ndim == 4] if isinstance(network, SmallResNet) else []
     chosen = set(map(id, filters))

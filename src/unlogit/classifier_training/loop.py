@@ -30,7 +30,7 @@ from unlogit.saved import CONFIG, WEIGHTS
 from unlogit.trust import trusting
 
 EVALUATION_BATCH = 64
-"""Pictures at a time in each process."""
+"""Images at a time in each process."""
 
 MUTABLE = {"out", "device", "log_every", "checkpoint_every", "strict", "trust_code"}
 """What may change between a run and its resumption without changing what it computes."""
@@ -74,7 +74,7 @@ def _fit(config: FitConfig, device: torch.device) -> dict[str, Any]:
     saved = checkpoints.load()
     if saved is not None:
         _check_same(config, saved)
-    source, held_out = _pictures(config)
+    source, held_out = _images(config)
     if distributed.rank() == 0:
         warn_of_overlap(source, held_out)
     labels = None if config.labels is None else read_labels(config.labels, len(source.class_names))
@@ -95,29 +95,29 @@ def _fit(config: FitConfig, device: torch.device) -> dict[str, Any]:
     fitting.run(checkpoints, Metrics(config.out / METRICS), {"fit": record, FINGERPRINTS: fingerprints})
     final = fitting.result()
     reached = accuracy(
-        final, loader, labels, config.epsilon, config.test_pictures, config.attacked_pictures, config.seed
+        final, loader, labels, config.epsilon, config.num_test_images, config.num_attacked_images, config.seed
     )
-    for pictures in (source, held_out):
-        pictures.broken.reasons = distributed.union(pictures.broken.reasons)
+    for images in (source, held_out):
+        images.broken.reasons = distributed.union(images.broken.reasons)
     if rank == 0:
         starts.save(config.out, final, classifier.spec, {"fit": record, "reached": reached})
         checkpoints.remove()
-        source.broken.tell()
-        held_out.broken.tell()
+        source.broken.warn()
+        held_out.broken.warn()
         if config.target_accuracy is not None and not fitting.on_target:
             print(
-                f"warning: {config.out}: accuracy {reached['clean']['accuracy']:.1%} after {config.pictures:,} images, "
-                f"below target accuracy {config.target_accuracy:.1%}: give more pictures, or a lower target",
+                f"warning: {config.out}: accuracy {reached['clean']['accuracy']:.1%} after {config.num_images:,} images, "
+                f"below target accuracy {config.target_accuracy:.1%}: give more images, or a lower target",
                 file=sys.stderr,
             )
     return reached
 
 
-def _pictures(config: FitConfig) -> tuple[ImageSource, ImageSource]:
+def _images(config: FitConfig) -> tuple[ImageSource, ImageSource]:
     source, held_out = (open_images(spec, strict=config.strict) for spec in (config.images, config.test_images))
     for one in (source, held_out):
         if len(one.class_names) < 2 or int(one.labels.min()) < 0:
-            raise UnlogitError(f"{one.spec}: some of its pictures have no label, without which nothing can be fitted")
+            raise UnlogitError(f"{one.spec}: some of its images have no label, without which nothing can be fitted")
     if source.class_names != held_out.class_names:
         raise UnlogitError(f"{config.images} and {config.test_images} have different classes")
     return source, held_out

@@ -1,4 +1,4 @@
-"""The optimiser that fits small classifiers on few pictures."""
+"""The optimiser that fits small classifiers on few images."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ TRADES_START = 0.001
 
 @dataclass(frozen=True)
 class Settings:
-    """What the objectives need to know beside pictures; each takes what it uses.
+    """What the objectives need to know beside images; each takes what it uses.
 
     Attributes:
         epsilon: radius of the attack, in the scale where pixels are in [0, 1].
         steps: of its ascent (fgsm takes one).
         label_smoothing: share of the cross-entropy's target that is spread evenly over all classes.
-        trades_beta: 1/lambda of Zhang et al. 2019: weight of agreement between picture and attacked picture.
+        trades_beta: 1/lambda of Zhang et al. 2019: weight of agreement between image and attacked image.
         llr_lambda, llr_mu: weights of Qin et al. 2019.
     """
 
@@ -39,32 +39,32 @@ class Settings:
 Objective = Callable[[nn.Module, Tensor, Tensor, Tensor, Settings], Tensor]
 """(model, pixels N x 3 x H x W, labels N, standard normal noise like the pixels, settings) to the loss of a step.
 
-The model goes from pixels to logits, N x K; its batch statistics see each picture that is learnt from once.
+The model goes from pixels to logits, N x K; its batch statistics see each image that is learnt from once.
 """
 
 
 def standard(model: nn.Module, pixels: Tensor, labels: Tensor, _noise: Tensor, settings: Settings) -> Tensor:
-    """Cross-entropy of pictures as they are."""
+    """Cross-entropy of images as they are."""
     return F.cross_entropy(model(pixels).float(), labels, label_smoothing=settings.label_smoothing)
 
 
 def fgsm(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, settings: Settings) -> Tensor:
-    """Of pictures moved by one step from a random start (Wong et al. 2020, with their step of 1.25 epsilon)."""
+    """Of images moved by one step from a random start (Wong et al. 2020, with their step of 1.25 epsilon)."""
     attacked = _attacked(model, pixels, labels, noise, settings.epsilon, 1, 1.25 * settings.epsilon)
     return standard(model, attacked, labels, noise, settings)
 
 
 def pgd(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, settings: Settings) -> Tensor:
-    """Of pictures moved by several steps (Madry et al. 2018)."""
+    """Of images moved by several steps (Madry et al. 2018)."""
     size = 2.5 * settings.epsilon / settings.steps
     attacked = _attacked(model, pixels, labels, noise, settings.epsilon, settings.steps, size)
     return standard(model, attacked, labels, noise, settings)
 
 
 def trades(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, settings: Settings) -> Tensor:
-    """Cross-entropy of the picture, and KL(its prediction || the attacked picture's) (Zhang et al. 2019, algorithm 1).
+    """Cross-entropy of the image, and KL(its prediction || the attacked image's) (Zhang et al. 2019, algorithm 1).
 
-    The attack goes up that KL from beside the picture, where it is zero and has no gradient.
+    The attack goes up that KL from beside the image, where it is zero and has no gradient.
     """
     with freeze_batch_norm(model):
         with torch.no_grad():
@@ -83,12 +83,12 @@ def trades(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, sett
 
 
 def divergence(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p || q) of each picture, N, of log-probabilities N x K."""
+    """KL(p || q) of each image, N, of log-probabilities N x K."""
     return (p.exp() * (p - q)).sum(1)
 
 
 def llr(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, settings: Settings) -> Tensor:
-    """Cross-entropy, plus how far from linear it is around the picture (Qin et al. 2019, their LLR).
+    """Cross-entropy, plus how far from linear it is around the image (Qin et al. 2019, their LLR).
 
     With g(delta) = |l(x + delta) - l(x) - delta . grad l(x)|, found at its largest in the ball by ascent, the loss is
     l(x) + lambda g(delta) + mu |delta . grad l(x)|.
@@ -99,8 +99,8 @@ def llr(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, setting
         return F.cross_entropy(model(moved).float(), labels, reduction="none", label_smoothing=smoothing)
 
     with freeze_batch_norm(model):
-        value, slope = tangent(losses, pixels)
-        fixed = value.detach(), slope.detach()
+        value, grad = tangent(losses, pixels)
+        fixed = value.detach(), grad.detach()
         attacked = ascend(
             lambda moved: nonlinearity(losses(moved), *fixed, moved - pixels).sum(),
             pixels,
@@ -109,25 +109,25 @@ def llr(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, setting
             settings.steps,
             2.5 * settings.epsilon / settings.steps,
         )
-    value, slope = tangent(losses, pixels, create_graph=True)
+    value, grad = tangent(losses, pixels, create_graph=True)
     delta = attacked - pixels
-    gamma = nonlinearity(losses(attacked), value, slope, delta)
-    along = (delta * slope).flatten(1).sum(1).abs()
+    gamma = nonlinearity(losses(attacked), value, grad, delta)
+    along = (delta * grad).flatten(1).sum(1).abs()
     return (value + settings.llr_lambda * gamma + settings.llr_mu * along).mean()
 
 
 @torch.enable_grad()
 def tangent(losses: Callable[[Tensor], Tensor], pixels: Tensor, *, create_graph: bool = False) -> tuple[Tensor, Tensor]:
-    """The loss of each picture, N, and its gradient by the pixels, like them."""
+    """The loss of each image, N, and its gradient by the pixels, like them."""
     pixels = pixels.detach().requires_grad_()
     value = losses(pixels)
-    (slope,) = torch.autograd.grad(value.sum(), pixels, create_graph=create_graph)
-    return value, slope
+    (grad,) = torch.autograd.grad(value.sum(), pixels, create_graph=create_graph)
+    return value, grad
 
 
-def nonlinearity(moved: Tensor, value: Tensor, slope: Tensor, delta: Tensor) -> Tensor:
-    """g of each picture, N: how far the loss after a move, N, is from what the tangent foretells."""
-    return (moved - value - (delta * slope).flatten(1).sum(1)).abs()
+def nonlinearity(moved: Tensor, value: Tensor, grad: Tensor, delta: Tensor) -> Tensor:
+    """g of each image, N: how far the loss after a move, N, is from what the tangent foretells."""
+    return (moved - value - (delta * grad).flatten(1).sum(1)).abs()
 
 
 OBJECTIVES: dict[str, Objective] = {"standard": standard, "fgsm": fgsm, "pgd": pgd, "trades": trades, "llr": llr}
@@ -195,7 +195,7 @@ def freeze_batch_norm(model: nn.Module) -> Iterator[None]:
 def _attacked(
     model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, epsilon: float, steps: int, size: float
 ) -> Tensor:
-    """Pictures moved up the cross-entropy, from a uniformly random start."""
+    """Images moved up the cross-entropy, from a uniformly random start."""
     with freeze_batch_norm(model):
         return ascend(
             lambda moved: F.cross_entropy(model(moved).float(), labels, reduction="sum"),

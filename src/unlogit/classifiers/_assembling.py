@@ -1,4 +1,4 @@
-"""From any network over N x 3 x H x W to a classifier: whether it reads pictures, how many logits, its last layer."""
+"""From any network over N x 3 x H x W to a classifier: whether it reads images, how many logits, its last layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every classifier is: a frozen network together with its own preprocessing, names and taps."""
+"""What every classifier is: a frozen network together with its own preprocessing, names and layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from unlogit.images import check_pixels
 Interpolation = Literal["bicubic", "bilinear"]
 
 TRIAL_SIZE = 64
-"""Side in pixels of the pictures that a network without a size of its own is tried with."""
+"""Side in pixels of the images that a network without a size of its own is tried with."""
 
 ROUNDING = 1e-5
 """Largest difference of two values, as a share of the largest, that is put down to rounding in float32."""
@@ -36,7 +36,7 @@ class Preprocessing:
     """From pixels in [0, 1] to what the network was trained on.
 
     Attributes:
-        size: side in pixels that pictures are resized to, antialiased where they shrink; None leaves them as they are.
+        size: side in pixels that images are resized to, antialiased where they shrink; None leaves them as they are.
             The side of what the network sees in the end: there is no crop, since views are square already.
         mean, std: per-channel normalisation in the [0, 1] scale.
         interpolation: how they are resized.
@@ -102,7 +102,7 @@ class Classifier(nn.Module):
         return (pixels - self.mean) / self.std
 
     def grey(self, count: int) -> Tensor:
-        """Pictures to try the network with, of its own size."""
+        """Images to try the network with, of its own size."""
         size = self.preprocessing.size or TRIAL_SIZE
         return torch.full((count, 3, size, size), 0.5, device=self.mean.device)
 

@@ -19,7 +19,7 @@ def read_labels(path: Path, classes: int) -> Tensor:
     Raises `UnlogitError` where there are no classes, or the file is something else or does not name each label once.
     """
     if not classes:
-        raise UnlogitError(f"labels '{path}': the pictures have no labels")
+        raise UnlogitError(f"labels '{path}': the images have no labels")
     try:
         rows = json.loads(path.read_text())
         found = {int(row[LABEL]): int(row[INDEX]) for row in rows}

@@ -33,7 +33,7 @@ def opened(start: str, class_names: Sequence[str], labels: Tensor | None, seed: 
 
     Args:
         start: its spec.
-        class_names: of the pictures.
+        class_names: of the images.
         labels: which of the start's own logits each class is, whose head then stays.
         seed: of a new head.
     """

@@ -51,7 +51,7 @@ def read_weights(
         raise UnlogitError(f"checkpoint '{path}' is damaged ({wrong}): copy it again")
     try:
         weights: dict[str, Tensor] = load_state_dict(str(path), weights_only=True)
-    # torch and safetensors have many errors for a file that is something else, a picture or a pickle of objects.
+    # torch and safetensors have many errors for a file that is something else, an image or a pickle of objects.
     except Exception as error:
         raise UnlogitError(f"checkpoint '{path}' cannot be read ({first_line(error)}): {advice}") from error
     if not weights or not all(_is_plain(value) for value in weights.values()):

@@ -1,5 +1,5 @@
 """`fitted:FOLDER`: what `unlogit classify` made of another classifier, from scratch or fine-tuned; `fitted:NAME`: one
-of those that come with unlogit; optionally with the side that pictures are resized to, `fitted:NAME?size=64`.
+of those that come with unlogit; optionally with the side that images are resized to, `fitted:NAME?size=64`.
 
 The folder holds `config.json` (architecture, preprocessing, class names, how it was fitted and the accuracies it
 reached) beside `model.safetensors`.

@@ -3,7 +3,7 @@
 `open_clip:ViT-B-32.laion2b_s34b_b79k` takes open_clip's weights of that tag, `open_clip:hf-hub:owner/name` anyone's on
 the hub, `open_clip:ViT-B-32?checkpoint=FILE` those of a file, `?pretrained=false` random ones. `classes` is a text
 file, a name a line, of which `template=a photo of a {}.` (the usual one) makes the sentences. A logit is the cosine of
-picture and sentence, times the learnt scale (Radford et al. 2021, figure 3). The embedding has length 1.
+image and sentence, times the learnt scale (Radford et al. 2021, figure 3). The embedding has length 1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TEMPLATE = "a photo of a {}."
 
 
 class Clip(nn.Module):
-    """The picture's side of CLIP: the normalised embedding, N x D, and a linear layer that compares it with text."""
+    """The image's side of CLIP: the normalised embedding, N x D, and a linear layer that compares it with text."""
 
     def __init__(self, visual: nn.Module, head: nn.Module) -> None:
         super().__init__()

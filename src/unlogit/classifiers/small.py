@@ -89,8 +89,8 @@ class SmallResNet(nn.Module):
         self.stem = nn.Conv2d(3, config.widths[0], 2 * stride - 1, stride, stride - 1, bias=False)
         stages = []
         before = config.widths[0]
-        for place, width in enumerate(config.widths):
-            first = Block(before, width, 1 if place == 0 else 2)
+        for index, width in enumerate(config.widths):
+            first = Block(before, width, 1 if index == 0 else 2)
             stages.append(nn.Sequential(first, *(Block(width, width, 1) for _ in range(config.blocks - 1))))
             before = width
         self.stages = nn.Sequential(*stages)

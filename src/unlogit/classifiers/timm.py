@@ -2,7 +2,7 @@
 
 `timm:resnetv2_50` takes the weights from timm's hub, `timm:hf-hub:owner/name` from anyone's there;
 `timm:resnetv2_50?checkpoint=weights.safetensors` from a file, for any number of classes;
-`timm:resnetv2_50?pretrained=false` leaves them random. `?size=128` feeds it smaller pictures than it was trained on,
+`timm:resnetv2_50?pretrained=false` leaves them random. `?size=128` feeds it smaller images than it was trained on,
 which costs accuracy and saves time. Options are joined by `&`.
 """
 
@@ -81,7 +81,7 @@ def _preprocessing(network: Any, spec: str) -> Preprocessing:
     data = resolve_data_config({}, model=network)
     channels, size, _ = data["input_size"]
     if channels != 3:
-        raise UnlogitError(f"classifier '{spec}' takes {channels} channels: must be one for RGB pictures")
+        raise UnlogitError(f"classifier '{spec}' takes {channels} channels: must be one for RGB images")
     return Preprocessing(size, data["mean"], data["std"], Preprocessing.resampling(data["interpolation"]))
 
 

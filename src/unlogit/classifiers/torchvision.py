@@ -2,7 +2,7 @@
 
 `torchvision:resnet50` takes torchvision's best weights, `torchvision:resnet50?weights=IMAGENET1K_V1` those of that
 name, `torchvision:resnet50?pretrained=false` random ones; for weights in a file see `checkpoint:`. `?size=128` feeds it
-smaller pictures. Options are joined by `&`.
+smaller images. Options are joined by `&`.
 """
 
 from __future__ import annotations

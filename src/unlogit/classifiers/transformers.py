@@ -2,7 +2,7 @@
 
 `transformers:google/vit-base-patch16-224`, or `transformers:FOLDER` as `save_pretrained` writes it. Size, normalisation
 and class names come with it. Weights are read from .safetensors alone; `?pretrained=false` leaves them random.
-`?size=128` feeds it smaller pictures, where it can take them.
+`?size=128` feeds it smaller images, where it can take them.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def open_source(rest: str, spec: str) -> Classifier:
         raise UnlogitError(f"classifier '{spec}' was not trained as a classifier: its weights lack {missing[0]}")
     preprocessing = adjusted(_preprocessing(processor, spec), options)
     names = [config.id2label[index] for index in range(config.num_labels)]
-    # Of its own accord it keeps half precision, which pictures in float32 do not fit.
+    # Of its own accord it keeps half precision, which images in float32 do not fit.
     return assemble(Logits(model.float()), preprocessing, canonical(spec, name, options), names)
 
 
@@ -92,7 +92,7 @@ def _preprocessing(processor: Any, spec: str) -> Preprocessing:
     side = (values.get("crop_size") if values.get("do_center_crop") else None) or values.get("size")
     size = side if isinstance(side, int) else _side(dict(side or {}))
     if size is None:
-        raise UnlogitError(f"classifier '{spec}': its image processor tells no size of square pictures ({side})")
+        raise UnlogitError(f"classifier '{spec}': its image processor tells no size of square images ({side})")
     mean, std = torch.zeros(3), torch.ones(3)
     if values.get("do_normalize"):
         mean, std = torch.tensor(values["image_mean"]), torch.tensor(values["image_std"])

@@ -1,4 +1,4 @@
-"""Where pictures come from: `scenes:`, `folder:PATH`, `parquet:GLOB`, `hf:NAME` and others; one file a source."""
+"""Where images come from: `scenes:`, `folder:PATH`, `parquet:GLOB`, `hf:NAME` and others; one file a source."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 def open_images(spec: str, *, strict: bool = False) -> ImageSource:
     """The source that `spec` names, such as `scenes:test`, `folder:photos` or `parquet:shards/*.parquet`.
 
-    Its broken pictures are skipped and counted (`ImageSource.broken`), or with `strict` the first is an error.
+    Its broken images are skipped and counted (`ImageSource.broken`), or with `strict` the first is an error.
     Raises `UnlogitError` where the source is unknown, missing, empty or unreadable.
     """
     module, rest = specs.split(spec, "images", __name__)

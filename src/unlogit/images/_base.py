@@ -1,4 +1,4 @@
-"""What every image source is: a finite, indexable, possibly labelled collection of pictures."""
+"""What every image source is: a finite, indexable, possibly labelled collection of images."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Hash(Protocol):
 
 
 class ImageSource(ABC):
-    """A finite collection of pictures, opened by `source:name`.
+    """A finite collection of images, opened by `source:name`.
 
     Attributes:
         spec: the string that opened it, kept in configs so that a run can be repeated.
-        class_names: readable names by label; empty where the pictures carry no labels.
+        class_names: readable names by label; empty where the images carry no labels.
     """
 
     spec: str
@@ -47,37 +47,37 @@ class ImageSource(ABC):
     @property
     @abstractmethod
     def labels(self) -> Tensor:
-        """int64, shape (N,); -1 where a picture has no label."""
+        """int64, shape (N,); -1 where an image has no label."""
 
     @abstractmethod
     def decode(self, index: int) -> Tensor:
-        """Picture `index` as uint8 RGB, shape (3, H, W), upright; raises `BrokenImage`."""
+        """Image `index` as uint8 RGB, shape (3, H, W), upright; raises `BrokenImage`."""
 
     def read(self, indices: Sequence[int]) -> list[Tensor | BrokenImage]:
-        """Several pictures; a broken one stands as its error. Sources that render in batches override this."""
-        pictures: list[Tensor | BrokenImage] = []
+        """Several images; a broken one stands as its error. Sources that render in batches override this."""
+        images: list[Tensor | BrokenImage] = []
         for index in indices:
             try:
-                pictures.append(self.decode(index))
+                images.append(self.decode(index))
             except BrokenImage as error:
-                pictures.append(error)
-        return pictures
+                images.append(error)
+        return images
 
     def read_good(self, indices: Sequence[int]) -> list[Tensor | None]:
-        """Several pictures; None in the place of a broken one, which is counted and may be one too many."""
-        pictures: list[Tensor | None] = []
-        for index, picture in zip(indices, self.read(indices), strict=True):
-            if isinstance(picture, BrokenImage):
-                self.broken.add(index, picture)
-                pictures.append(None)
+        """Several images; None in the place of a broken one, which is counted and may be one too many."""
+        images: list[Tensor | None] = []
+        for index, image in zip(indices, self.read(indices), strict=True):
+            if isinstance(image, BrokenImage):
+                self.broken.add(index, image)
+                images.append(None)
             else:
                 self.broken.good += 1
-                pictures.append(picture)
-        return pictures
+                images.append(image)
+        return images
 
     @cached_property
     def broken(self) -> Broken:
-        """The broken pictures met so far, by whatever `Loader`."""
+        """The broken images met so far, by whatever `Loader`."""
         return Broken(self.spec, self.inventory)
 
     @cached_property
@@ -97,11 +97,11 @@ class ImageSource(ABC):
     def _add_images(self, digest: Hash) -> None:
         """Add to a digest what changes when any image does: here all pixels. Registered sources have quicker ways."""
         for index in range(len(self)):
-            (picture,) = self.read([index])
-            if isinstance(picture, BrokenImage):
-                digest.update(data(str(picture)))
+            (image,) = self.read([index])
+            if isinstance(image, BrokenImage):
+                digest.update(data(str(image)))
             else:
-                digest.update(str(tuple(picture.shape)).encode() + picture.numpy().tobytes())
+                digest.update(str(tuple(image.shape)).encode() + image.numpy().tobytes())
 
 
 def add_file(digest: Hash, name: str, path: str | Path) -> None:

@@ -10,21 +10,21 @@ from unlogit.images._inventory import Inventory
 from unlogit.outside import plain
 
 MAX_SHARE, FEWEST = 0.01, 500
-"""A run stops once more than this share of its pictures is broken, of at least so many: five are always let pass."""
+"""A run stops once more than this share of its images is broken, of at least so many: five are always let pass."""
 SHOWN = 3
 
 
 class Broken(Container[int]):
-    """The broken pictures of one source met so far, shared by all who read it.
+    """The broken images of one source met so far, shared by all who read it.
 
     Args:
         spec: what opened the source.
         inventory: what was left out when it was opened; `tell` reports that too.
 
     Attributes:
-        reasons: why, by index; each begins with the picture's name.
-        good: how many pictures were decoded, those of later epochs again.
-        strict: the first broken picture stops the run.
+        reasons: why, by index; each begins with the image's name.
+        good: how many images were decoded, those of later epochs again.
+        strict: the first broken image stops the run.
     """
 
     def __init__(self, spec: str, inventory: Inventory) -> None:
@@ -44,11 +44,11 @@ class Broken(Container[int]):
         """Count one; raises `UnlogitError` with the first few names and reasons where that is one too many."""
         self.reasons[index] = str(error)
         if self.strict:
-            raise UnlogitError(f"{error}; mend or remove it, or leave out --strict to skip broken pictures")
+            raise UnlogitError(f"{error}; mend or remove it, or leave out --strict to skip broken images")
         seen = self.good + len(self)
         if len(self) > MAX_SHARE * max(seen, FEWEST):
             raise UnlogitError(
-                f"{self.spec}: {len(self):,} of the first {seen:,} pictures are broken, which is over "
+                f"{self.spec}: {len(self):,} of the first {seen:,} images are broken, which is over "
                 f"{MAX_SHARE:.0%}; mend or remove them: {self._first()}"
             )
 
@@ -56,10 +56,10 @@ class Broken(Container[int]):
         """One line, with the first few names and reasons; empty where nothing is broken."""
         if not self.reasons:
             return ""
-        what = "picture is" if len(self) == 1 else "pictures are"
+        what = "image is" if len(self) == 1 else "images are"
         return f"{self.spec}: {len(self):,} {what} broken and left out: {self._first()}"
 
-    def tell(self) -> None:
+    def warn(self) -> None:
         """Print what was left out when the source was opened, and the broken images, if there are any, to stderr."""
         if self.inventory.left_out:
             print(f"unlogit: {plain(self.spec)}: {self.inventory.summary()}", file=sys.stderr)

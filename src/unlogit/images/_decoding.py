@@ -21,7 +21,7 @@ from unlogit.errors import BrokenImage
 from unlogit.outside import plain
 
 MAX_PIXELS = 80_000_000
-"""Larger pictures are refused before they are expanded: a small file can claim any size."""
+"""Larger images are refused before they are expanded: a small file can claim any size."""
 MAX_SCANS = 100
 """Scans of a JPEG: each costs a pass over the whole image, and a small file can hold any number; usual are 10."""
 MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
@@ -41,7 +41,7 @@ _SNIFFED = 16
 def decode(
     data: bytes | memoryview, name: str, most: int | None = None, formats: Collection[str] | None = None
 ) -> Tensor:
-    """The picture in `data` as uint8 RGB, shape (3, H, W).
+    """The image in `data` as uint8 RGB, shape (3, H, W).
 
     The first frame of an animation; turned upright by its EXIF orientation; transparency on white; 16-bit
     greyscale scaled to 8. Raises `BrokenImage`, beginning with `name`, where the data cannot be read, is cut
@@ -53,8 +53,8 @@ def decode(
             raise ValueError(_too_large(len(data)))
         if (scans := count_scans(data)) > MAX_SCANS:
             raise ValueError(f"JPEG of {scans:,} scans: at most {MAX_SCANS} are decoded")
-        with Image.open(io.BytesIO(data), formats=_formats() if formats is None else list(formats)) as picture:
-            return upright(picture, name, most)
+        with Image.open(io.BytesIO(data), formats=_formats() if formats is None else list(formats)) as image:
+            return upright(image, name, most)
 
 
 def count_scans(data: bytes | memoryview) -> int:
@@ -72,7 +72,7 @@ def count_scans(data: bytes | memoryview) -> int:
 
 
 def decode_file(file: Path) -> Tensor:
-    """The picture in a file, as `decode` gives it, with the same errors."""
+    """The image in a file, as `decode` gives it, with the same errors."""
     name = plain(str(file))
     try:
         data = read_regular(file)
@@ -149,14 +149,14 @@ def _too_large(size: int) -> str:
     return f"{size:,} bytes are over the limit of {MAX_BYTES:,}"
 
 
-def upright(picture: Image.Image, name: str, most: int | None = None) -> Tensor:
-    """A picture that Pillow opened, as `decode` gives it, with the same errors."""
+def upright(image: Image.Image, name: str, most: int | None = None) -> Tensor:
+    """An image that Pillow opened, as `decode` gives it, with the same errors."""
     with _blamed_on(name):
         most = MAX_PIXELS if most is None else most
-        if picture.width * picture.height > most:
-            raise ValueError(f"{picture.width} x {picture.height} is over the {most:,} pixel limit")
-        ImageOps.exif_transpose(picture, in_place=True)  # A copy would take 320 MB of the largest images.
-        return torch.from_numpy(np.array(_rgb(picture))).permute(2, 0, 1).contiguous()
+        if image.width * image.height > most:
+            raise ValueError(f"{image.width} x {image.height} is over the {most:,} pixel limit")
+        ImageOps.exif_transpose(image, in_place=True)  # A copy would take 320 MB of the largest images.
+        return torch.from_numpy(np.array(_rgb(image))).permute(2, 0, 1).contiguous()
 
 
 @contextmanager
@@ -169,21 +169,21 @@ def _blamed_on(name: str) -> Iterator[None]:
     except BrokenImage:
         raise
     except UnidentifiedImageError as error:  # whose own words end in an address in memory
-        raise BrokenImage(f"{name}: cannot identify the picture's format") from error
+        raise BrokenImage(f"{name}: cannot identify the image's format") from error
     except Exception as error:  # decoders of foreign bytes raise almost anything: OSError, SyntaxError, struct.error...
         raise BrokenImage(f"{name}: {str(error) or type(error).__name__}") from error
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "F":
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip at 255
-        values = np.asarray(picture)
+    if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip at 255
+        values = np.asarray(image)
         if values.size and not 0 <= values.min() <= values.max() <= 65535:
             raise ValueError("32-bit pixels have no known range")
-        picture = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return picture.convert("RGB")
+        image = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Labels and class names from what data sets say of their pictures."""
+"""Labels and class names from what data sets say of their images."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NO_LABEL = "names no class; labels must be whole numbers alone or words alone"
 
 
 def classes(values: Sequence[object], what: str, names: Sequence[str] = ()) -> tuple[Tensor, tuple[str, ...]]:
-    """Labels, int64, shape (N,), and class names from one value a picture, None where it has no label.
+    """Labels, int64, shape (N,), and class names from one value per image, None where it has no label.
 
     Whole numbers are the labels, negative ones stand for none; without `names` they name themselves. Words are the
-    classes' names, numbered by their places in `names`, or else in order (see `in_order`). Where no picture has a
+    classes' names, numbered by their places in `names`, or else in order (see `in_order`). Where no image has a
     label, no class has a name.
 
     Raises:
@@ -34,10 +34,10 @@ def classes(values: Sequence[object], what: str, names: Sequence[str] = ()) -> t
     known = {value for value in values if value is not None}
     if known and all(isinstance(value, str) for value in known):
         names = names or in_order([str(value) for value in known])
-        places = {name: place for place, name in enumerate(names)}
-        for odd in known - places.keys():
+        indices = {name: index for index, name in enumerate(names)}
+        for odd in known - indices.keys():
             raise UnlogitError(f"{what}: class '{plain(str(odd))}' is not among the {len(names)} that are named")
-        values = [None if value is None else places[str(value)] for value in values]
+        values = [None if value is None else indices[str(value)] for value in values]
     numbers = [-1 if value is None else _number(value, what) for value in values]
     labels = torch.tensor(numbers, dtype=torch.int64)
     most = int(labels.max()) if len(labels) else -1

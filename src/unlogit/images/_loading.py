@@ -19,13 +19,13 @@ _ORDER, _VIEWS = 0, 1  # separate streams of chance under one seed
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures and where they come from.
+    """Images and where they come from.
 
     Attributes:
         images: float in [0, 1], N x 3 x S x S.
-        labels: int64, shape (N,); -1 where a picture has none.
+        labels: int64, shape (N,); -1 where an image has none.
         indices: int64, shape (N,): places in the source.
-        flipped: bool, shape (N,): whether the view mirrored the picture.
+        flipped: bool, shape (N,): whether the view mirrored the image.
     """
 
     images: Tensor
@@ -40,17 +40,17 @@ class Batch:
 class Loader:
     """An endless stream of epochs over a source, cut into batches.
 
-    A broken picture's place is taken by the next good one in the source.
+    A broken image's place is taken by the next good one in the source.
 
     Args:
-        source: where pictures come from.
+        source: where images come from.
         view: how they are seen.
-        batch_size: pictures in a batch over all ranks together.
+        batch_size: images in a batch over all ranks together.
         seed: not negative; with a position it decides everything left to chance.
         shuffle: a new order each epoch; otherwise the source's own, over and over.
         rank, world_size: this process and the number of them; each gets its contiguous slice of every batch.
 
-    Raises `UnlogitError` where the batch cannot be shared out evenly; later, where too many of the source's pictures
+    Raises `UnlogitError` where the batch cannot be shared out evenly; later, where too many of the source's images
     are broken (see `Broken`), or all of them are.
     """
 
@@ -70,7 +70,7 @@ class Loader:
         if seed < 0:
             raise UnlogitError(f"seed {seed}: must not be negative")
         if not len(source):
-            raise UnlogitError(f"{source.spec}: holds no pictures")
+            raise UnlogitError(f"{source.spec}: holds no images")
         if not 0 <= rank < world_size:
             raise UnlogitError(f"rank {rank}: must be 0 to {world_size - 1}, of {world_size} processes")
         self.source = source
@@ -83,16 +83,16 @@ class Loader:
         self._order = lru_cache(maxsize=2)(self._permutation)  # two: a batch may lie across the end of an epoch
 
     def batch(self, position: int) -> Batch:
-        """This rank's part of the batch that begins after `position` pictures (over all ranks) were consumed."""
+        """This rank's part of the batch that begins after `position` images (over all ranks) were consumed."""
         share = self.batch_size // self.world_size
         mine = slice(self.rank * share, (self.rank + 1) * share)
         draws = self.view.draw(self.batch_size, np.random.default_rng([self.seed, _VIEWS, position]))[mine]
-        wanted = [self._index(place) for place in range(position, position + self.batch_size)[mine]]
-        indices, pictures = self._good(wanted)
-        return self._assemble(self.view, indices, pictures, draws)
+        wanted = [self._index(index) for index in range(position, position + self.batch_size)[mine]]
+        indices, images = self._good(wanted)
+        return self._assemble(self.view, indices, images, draws)
 
     def once(self, limit: int | None = None) -> Iterator[Batch]:
-        """Every picture once, in order, centred and not flipped, for evaluation; broken ones are left out.
+        """Every image once, in order, centred and not flipped, for evaluation; broken ones are left out.
 
         A limit takes that many spread at random over the source, the same ones whatever the seed, since a source may
         be sorted by class. Ranks share out each batch between them, and the last may be smaller.
@@ -102,47 +102,47 @@ class Loader:
         for start in range(0, len(chosen), self.batch_size):
             wanted = np.array_split(chosen[start : start + self.batch_size], self.world_size)[self.rank].tolist()
             indices = []
-            pictures = []
-            for index, picture in zip(wanted, self.source.read_good(wanted), strict=True):
-                if picture is not None:
+            decoded = []
+            for index, image in zip(wanted, self.source.read_good(wanted), strict=True):
+                if image is not None:
                     indices.append(index)
-                    pictures.append(picture)
+                    decoded.append(image)
             if indices:
-                yield self._assemble(view, indices, pictures, None)
+                yield self._assemble(view, indices, decoded, None)
 
     def _permutation(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.source))
 
-    def _index(self, place: int) -> int:
-        epoch, step = divmod(place, len(self.source))
+    def _index(self, index: int) -> int:
+        epoch, step = divmod(index, len(self.source))
         return int(self._order(epoch)[step]) if self.shuffle else step
 
     def _good(self, indices: list[int]) -> tuple[list[int], list[Tensor]]:
-        """The pictures at these indices, or at the next good ones after them."""
+        """The images at these indices, or at the next good ones after them."""
         indices = [self._after(index) for index in indices]
         found: list[Tensor | None] = [None] * len(indices)
-        while missing := [slot for slot, picture in enumerate(found) if picture is None]:
-            for slot, picture in zip(missing, self.source.read_good([indices[s] for s in missing]), strict=True):
-                found[slot] = picture
-                if picture is None:
+        while missing := [slot for slot, image in enumerate(found) if image is None]:
+            for slot, image in zip(missing, self.source.read_good([indices[s] for s in missing]), strict=True):
+                found[slot] = image
+                if image is None:
                     indices[slot] = self._after(indices[slot])
-        return indices, [picture for picture in found if picture is not None]
+        return indices, [image for image in found if image is not None]
 
     def _after(self, index: int) -> int:
         """This index, or the next that is not known to be broken."""
         broken = self.source.broken
         if len(broken) == len(self.source):
             reason = next(iter(broken.reasons.values()))
-            raise UnlogitError(f"{self.source.spec}: none of its {len(self.source)} pictures can be decoded ({reason})")
+            raise UnlogitError(f"{self.source.spec}: none of its {len(self.source)} images can be decoded ({reason})")
         while index in broken:
             index = (index + 1) % len(self.source)
         return index
 
-    def _assemble(self, view: View, indices: list[int], pictures: list[Tensor], draws: Tensor | None) -> Batch:
-        places = torch.tensor(indices, dtype=torch.int64)
+    def _assemble(self, view: View, indices: list[int], decoded: list[Tensor], draws: Tensor | None) -> Batch:
+        positions = torch.tensor(indices, dtype=torch.int64)
         flipped = torch.zeros(len(indices), dtype=torch.bool) if draws is None else view.flips(draws)
-        images = check_pixels(view.apply(pictures, draws), self.source.spec)
-        return Batch(images, self.source.labels[places], places, flipped)
+        images = check_pixels(view.apply(decoded, draws), self.source.spec)
+        return Batch(images, self.source.labels[positions], positions, flipped)
 
 
 def spread(count: int, limit: int | None) -> np.ndarray:

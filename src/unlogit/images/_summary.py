@@ -10,15 +10,15 @@ from unlogit.outside import all_whole, in_order, short_names
 LOOKED_AT = 200
 SHOWN = 8
 CHUNK = 8
-"""Pictures held at a time: photographs are large."""
+"""Images held at a time: photographs are large."""
 
 
 def summary(source: ImageSource, limit: int = LOOKED_AT) -> str:
-    """How many pictures and in which classes; and from `limit` of them, spread over the source, how large they are.
+    """How many images and in which classes; and from `limit` of them, spread over the source, how large they are.
 
     Raises `UnlogitError` where too many of those are broken (see `Broken`), or all.
     """
-    lines = [f"{len(source):,} pictures{'' if source.class_names else ', without labels'}"]
+    lines = [f"{len(source):,} images{'' if source.class_names else ', without labels'}"]
     if source.class_names:
         labelled = source.labels[source.labels >= 0]
         counts = labelled.bincount(minlength=len(source.class_names)).tolist()
@@ -29,12 +29,12 @@ def summary(source: ImageSource, limit: int = LOOKED_AT) -> str:
             lines.append(f"{len(source) - len(labelled):,} without a label")
     lines.append(source.inventory.summary())
     sizes = []
-    places = spread(len(source), limit).tolist()
-    for start in range(0, len(places), CHUNK):
-        pictures = source.read_good(places[start : start + CHUNK])
-        sizes += [(picture.shape[2], picture.shape[1]) for picture in pictures if picture is not None]
+    indices = spread(len(source), limit).tolist()
+    for start in range(0, len(indices), CHUNK):
+        images = source.read_good(indices[start : start + CHUNK])
+        sizes += [(image.shape[2], image.shape[1]) for image in images if image is not None]
     if not sizes:
-        raise UnlogitError(f"{source.spec}: none of its pictures can be decoded ({source.broken.summary()})")
+        raise UnlogitError(f"{source.spec}: none of its images can be decoded ({source.broken.summary()})")
     smallest, largest = (f"{w} x {h}" for w, h in (pick(sizes, key=min) for pick in (min, max)))
     extent = smallest if len(set(sizes)) == 1 else f"{smallest} to {largest}"
     lines.append(f"{len(sizes):,} of {len(sizes) + len(source.broken):,} decoded: {extent} pixels")

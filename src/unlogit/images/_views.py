@@ -1,4 +1,4 @@
-"""How a picture of any size becomes a square of the size that is asked for."""
+"""How an image of any size becomes a square of the size that is asked for."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def square(images: Tensor, most: int) -> Tensor:
 
 @dataclass(frozen=True)
 class View:
-    """The square that is seen of a picture.
+    """The square that is seen of an image.
 
     Attributes:
         size: side in pixels.
         crop: "centre" resizes the shorter side to `size` and takes the middle; "random" takes a square of
-            0.5 to 1.0 times the area of the largest one, anywhere in the picture, and resizes it to `size`;
+            0.5 to 1.0 times the area of the largest one, anywhere in the image, and resizes it to `size`;
             "shift" moves the centre view by up to an eighth of its side each way, the border mirrored.
         flip: mirror left and right with probability one half.
     """
@@ -52,7 +52,7 @@ class View:
 
     @property
     def countable(self) -> bool:
-        """Whether a picture has one or two (flipped) variants only, whose derived values can then be cached."""
+        """Whether an image has one or two (flipped) variants only, whose derived values can then be cached."""
         return self.crop == "centre"
 
     def draw(self, count: int, generator: np.random.Generator) -> Tensor:
@@ -60,33 +60,31 @@ class View:
         return torch.from_numpy(generator.random((count, 4)))
 
     def flips(self, draws: Tensor) -> Tensor:
-        """Which pictures these draws mirror: bool, shape (N,)."""
+        """Which images these draws mirror: bool, shape (N,)."""
         return (draws[:, 3] < 0.5) & self.flip
 
-    def apply(self, pictures: Sequence[Tensor], draws: Tensor | None = None) -> Tensor:
-        """Views of uint8 pictures, each 3 x H x W: float N x 3 x size x size in [0, 1].
+    def apply(self, decoded: Sequence[Tensor], draws: Tensor | None = None) -> Tensor:
+        """Views of uint8 images, each 3 x H x W: float N x 3 x size x size in [0, 1].
 
         `draws` come from `draw`; they may be left out where the view leaves nothing to chance.
         """
         if draws is None and (self.crop != "centre" or self.flip):
             raise UnlogitError(f"{self} without draws: give view.draw(count, generator), or a centred, unflipped view")
-        for picture in pictures:
-            if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[0] != 3:
+        for image in decoded:
+            if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
                 raise UnlogitError(
-                    f"view of a picture of {picture.dtype}, {tuple(picture.shape)}: must be uint8, 3 x H x W; "
+                    f"view of an image of {image.dtype}, {tuple(image.shape)}: must be uint8, 3 x H x W; "
                     "for x in [0, 1] give images.to_bytes(x)"
                 )
-        if not pictures:
+        if not decoded:
             return torch.zeros(0, 3, self.size, self.size)
-        if self.crop != "random" and len({p.shape for p in pictures}) == 1:
-            images = self._centre(torch.stack(list(pictures)))
+        if self.crop != "random" and len({p.shape for p in decoded}) == 1:
+            images = self._centre(torch.stack(list(decoded)))
         elif self.crop != "random":
-            images = torch.cat([self._centre(p[None]) for p in pictures])
+            images = torch.cat([self._centre(p[None]) for p in decoded])
         else:
             assert draws is not None  # Checked above.
-            images = torch.cat(
-                [self._random(p[None], *d) for p, d in zip(pictures, draws[:, :3].tolist(), strict=True)]
-            )
+            images = torch.cat([self._random(p[None], *d) for p, d in zip(decoded, draws[:, :3].tolist(), strict=True)])
         if self.crop == "shift":
             assert draws is not None
             images = self._shifted(images, draws[:, 1:3])
@@ -94,24 +92,24 @@ class View:
             images = torch.where(self.flips(draws).view(-1, 1, 1, 1), images.flip(-1), images)
         return images
 
-    def _centre(self, pictures: Tensor) -> Tensor:
+    def _centre(self, images: Tensor) -> Tensor:
         # Cropping before resizing gives the same square, and does not resize what is then thrown away.
-        return _resize(_square(pictures).float() / 255, self.size)
+        return _resize(_square(images).float() / 255, self.size)
 
-    def _random(self, picture: Tensor, area: float, row: float, column: float) -> Tensor:
-        height, width = picture.shape[-2:]
+    def _random(self, image: Tensor, area: float, row: float, column: float) -> Tensor:
+        height, width = image.shape[-2:]
         side = max(1, round(min(height, width) * (0.5 + 0.5 * area) ** 0.5))
         top, left = int(row * (height - side + 1)), int(column * (width - side + 1))
-        return _resize(picture[..., top : top + side, left : left + side].float() / 255, self.size)
+        return _resize(image[..., top : top + side, left : left + side].float() / 255, self.size)
 
     def _shifted(self, images: Tensor, draws: Tensor) -> Tensor:
         reach = self.size // 8
         padded = F.pad(images, (reach,) * 4, mode="reflect")
-        places = (draws * (2 * reach + 1)).long().tolist()
+        indices = (draws * (2 * reach + 1)).long().tolist()
         return torch.stack(
             [
                 p[:, top : top + self.size, left : left + self.size]
-                for p, (top, left) in zip(padded, places, strict=True)
+                for p, (top, left) in zip(padded, indices, strict=True)
             ]
         )
 

@@ -1,4 +1,4 @@
-"""`folder:PATH`: picture files, either all in one folder (no labels) or in one folder a class."""
+"""`folder:PATH`: image files, either all in one folder (no labels) or in one folder a class."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class FolderImages(ImageSource):
         shown = plain(spec)
         if flat and classes:
             raise UnlogitError(
-                f"{shown}: holds both pictures ({plain(flat[0])}) and folders of pictures ({plain(next(iter(classes)))}"
-                "); keep either pictures alone or one folder a class"
+                f"{shown}: holds both images ({plain(flat[0])}) and folders of images ({plain(next(iter(classes)))}"
+                "); keep either images alone or one folder a class"
             )
         if not flat and not classes:
             found = f" ({scan.inventory.summary()})" if scan.inventory.seen else ""
             known = ", ".join(suffixes()[:6])
-            raise UnlogitError(f"{shown}: holds no pictures; known suffixes are {known} and others{found}")
+            raise UnlogitError(f"{shown}: holds no images; known suffixes are {known} and others{found}")
         self.class_names = tuple(map(encodable, classes))
         self._files = flat or [file for files in classes.values() for file in files]
         labels = [label for label, files in enumerate(classes.values()) for _ in files]
@@ -99,17 +99,17 @@ class _Scan:
         """The images in a folder, with `deep` those in the folders within it too, as paths from the root."""
         folders, links = [str(folder)], list[str]()
         while folders or links:
-            place = folders.pop() if folders else links.pop()
+            index = folders.pop() if folders else links.pop()
             try:
-                if deep and (which := _identity(place)) in self._visited:
-                    self._leave_out("folder linked again", place)
+                if deep and (which := _identity(index)) in self._visited:
+                    self._leave_out("folder linked again", index)
                     continue
                 elif deep:
                     self._visited.add(which)
-                with os.scandir(place) as found:
+                with os.scandir(index) as found:
                     entries = sorted(found, key=lambda entry: entry.name, reverse=True)
             except OSError as error:
-                self._leave_out(f"folder not readable: {error.strerror}", place)
+                self._leave_out(f"folder not readable: {error.strerror}", index)
                 continue
             for entry in entries:
                 if entry.name.startswith("."):

@@ -1,9 +1,9 @@
 """`hf:OWNER/NAME`: a data set of the Hugging Face hub, or a local folder of one; needs the extra `hf`.
 
-`hf:uoft-cs/cifar100?split=test&label=fine_label` downloads once, and then reads any picture at will. A local folder is
+`hf:uoft-cs/cifar100?split=test&label=fine_label` downloads once, and then reads any image at will. A local folder is
 one that `datasets` can load, or has written with `save_to_disk`. Options: `split` (train unless given; also a slice,
 `train[:1000]`), `config`, `revision`, `column` and `label` (found by their types and usual names unless given), and
-`streaming=N`: the first N pictures alone, without downloading the rest; they are kept in memory, encoded. Where a data
+`streaming=N`: the first N images alone, without downloading the rest; they are kept in memory, encoded. Where a data
 set is sorted by class, those show few classes.
 """
 
@@ -28,7 +28,7 @@ from unlogit.settings import Checked, Count
 
 
 class HubImages(ImageSource):
-    """Rows with an encoded picture each.
+    """Rows with an encoded image each.
 
     Args:
         rows: by index, a mapping whose `column` holds `bytes` or, where those are None, a `path`.
@@ -44,7 +44,7 @@ class HubImages(ImageSource):
         self._column = column
         self._identity = identity
         if not len(rows):
-            raise UnlogitError(f"{spec}: holds no pictures")
+            raise UnlogitError(f"{spec}: holds no images")
         self._labels, self.class_names = classes(values, spec, names)
         self.inventory = Inventory("rows", len(rows))
 
@@ -62,7 +62,7 @@ class HubImages(ImageSource):
         except Exception as error:  # a damaged file of the dataset, of which datasets raises whatever Arrow does
             raise BrokenImage(f"{name}: {one_line(error)}") from error
         if encoded is None or (encoded["bytes"] is None and encoded["path"] is None):
-            raise BrokenImage(f"{name}: holds no picture")
+            raise BrokenImage(f"{name}: holds no image")
         if encoded["bytes"] is not None:
             return decode(encoded["bytes"], name)
         return decode_file(Path(encoded["path"]))
@@ -100,7 +100,7 @@ class Options(Checked):
 
 def open_source(rest: str, spec: str) -> HubImages:
     name, options = specs.read(Options, rest, spec)
-    datasets = registry.needed("datasets", "hf", spec)
+    datasets = registry.import_optional("datasets", "hf", spec)
     dataset = _load(datasets, name, options, spec)
     features = dataset.features
     if features is None:
@@ -175,8 +175,8 @@ def _image_column(datasets: Any, features: Any, given: str | None, spec: str) ->
     if given is not None and given not in features:
         raise unknown(f"column of '{spec}'", given, columns or features)
     if not columns:
-        raise UnlogitError(f"{spec}: none of its columns {', '.join(features)} holds pictures")
-    raise UnlogitError(f"{spec}: its pictures are in {', '.join(columns)}; choose with column={columns[0]}")
+        raise UnlogitError(f"{spec}: none of its columns {', '.join(features)} holds images")
+    raise UnlogitError(f"{spec}: its images are in {', '.join(columns)}; choose with column={columns[0]}")
 
 
 def _label_column(datasets: Any, features: Any, given: str | None, spec: str) -> str | None:

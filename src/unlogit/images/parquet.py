@@ -1,8 +1,8 @@
 """`parquet:GLOB`: local files in the Hugging Face image layout, such as `parquet:shards/*.parquet`.
 
-The pictures are a struct column of (bytes, path) or a binary column, the labels a column of whole numbers or words. The
+The images are a struct column of (bytes, path) or a binary column, the labels a column of whole numbers or words. The
 columns are found by their usual names, or named as in `parquet:GLOB?image=img&label=fine_label`. `first=N` reads the
-first N rows and `skip=N` the rows after them, so that a part of a training set can be held out. Encoded pictures stay
+first N rows and `skip=N` the rows after them, so that a part of a training set can be held out. Encoded images stay
 in Arrow's memory, so the files together must fit into it; they are decoded when they are asked for.
 """
 
@@ -35,7 +35,7 @@ MAX_EXPANSION = 1_000
 
 
 class ParquetImages(ImageSource):
-    """Pictures in parquet files, in the order of the files' names.
+    """Images in parquet files, in the order of the files' names.
 
     Args:
         files: the files.
@@ -136,7 +136,7 @@ def open_source(rest: str, spec: str) -> ParquetImages:
 
 
 def _read(file: Path, image: str | None, label: str | None) -> tuple[pa.Schema, pa.Table]:
-    """The file's schema, and a table of its pictures and, where it has any, its labels, in this order."""
+    """The file's schema, and a table of its images and, where it has any, its labels, in this order."""
     name = plain(str(file))
     try:
         parquet = pq.ParquetFile(file, memory_map=True)
@@ -146,7 +146,7 @@ def _read(file: Path, image: str | None, label: str | None) -> tuple[pa.Schema, 
             looked = ", ".join(IMAGE_COLUMNS)
             columns = plain(", ".join(schema.names))
             raise UnlogitError(
-                f"{name}: none of its columns {columns} is known to hold pictures ({looked} are); "
+                f"{name}: none of its columns {columns} is known to hold images ({looked} are); "
                 "name it with ?image=COLUMN"
             )
         kind = schema.field(image).type
@@ -162,7 +162,7 @@ def _read(file: Path, image: str | None, label: str | None) -> tuple[pa.Schema, 
         labels = [] if label is None else [label]
         _check_claims(parquet.metadata, file.stat().st_size)
         table = parquet.read(columns=[f"{image}.bytes" if in_struct else image, *labels]).select([image, *labels])
-        # In a damaged file, bytes of one picture may seem to lie anywhere in memory, and words not to be UTF-8.
+        # In a damaged file, bytes of one image may seem to lie anywhere in memory, and words not to be UTF-8.
         table.validate(full=True)
         return schema, table
     except UnlogitError:
@@ -203,7 +203,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _binary(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The encoded pictures themselves, whether or not they stand in a struct."""
+    """The encoded images themselves, whether or not they stand in a struct."""
     if _is_binary(column.type):
         return column
     return pa.chunked_array([chunk.field("bytes") for chunk in column.chunks], column.type.field("bytes").type)

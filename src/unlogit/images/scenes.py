@@ -1,4 +1,4 @@
-"""`scenes:`: rendered pictures of ten shapes whose every nuisance is a known factor.
+"""`scenes:`: rendered images of ten shapes whose every nuisance is a known factor.
 
 `scenes:` is the training split and `scenes:test` the held-out one, with options as in
 `scenes:test?size=64&count=2000&seed=1`. A scene is a function of (seed, split, index) alone: its factors come from
@@ -55,8 +55,8 @@ class Factor:
     stride: int = 1
 
 
-# Lengths are in units of the picture's side; x points right and y up from its middle.
-# How hard the scenes are lies in these ranges: the hard ones are partly outside the picture or behind a distractor,
+# Lengths are in units of the image's side; x points right and y up from its middle.
+# How hard the scenes are lies in these ranges: the hard ones are partly outside the image or behind a distractor,
 # small, or close to the background in colour.
 FACTORS: dict[str, Factor] = {
     "x": Factor("continuous", -0.33, 0.33, habit=0.16, stride=7),
@@ -114,17 +114,17 @@ class SceneImages(ImageSource):
 
     def factors(self, indices: Sequence[int] | Tensor) -> dict[str, Tensor]:
         """The value of every one of `FACTORS` for these scenes, shape (n,): float32, int64 or bool by its kind."""
-        places = torch.as_tensor(indices, dtype=torch.int64)
+        positions = torch.as_tensor(indices, dtype=torch.int64)
         values = {}
         for name, factor in FACTORS.items():
-            uniform = self._uniform(places, name)
+            uniform = self._uniform(positions, name)
             match factor.kind:
                 case "binary":
                     values[name] = uniform < 0.5
                 case "categorical":
                     values[name] = (uniform * len(factor.names)).long()
                 case _ if factor.habit is not None:
-                    values[name] = _around(uniform, name, factor, self.labels[places])
+                    values[name] = _around(uniform, name, factor, self.labels[positions])
                 case _:
                     values[name] = (factor.low + uniform * (factor.high - factor.low)).float()
         return values
@@ -137,9 +137,9 @@ class SceneImages(ImageSource):
 
     def render(self, indices: Sequence[int] | Tensor) -> Tensor:
         """These scenes as uint8, n x 3 x size x size."""
-        places = torch.as_tensor(indices, dtype=torch.int64)
+        positions = torch.as_tensor(indices, dtype=torch.int64)
         chunk = max(1, _CHUNK // self.size**2)
-        parts = [render(self.labels[p], self.factors(p), self.size) for p in torch.split(places, chunk)]
+        parts = [render(self.labels[p], self.factors(p), self.size) for p in torch.split(positions, chunk)]
         return torch.cat([to_bytes(part) for part in parts])
 
     def fingerprint(self) -> str:

@@ -1,8 +1,8 @@
 """`torchvision:NAME`: a classification set of torchvision, downloaded where it is not there yet.
 
-`torchvision:CIFAR10?split=test&root=data` reads the test pictures below the folder `data`, or downloads them there.
+`torchvision:CIFAR10?split=test&root=data` reads the test images below the folder `data`, or downloads them there.
 Without `root` they lie where torch keeps its own downloads (`~/.cache/torch/datasets`; TORCH_HOME moves it). Other
-options are the set's own, as in `torchvision:EMNIST?split=letters&train=false`. Pictures in files are decoded when they
+options are the set's own, as in `torchvision:EMNIST?split=letters&train=false`. Images in files are decoded when they
 are asked for.
 """
 
@@ -32,14 +32,14 @@ _BASES = (datasets.VisionDataset, datasets.DatasetFolder, datasets.ImageFolder)
 
 
 class TorchvisionImages(ImageSource):
-    """Pictures of a torchvision set, which was given `_path` as its loader where it takes one."""
+    """Images of a torchvision set, which was given `_path` as its loader where it takes one."""
 
     def __init__(self, dataset: Any, from_files: bool, spec: str) -> None:
         self.spec = spec
         self._dataset = dataset
         self._from_files = from_files
         if not len(dataset):
-            raise UnlogitError(f"{spec}: holds no pictures")
+            raise UnlogitError(f"{spec}: holds no images")
         names = getattr(dataset, "classes", None) or getattr(dataset, "categories", None) or ()
         # ImageNet's are tuples of synonyms.
         names = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in names]
@@ -57,12 +57,12 @@ class TorchvisionImages(ImageSource):
         return self._labels
 
     def decode(self, index: int) -> Tensor:
-        name = f"{self.spec} picture {index}"
+        name = f"{self.spec} image {index}"
         try:
-            picture, _ = self._dataset[index]
+            image, _ = self._dataset[index]
         except Exception as error:  # a set that opens its files itself hands on whatever Pillow raises
             raise BrokenImage(f"{name}: {one_line(error)}") from error
-        return decode_file(picture) if isinstance(picture, Path) else upright(picture, name)
+        return decode_file(image) if isinstance(image, Path) else upright(image, name)
 
     def _add_images(self, digest: Hash) -> None:
         files = [self._dataset[index][0] for index in range(len(self))] if self._from_files else []
@@ -127,7 +127,7 @@ def _open(found: Callable[..., Any], parameters: Any, root: Path, arguments: dic
 
 
 def _known() -> dict[str, type]:
-    """The sets of torchvision by name: those that give a picture and a target, and no videos."""
+    """The sets of torchvision by name: those that give an image and a target, and no videos."""
     every = {name: getattr(datasets, name) for name in datasets.__all__}
     takes = {name: _parameters(cls).keys() for name, cls in every.items() if inspect.isclass(cls)}
     return {
@@ -163,7 +163,7 @@ def _option(key: str, parameters: dict[str, inspect.Parameter]) -> tuple[Any, ..
 
 
 def _targets(dataset: Any, from_files: bool) -> Any:
-    """One target a picture, without decoding any where that can be."""
+    """One target an image, without decoding any where that can be."""
     if not from_files:
         for name in ("targets", "labels"):
             found = getattr(dataset, name, None)
@@ -175,7 +175,7 @@ def _targets(dataset: Any, from_files: bool) -> Any:
 def _target(dataset: Any, index: int) -> Any:
     try:
         return dataset[index][1]
-    except OSError:  # a broken picture, which is counted when it is asked for
+    except OSError:  # a broken image, which is counted when it is asked for
         return None
 
 

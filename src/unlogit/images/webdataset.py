@@ -1,10 +1,10 @@
-"""`webdataset:SHARDS`: tar files of pictures with their labels beside them, for millions of pictures.
+"""`webdataset:SHARDS`: tar files of images with their labels beside them, for millions of images.
 
 `webdataset:shards/{000..099}.tar` or `webdataset:shards/*.tar`. Files in a shard that share a name up to its first dot
-are one picture: `n01.jpg` and its label `n01.cls` (a number), or a field "label" in `n01.json`; another field with
+are one image: `n01.jpg` and its label `n01.cls` (a number), or a field "label" in `n01.json`; another field with
 `?label=FIELD`, the text of `n01.txt` with `?label=txt`. They need not stand side by side, and links within a shard are
-followed. `?classes=FILE` names the classes, one a line. Each shard is read through once, for where its pictures lie;
-that index is kept in the folder `?index=FOLDER`, or the user's cache, and any picture can then be read at will. Shards
+followed. `?classes=FILE` names the classes, one a line. Each shard is read through once, for where its images lie;
+that index is kept in the folder `?index=FOLDER`, or the user's cache, and any image can then be read at will. Shards
 must be plain tar files on this machine.
 """
 
@@ -39,7 +39,7 @@ from unlogit.outside import file_name, matching, plain
 from unlogit.settings import Checked
 
 SCHEMA = pa.schema([("name", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("label", pa.string())])
-"""Of an index: where a picture's bytes begin in the shard and how many there are; its label as it is written."""
+"""Of an index: where an image's bytes begin in the shard and how many there are; its label as it is written."""
 FORMAT = 2
 INVENTORY = b"unlogit"
 """Key of an index's metadata under which the shard's inventory stands."""
@@ -52,7 +52,7 @@ LINKS = 8
 
 
 class ShardImages(ImageSource):
-    """Pictures in the order of the shards and in them."""
+    """Images in the order of the shards and in them."""
 
     def __init__(self, shards: list[Path], spec: str, label: str | None, index: Path, names: tuple[str, ...]) -> None:
         self.spec = spec
@@ -67,15 +67,13 @@ class ShardImages(ImageSource):
         shown = plain(spec)
         if not len(self):
             raise UnlogitError(
-                f"{shown}: its {len(shards)} shards hold no pictures ({', '.join(suffixes()[:6])} and others); "
+                f"{shown}: its {len(shards)} shards hold no images ({', '.join(suffixes()[:6])} and others); "
                 f"{self.inventory.summary()}"
             )
         self._offsets, self._sizes = (self._table.column(c).to_numpy() for c in ("offset", "size"))
         values = [_value(text) for text in self._table.column("label").to_pylist()]
         if label is not None and not any(value is not None for value in values):
-            raise UnlogitError(
-                f"{shown}: no picture has a '{label}', neither as a file nor as a field of its json file"
-            )
+            raise UnlogitError(f"{shown}: no image has a '{label}', neither as a file nor as a field of its json file")
         self._labels, self.class_names = classes(values, shown, names)
 
     def __len__(self) -> int:
@@ -121,7 +119,7 @@ class Options(Checked):
 def open_source(rest: str, spec: str) -> ShardImages:
     pattern, options = specs.read(Options, rest, spec)
     if "://" in pattern:
-        raise UnlogitError(f"{spec}: shards must lie on this machine, since any picture is read at will; download them")
+        raise UnlogitError(f"{spec}: shards must lie on this machine, since any image is read at will; download them")
     shards: list[Path] = []
     for each in _braces(pattern):
         found = matching(each)
@@ -158,7 +156,7 @@ def _braces(pattern: str) -> Iterator[str]:
 
 
 def _index(shard: Path, label: str | None, folder: Path) -> pa.Table:
-    """Where the shard's pictures lie: as it was found before, if the shard and the question are the same."""
+    """Where the shard's images lie: as it was found before, if the shard and the question are the same."""
     status = shard.stat()
     key = json.dumps([FORMAT, str(shard.resolve()), status.st_size, status.st_mtime_ns, label, suffixes()])
     kept = folder / f"{file_name(shard.stem)[:100]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet"
@@ -199,7 +197,7 @@ class _Member:
 def _read_through(shard: Path, label: str | None) -> pa.Table:
     """The index of a shard; raises `UnlogitError` where it is damaged or cut short."""
     inventory = Inventory("members")
-    pictures = {suffix[1:] for suffix in suffixes()}
+    images = {suffix[1:] for suffix in suffixes()}
     samples: list[dict[str, _Member]] = []
     latest: dict[str, dict[str, _Member]] = {}
     files: dict[str, _Member] = {}
@@ -207,7 +205,7 @@ def _read_through(shard: Path, label: str | None) -> pa.Table:
         for member in _members(shard, inventory):
             files[_clean(member.name)] = member
             key, kind = _split(member.name)
-            # The parts of a picture may stand anywhere; a second part of one kind begins another of the same name.
+            # The parts of an image may stand anywhere; a second part of one kind begins another of the same name.
             if kind in latest.setdefault(key, {}) or not latest[key]:
                 latest[key] = {}
                 samples.append(latest[key])
@@ -217,7 +215,7 @@ def _read_through(shard: Path, label: str | None) -> pa.Table:
             for sample in samples:
                 resolved = {kind: _followed(member, files, inventory) for kind, member in sample.items()}
                 found = {kind: member for kind, member in resolved.items() if member is not None}
-                row = _row(found, stream, label, pictures, inventory)
+                row = _row(found, stream, label, images, inventory)
                 if row is not None:
                     rows.append(row)
     except (tarfile.TarError, ArithmeticError, ValueError, EOFError, MemoryError, RecursionError) as error:
@@ -293,30 +291,30 @@ def _row(
     sample: Mapping[str, _Member],
     stream: io.BufferedReader,
     label: str | None,
-    pictures: set[str],
+    images: set[str],
     inventory: Inventory,
 ) -> tuple[int, str, int, int, str | None] | None:
-    """Position, name, offset, size and label of a sample's picture, or None where it has none; all are counted."""
-    kind = next((kind for kind in sample if kind in pictures), None)
+    """Position, name, offset, size and label of a sample's image, or None where it has none; all are counted."""
+    kind = next((kind for kind in sample if kind in images), None)
     written, source = (None, None) if kind is None else _label(stream, sample, label)
     for each, member in sample.items():
         if each in (kind, source):
             inventory.taken += 1
         else:
-            inventory.leave_out(_reason(each, kind is not None, label, pictures), member.name)
+            inventory.leave_out(_reason(each, kind is not None, label, images), member.name)
     if kind is None:
         return None
     return sample[kind].position, sample[kind].name, sample[kind].offset, sample[kind].size, written
 
 
-def _reason(kind: str, has_picture: bool, label: str | None, pictures: set[str]) -> str:
+def _reason(kind: str, has_image: bool, label: str | None, images: set[str]) -> str:
     """Why a member is not taken."""
     last = kind.rpartition(".")[2]
-    if f".{last}" in UNREADABLE and last not in pictures:
+    if f".{last}" in UNREADABLE and last not in images:
         return f"in a format that Pillow does not decode here (.{last})"
-    if last in pictures:
+    if last in images:
         return "further image of a sample" if kind == last else "image with more than one dot in its name"
-    if kind in ("cls", "json", label) and not has_picture:
+    if kind in ("cls", "json", label) and not has_image:
         return "label without an image"
     return f"neither image nor label (.{kind[:20]})" if kind else "without a suffix"
 

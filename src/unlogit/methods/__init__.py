@@ -122,7 +122,7 @@ def untrained() -> list[str]:
 def open_inverter(name: str | Path, trust_code: bool = False, *, classifier: str | nn.Module | None = None) -> Inverter:
     """Open an inverter: one that comes with the package, a folder, one of the Hugging Face Hub, or a method.
 
-    A method that needs no training is written as `engstrom:small:runs/c?tap=penultimate&steps=200`.
+    A method that needs no training is written as `engstrom:small:runs/c?layer=penultimate&steps=200`.
     Raises `UnlogitError` where it is none of these, or something it names cannot be opened.
 
     Args:

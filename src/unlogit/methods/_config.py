@@ -27,8 +27,8 @@ class MethodConfig(Checked):
         """Side of the reconstructions in pixels."""
         raise NotImplementedError
 
-    def check(self, tap: str) -> None:
-        """Raise `UnlogitError` where the method cannot invert that tap with these options."""
+    def check(self, layer: str) -> None:
+        """Raise `UnlogitError` where the method cannot invert that layer with these options."""
 
     @property
     def turns(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What an inversion costs: seconds and floating-point operations a picture."""
+"""What an inversion costs: seconds and floating-point operations an image."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from unlogit.methods._inverter import Inverter
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one picture.
+    """Of one image.
 
     Attributes:
-        seconds: of a batch, divided by its pictures; from representation to picture.
+        seconds: of a batch, divided by its images; from representation to image.
         flops: a multiplication and an addition are two; convolutions, matrix products and attention alone are counted,
             forward and backward.
-        batch: pictures at a time.
+        batch: images at a time.
         device: that it was measured on, such as "cpu, 1 thread".
     """
 
@@ -33,7 +33,7 @@ class Cost:
 def cost(inverter: Inverter, raw: Tensor, repeats: int = 3) -> Cost:
     """Measure an inversion of raw representations, N x K: the fastest of `repeats`.
 
-    Counting takes one more pass, of one picture, before: it warms up.
+    Counting takes one more pass, of one image, before: it warms up.
     """
     noise = inverter.sample_noise(len(raw), torch.Generator().manual_seed(0))
     first = None if noise is None else noise[:1]

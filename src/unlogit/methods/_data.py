@@ -14,12 +14,12 @@ from unlogit.classifiers import open_classifier
 from unlogit.images import Batch, ImageSource, Loader, View
 from unlogit.methods._train_config import TrainConfig
 from unlogit.representation import Representation, RepresentationCache
-from unlogit.representation.layers import Tap
+from unlogit.representation.layers import Layer
 from unlogit.runtime import distributed
 from unlogit.runtime.checkpoint import check_unchanged
 from unlogit.runtime.seeds import seeded
 
-CALIBRATION_PICTURES = 2_048
+CALIBRATION_IMAGES = 2_048
 NOISE_D, NOISE_G, TIME, SHIFT_REAL, SHIFT_FAKE_D, SHIFT_FAKE_G = range(6)
 """Independent random streams at one position."""
 
@@ -44,7 +44,7 @@ class TrainingData:
         saved: Mapping[str, Any] | None,
     ) -> None:
         self.config, self.device = config, device
-        classifier = open_classifier(config.classifier).fused([Tap.parse(config.tap).module]).to(device)
+        classifier = open_classifier(config.classifier).fused([Layer.parse(config.layer).module]).to(device)
         # Before its constants are used: another network may have another number of logits.
         check_unchanged(saved, "classifier", classifier.spec, classifier.fingerprint())
         view = View(config.size, config.crop, config.flip)
@@ -52,21 +52,21 @@ class TrainingData:
         self.loader = Loader(source, view, config.batch, seed=config.seed, rank=rank, world_size=world)
         self._calibration = Loader(source, view, min(config.batch, 64), seed=config.seed)
         if saved is None:
-            self.representation = Representation(classifier, config.tap).to(device)
-            self.representation.fit(self.first(CALIBRATION_PICTURES))
+            self.representation = Representation(classifier, config.layer).to(device)
+            self.representation.fit(self.first(CALIBRATION_IMAGES))
         else:
-            found = Representation(classifier, config.tap, saved["shift"], saved["scale"])
+            found = Representation(classifier, config.layer, saved["shift"], saved["scale"])
             self.representation = found.to(device)
         # On the CPU the reader would take its time from the steps.
         self._reader = ThreadPoolExecutor(1, "reader") if device.type == "cuda" else None
         self._ahead: dict[int, Future[Batch]] = {}
         self.cache = RepresentationCache(config.cache, self.representation, source, view)
 
-    def first(self, pictures: int) -> Iterator[Tensor]:
+    def first(self, count: int) -> Iterator[Tensor]:
         """Yield batches of about so many training images, the same in every process, to estimate constants on."""
         size = self._calibration.batch_size
-        available = min(CALIBRATION_PICTURES, len(self.loader.source))
-        for position in range(0, available, size)[: max(1, pictures // size)]:
+        available = min(CALIBRATION_IMAGES, len(self.loader.source))
+        for position in range(0, available, size)[: max(1, count // size)]:
             yield self._calibration.batch(position).images.to(self.device)
 
     def pair(self, position: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What the methods that optimise pictures share: no weights, a descent for every picture from a starting one."""
+"""What the methods that optimise images share: no weights, a descent for every image from a starting one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unlogit.representation import Representation
 from unlogit.settings import Bounds, Checked, Count
 
 CHUNK = 64
-"""Pictures optimised at a time."""
+"""Images optimised at a time."""
 NOISE = "noise"
 NOISE_DEVIATION = 0.05
 """Small: what the classifier does not see of where a descent starts is still there in the end."""
@@ -31,24 +31,24 @@ class DescentOptions(Checked):
 
     classifier: str
     """Whose representation is inverted, as source:name."""
-    tap: str = "logits"
+    layer: str = "logits"
     size: Annotated[int, Bounds(8, 4_096)] = 64
-    """Side of the pictures in pixels."""
+    """Side of the images in pixels."""
     steps: Count = 500
-    """Gradient steps a picture."""
+    """Gradient steps per image."""
     start: str = NOISE
-    """Where the descent begins: "noise", or pictures as source:name, one of which is drawn at random."""
+    """Where the descent begins: "noise", or images as source:name, one of which is drawn at random."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.tap == "label":
-            raise UnlogitError("tap 'label' has no gradient to follow: use logits, softmax, penultimate or a module")
+        if self.layer == "label":
+            raise UnlogitError("layer 'label' has no gradient to follow: use logits, softmax, penultimate or a module")
 
 
 class DescentInverter(Inverter):
-    """Descends in picture space on the distance between representations; pictures do not influence one another.
+    """Descends in image space on the distance between representations; images do not influence one another.
 
-    `noise`, as `sample_noise` returns it, is the starting pictures, n x 3 x S x S in [0, 1].
+    `noise`, as `sample_noise` returns it, is the starting images, n x 3 x S x S in [0, 1].
     """
 
     def __init__(self, options: DescentOptions, name: str, representation: Representation | None = None) -> None:
@@ -56,31 +56,31 @@ class DescentInverter(Inverter):
         self.name = name
         self.options = options
         self.size = options.size
-        self.aids = (f"{options.steps} gradient steps a picture",)
+        self.deviations = (f"{options.steps} gradient steps per image",)
         if representation is None:
-            representation = Representation(open_classifier(options.classifier), options.tap)
+            representation = Representation(open_classifier(options.classifier), options.layer)
         self.representation = representation
         self._source = None if options.start == NOISE else open_images(options.start)
 
     def sample_noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Starting pictures, n x 3 x S x S in [0, 1]: grey with Gaussian noise, or pictures of `start`."""
+        """Starting images, n x 3 x S x S in [0, 1]: grey with Gaussian noise, or images of `start`."""
         if self._source is None:
             noise = torch.randn(n, 3, self.size, self.size, generator=generator)
             return (0.5 + NOISE_DEVIATION * noise).clamp(0, 1)
         which = torch.randint(len(self._source), (n,), generator=generator).tolist()
-        pictures = []
-        for picture in self._source.read(which):
-            if isinstance(picture, BrokenImage):
-                raise picture
-            pictures.append(picture)
-        return View(self.size).apply(pictures)
+        images = []
+        for image in self._source.read(which):
+            if isinstance(image, BrokenImage):
+                raise image
+            images.append(image)
+        return View(self.size).apply(images)
 
     def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
         assert noise is not None  # Of `sample_noise`.
         made = [self._chunk(target, start) for target, start in zip(raw.split(CHUNK), noise.split(CHUNK), strict=True)]
         return torch.cat(made) if made else noise
 
-    # Callers may well have switched gradients off, and pictures must not keep the graph.
+    # Callers may well have switched gradients off, and images must not keep the graph.
     @torch.enable_grad()
     def _chunk(self, target: Tensor, start: Tensor) -> Tensor:
         pixels = start.to(target.device).clone()
@@ -89,7 +89,7 @@ class DescentInverter(Inverter):
         for step in steps:
             pixels.requires_grad_()
             loss = self.loss(pixels, target, step)
-            # A sum over pictures, so that each one's gradient is its own.
+            # A sum over images, so that each one's gradient is its own.
             (gradient,) = torch.autograd.grad(loss.sum(), pixels)
             with torch.no_grad():
                 pixels = self.update(pixels, gradient, start.to(pixels), step, state).clamp(0, 1)
@@ -103,7 +103,7 @@ class DescentInverter(Inverter):
 
     @abstractmethod
     def update(self, pixels: Tensor, gradient: Tensor, start: Tensor, step: int, state: dict[str, Tensor]) -> Tensor:
-        """The next pictures, before they are clipped to [0, 1]; `state` is kept from step to step."""
+        """The next images, before they are clipped to [0, 1]; `state` is kept from step to step."""
 
     def relative_distance(self, pixels: Tensor, target: Tensor) -> Tensor:
         """||Phi(x) - Phi0||^2 / ||Phi0||^2, N."""

@@ -1,4 +1,4 @@
-"""What every inverter is: a map from a classifier's representation, and noise where it has any, to a picture."""
+"""What every inverter is: a map from a classifier's representation, and noise where it has any, to an image."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from unlogit.representation import Representation
 
 
 class Inverter(nn.Module):
-    """From representations to pictures. Always in evaluation mode, also inside a module that is trained.
+    """From representations to images. Always in evaluation mode, also inside a module that is trained.
 
     Attributes:
         DIFFERENTIABLE: whether `invert` can return gradients.
         name: shown in figures and tables.
-        representation: the classifier's tap that is inverted.
+        representation: the classifier's layer that is inverted.
         size: side of the reconstructions in pixels.
-        aids: what beside the paper's single loss was used to make it, told in every figure.
+        deviations: what beside the paper's single loss was used to make it, told in every figure.
     """
 
     DIFFERENTIABLE: ClassVar[bool] = False
     name: str
     representation: Representation
     size: int
-    aids: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode: batch statistics are part of what a finished inverter is."""
@@ -75,20 +75,20 @@ class Inverter(nn.Module):
         classifier = self.representation.classifier
         return (
             f"{type(self).__name__} '{self.name}'\n"
-            f"  layer {self.representation.tap} ({self.representation.dim:,} values) of {classifier.spec}\n"
+            f"  layer {self.representation.layer} ({self.representation.dim:,} values) of {classifier.spec}\n"
             f"  {self.side()} px to {self.size} px; {', '.join(self.history()) or 'no training'}"
         )
 
     def history(self) -> list[str]:
         """Return how it was made, in a few words each, for `repr`."""
-        return list(self.aids)
+        return list(self.deviations)
 
     def check(self, raw: Tensor, noise: Tensor | None = None) -> None:
         """Raise `UnlogitError` unless `raw` is N x K and finite, and `noise` (if given) what `sample_noise` returns."""
         if raw.ndim != 2 or raw.shape[1] != self.representation.dim:
             raise UnlogitError(
                 f"representation of shape {tuple(raw.shape)}: this inverter reads N x {self.representation.dim} "
-                f"({self.representation.tap} of {self.representation.classifier.spec})"
+                f"({self.representation.layer} of {self.representation.classifier.spec})"
             )
         if not raw.isfinite().all():
             raise UnlogitError(
@@ -117,7 +117,7 @@ class Inverter(nn.Module):
         return unknown | {classifier.spec: classifier.weights_fingerprint()}
 
     def sample_noise(self, n: int, generator: torch.Generator | None = None) -> Tensor | None:
-        """Noise for n pictures, or None where the method has none."""
+        """Noise for n images, or None where the method has none."""
         return None
 
     def side(self, view: Sight = "classifier") -> int:

@@ -1,6 +1,6 @@
 """Weights in one byte each, for inverters that are to be sent around: rows of whole numbers with a scale for each row.
 
-Half precision keeps more than pictures of 256 levels show. Here every row of a matrix, or filter of a convolution, is
+Half precision keeps more than images of 256 levels show. Here every row of a matrix, or filter of a convolution, is
 cut into equal steps between plus and minus its largest weight: 254 of them with eight bits, so that no weight moves by
 more than 1/254 of that; 62 with six.
 """

@@ -44,10 +44,10 @@ class TrainConfig(Checked):
         "held_out",
         "classifier",
         "out",
-        "tap",
+        "layer",
         "method",
         "start",
-        "pictures",
+        "images",
         "batch",
         "seed",
         "device",
@@ -61,14 +61,14 @@ class TrainConfig(Checked):
     """The frozen classifier as source:name, e.g. packaged:efficientnet_lite0; in Python also a torch module."""
     out: Path
     """The run's folder: config, metrics, samples, checkpoints and the inverter."""
-    tap: str = "logits"
+    layer: str = "logits"
     """Representation that is inverted; "label" (one-hot of the predicted class) gives the label-only baseline."""
     method: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=BigGANConfig)
     """Configuration of the method, a `MethodConfig`; its type decides which method trains."""
     start: str | None = None
     """A trained inverter, a name or a folder, whose network the run begins with instead of random weights: to go on
     where only that is left of a run, or for a classifier that is not far from its own. Not in the paper."""
-    pictures: Count = 1_000_000
+    num_images: Count = 1_000_000
     """Length of the run in training images seen, the warm start's included."""
     batch: Count = 64
     """Images per discriminator step, over all processes (paper's code base: 2048)."""
@@ -80,7 +80,7 @@ class TrainConfig(Checked):
     flip: bool = True
     """Mirror half of the training images."""
     ema_half_life: Rate = 500_000
-    """Half-life, in pictures, of the averaged generator that is evaluated and saved; at most a tenth of the pictures
+    """Half-life, in images, of the averaged generator that is evaluated and saved; at most a tenth of the images
     seen so far."""
     ema_start: Whole = 0
     """Number of images seen before averaging begins; until then the averaged generator is the current one. The paper's
@@ -99,7 +99,7 @@ class TrainConfig(Checked):
     """Number of images between two checkpoints."""
     validate_every: Count = 20_000
     """Number of images between two validations, sample grids and saved inverters."""
-    validation_pictures: Several = 512
+    num_validation_images: Several = 512
     """Number of held-out images of a validation."""
     best: str = "logit_error"
     """Validation metric by which best/ is chosen: agreement, agreement5, diversity, layout_cosine, logit_cosine,
@@ -125,7 +125,7 @@ class TrainConfig(Checked):
         super().__post_init__()
         if self.best not in SCORES:
             raise unknown("validation metric of --best", self.best, SCORES)
-        self.method.check(self.tap)
+        self.method.check(self.layer)
 
     @property
     def size(self) -> int:

@@ -34,14 +34,14 @@ from unlogit.trust import named_by, trusting
 
 DISCRIMINATOR, CARD = "discriminator.safetensors", "README.md"
 FORMAT = 1
-SAVED = holding(CONFIG, ("format", "classifier", "tap", "facts"), lambda _: (WEIGHTS, DISCRIMINATOR, CARD))
+SAVED = holding(CONFIG, ("format", "classifier", "layer", "facts"), lambda _: (WEIGHTS, DISCRIMINATOR, CARD))
 """Recognises the folder of a saved inverter, which may be replaced."""
 FOLDER = "an inverter is a folder with config.json and model.safetensors, as 'unlogit train' writes into RUN/inverter"
 AGAIN = "copy or train it again"
-REQUIRED_FACTS: dict[str, Any] = {"aids": list[str]}
+REQUIRED_FACTS: dict[str, Any] = {"deviations": list[str]}
 FACTS: dict[str, Any] = {
-    "pictures_seen": int,
-    "pictures_before": int,
+    "images_seen": int,
+    "images_before": int,
     "hours": int | float,
     "source": str,
     "took_part": dict[str, str | None],
@@ -62,7 +62,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
     where there is a discriminator to go on training with.
 
     Args:
-        facts: how it was made, kept in config.json for the model card: at least "aids"; "source" is the method's
+        facts: how it was made, kept in config.json for the model card: at least "deviations"; "source" is the method's
             paper, where it is not this project's; "took_part" the classifiers that training used, by spec the
             fingerprint of their weights.
 
@@ -81,7 +81,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
         self.network = network.eval().requires_grad_(False)
         self.facts = facts
         self.size = size
-        self.aids = tuple(facts["aids"])
+        self.deviations = tuple(facts["deviations"])
         self.discriminator: dict[str, Tensor] = {}
 
     def took_part(self) -> dict[str, str | None]:
@@ -91,7 +91,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
 
     def history(self) -> list[str]:
         """Return also how many images it was trained on, where its facts say."""
-        seen = self.facts.get("pictures_before", 0) + self.facts.get("pictures_seen", 0)
+        seen = self.facts.get("images_before", 0) + self.facts.get("images_seen", 0)
         return [*([f"trained on {seen:,} images"] if seen else []), *super().history()]
 
     @abstractmethod
@@ -142,7 +142,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
             "kind": self.KIND,
             "name": self.name,
             "classifier": self.representation.classifier.spec,
-            "tap": self.representation.tap,
+            "layer": self.representation.layer,
             self.KIND: self.shape(),
             "facts": self.facts,
         }
@@ -193,7 +193,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
         if not (shift.isfinite().all() and scale.isfinite().all() and (scale > 0).all()):
             raise UnlogitError(f"{what}: its 'shift' and 'scale' must be finite, and 'scale' positive: {AGAIN}")
         classifier = open_classifier(config["classifier"].replace("{folder}", str(folder.resolve())))
-        representation = Representation(classifier, config["tap"], shift, scale)
+        representation = Representation(classifier, config["layer"], shift, scale)
         network.load_state_dict({k.removeprefix(f"{cls.KIND}."): v for k, v in tensors.items()}, assign=True)
         inverter = cls.restore(representation, network, shape, config["facts"], config["name"])
         if (beside := folder / DISCRIMINATOR).exists():
@@ -238,7 +238,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if isinstance(classifier := config.get("classifier"), str):
         check_allowed(classifier)
     what = f"{CONFIG} of {what}"
-    required = {"format": int, "name": str, "classifier": str, "tap": str, kind(config): dict[str, Any]}
+    required = {"format": int, "name": str, "classifier": str, "layer": str, kind(config): dict[str, Any]}
     check_keys(config, required | {"facts": dict[str, Any]}, {"kind": str}, what)
     # Others are shown as they are, whatever they hold.
     facts = {key: value for key, value in config["facts"].items() if key in REQUIRED_FACTS | FACTS}
@@ -258,7 +258,7 @@ def _called(folder: Path) -> str:
 def card(config: dict[str, Any], size: int, network: nn.Module) -> str:
     """The model card, from what config.json says."""
     facts = dict(config["facts"])
-    aids = ", ".join(facts.pop("aids")) or "none: the paper's single loss alone"
+    deviations = ", ".join(facts.pop("deviations")) or "none: the paper's single loss alone"
     figures = facts.pop("validation", {})
     source = facts.pop("source", PAPER)
     networks = [f"`{spec}`" for spec in facts.pop("took_part", ())]
@@ -272,11 +272,11 @@ def card(config: dict[str, Any], size: int, network: nn.Module) -> str:
         "---",
         f"# {config['name']}",
         "",
-        f"Reconstructs {size} px pictures from the {config['tap']} of `{config['classifier']}` "
+        f"Reconstructs {size} px images from the {config['layer']} of `{config['classifier']}` "
         f"({parameters:,} parameters).",
         *([binding] if bound else []),
         f"Method: {source}, as implemented by unlogit.",
-        f"Aids beside the paper's loss: {aids}.",
+        f"Deviations beside the paper's loss: {deviations}.",
         *([f"Classifiers that took part in training: {', '.join(networks)}."] if networks else []),
         "",
         *(f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items()),

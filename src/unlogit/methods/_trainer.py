@@ -74,7 +74,7 @@ class Trainer(ABC, Generic[M]):
 
     @abstractmethod
     def step(self) -> dict[str, Tensor]:
-        """Train on the next `step_pictures` images and count them; return the metrics to log."""
+        """Train on the next `step_images` images and count them; return the metrics to log."""
 
     @abstractmethod
     def inverter(self, facts: dict[str, Any]) -> LearnedInverter:
@@ -83,7 +83,7 @@ class Trainer(ABC, Generic[M]):
     # Shared
 
     @property
-    def step_pictures(self) -> int:
+    def step_images(self) -> int:
         """Number of images that a step consumes."""
         return self.config.batch
 
@@ -101,7 +101,7 @@ class Trainer(ABC, Generic[M]):
         if self.images < self.config.ema_start:
             return 0.0
         seen = None if self.config.ema_start else self.images
-        return decay(self.step_pictures, self.config.ema_half_life, seen)
+        return decay(self.step_images, self.config.ema_half_life, seen)
 
     def update(self, module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         """Take one step of an optimiser down a loss, with gradients averaged over processes."""
@@ -162,7 +162,7 @@ class Trainer(ABC, Generic[M]):
 
     def schedule(self) -> None:
         """Set the learning rates of the next step: they fall linearly to zero over the last `decay` of the run."""
-        total, decay = self.config.pictures, self.config.decay
+        total, decay = self.config.num_images, self.config.decay
         rate = self.rate * (min(1.0, (1 - self.images / total) / decay) if decay else 1.0)
         for optimiser, learning_rates in zip(self._optimisers(), self._rates, strict=True):
             for group, learning_rate in zip(optimiser.param_groups, learning_rates, strict=True):

@@ -1,11 +1,11 @@
 """Projected gradient descent on a robust classifier's representation (Engstrom et al. 2019): no training, no prior.
 
 Engstrom, Ilyas, Santurkar, Tsipras, Tran and Madry, "Adversarial Robustness as a Prior for Learned Representations",
-2019, equation 3: x' = x1 + argmin ||R(x1 + delta) - R(x2)||, from noise or another picture x1, by steps of a fixed
+2019, equation 3: x' = x1 + argmin ||R(x1 + delta) - R(x2)||, from noise or another image x1, by steps of a fixed
 length along the normalised gradient, projected to pixels and, with an epsilon, to an L2 ball around x1. With a robust
 classifier the result looks like x2; with a standard one it does not, which is their finding.
 
-Scale: a step of 1 in their notebooks is at 224 px; the length of a picture's difference grows with its side, so that a
+Scale: a step of 1 in their notebooks is at 224 px; the length of an image's difference grows with its side, so that a
 step here is `step_size` x S / 224.
 
 Departs in the step's decay along half a cosine, with which hundreds of steps do for their 10,000: a fixed length never
@@ -33,9 +33,9 @@ class Options(DescentOptions):
     """Engstrom et al.'s."""
 
     step_size: Rate = 2.0
-    """Length of the first step, for pictures of 224 px in the scale of [0, 1]."""
+    """Length of the first step, for images of 224 px in the scale of [0, 1]."""
     epsilon: Annotated[float, Bounds(0, above=True, infinite=True)] = math.inf
-    """How far, by Euclidean distance, a picture may go from where it started; theirs, 1000, never binds."""
+    """How far, by Euclidean distance, an image may go from where it started; theirs, 1000, never binds."""
 
 
 class EngstromInverter(DescentInverter):
@@ -57,8 +57,8 @@ class EngstromInverter(DescentInverter):
         return start + away * (self.options.epsilon / _norm(away).clamp(min=1e-20)).clamp(max=1)
 
 
-def _norm(pictures: Tensor) -> Tensor:
-    return pictures.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+def _norm(images: Tensor) -> Tensor:
+    return images.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
 
 def open_source(rest: str, spec: str) -> EngstromInverter:

@@ -1,16 +1,16 @@
-"""Optimisation with a natural-image prior (Mahendran and Vedaldi 2015): no training, minutes a picture.
+"""Optimisation with a natural-image prior (Mahendran and Vedaldi 2015): no training, minutes an image.
 
 Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them", CVPR 2015, equation 4 with the
 regularisers of section 2:
 
     ||Phi(sigma x) - Phi0||^2 / ||Phi0||^2 + lambda_alpha sum |x|^alpha + lambda_beta sum (dx^2 + dy^2)^(beta / 2)
 
-Scale: their x has a norm near 1, sigma being the mean norm of natural pictures. Here u = (pixel - 0.5) / 0.27, each of
+Scale: their x has a norm near 1, sigma being the mean norm of natural images. Here u = (pixel - 0.5) / 0.27, each of
 whose values is near 1, so that x = u / sqrt(n), and sums become means: lambda_alpha = 2.16e8 at alpha 6 and n = 3 x
-227^2 is 2.16e8 / n^2 = 0.009 times the mean of |u|^6. Neighbours differ more in smaller pictures; the total variation
+227^2 is 2.16e8 / n^2 = 0.009 times the mean of |u|^6. Neighbours differ more in smaller images; the total variation
 is therefore multiplied by (S / 227)^beta, and with beta = 2 the sum over x is the mean over u.
 
-Departs in the optimiser: Adam with a decaying step, which one rate fits for every tap, where theirs is gradient descent
+Departs in the optimiser: Adam with a decaying step, which one rate fits for every layer, where theirs is gradient descent
 with momentum and rates by layer; in clipping to [0, 1] after each step, and in the jitter, both from later versions
 (Mahendran and Vedaldi, IJCV 2016).
 """
@@ -29,7 +29,7 @@ from unlogit.representation import Representation
 from unlogit.settings import Rate, Weight, Whole
 
 DEVIATION = 0.27
-"""Of natural pictures' values in [0, 1]."""
+"""Of natural images' values in [0, 1]."""
 THEIR_SIZE = 227
 BETAS = (0.9, 0.999)
 
@@ -46,7 +46,7 @@ class Options(DescentOptions):
     rate: Rate = 0.03
     """Of Adam, in pixels' scale of [0, 1], at the first step."""
     jitter: Whole = 1
-    """Pixels by which the picture is shifted at random before each step, at most."""
+    """Pixels by which the image is shifted at random before each step, at most."""
 
 
 class MahendranInverter(DescentInverter):
@@ -68,7 +68,7 @@ class MahendranInverter(DescentInverter):
         return total
 
     def _shifted(self, pixels: Tensor, step: int) -> Tensor:
-        """Rolled by the jitter of this step, which is the same for all pictures, in whatever batch they are."""
+        """Rolled by the jitter of this step, which is the same for all images, in whatever batch they are."""
         if not self.options.jitter:
             return pixels
         reach = self.options.jitter
@@ -76,7 +76,7 @@ class MahendranInverter(DescentInverter):
         return pixels.roll((down, right), (2, 3))
 
     def update(self, pixels: Tensor, gradient: Tensor, start: Tensor, step: int, state: dict[str, Tensor]) -> Tensor:
-        """Adam (Kingma and Ba 2015), written out: pictures come and go, and each has its own second moments."""
+        """Adam (Kingma and Ba 2015), written out: images come and go, and each has its own second moments."""
         first, second = BETAS
         mean = state.get("mean", torch.zeros_like(pixels)).lerp(gradient, 1 - first)
         square = state.get("square", torch.zeros_like(pixels)).lerp(gradient.square(), 1 - second)
@@ -86,12 +86,12 @@ class MahendranInverter(DescentInverter):
 
 
 def alpha_norm(u: Tensor, alpha: float) -> Tensor:
-    """Mean of |u|^alpha over a picture, N."""
+    """Mean of |u|^alpha over an image, N."""
     return u.abs().pow(alpha).mean((1, 2, 3))
 
 
 def total_variation(u: Tensor, beta: float) -> Tensor:
-    """Mean over a picture of (dx^2 + dy^2)^(beta / 2), N: differences to the next value right and below, 0 beyond."""
+    """Mean over an image of (dx^2 + dy^2)^(beta / 2), N: differences to the next value right and below, 0 beyond."""
     right = torch.nn.functional.pad(u[..., :, 1:] - u[..., :, :-1], (0, 1))
     below = torch.nn.functional.pad(u[..., 1:, :] - u[..., :-1, :], (0, 0, 0, 1))
     squares = right.square() + below.square()

@@ -1,4 +1,4 @@
-"""The floor without a network: of all training pictures, the one whose representation is nearest."""
+"""The floor without a network: of all training images, the one whose representation is nearest."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.images import ImageSource, Loader, View, open_images
 from unlogit.methods._inverter import Inverter
 from unlogit.representation import Representation, RepresentationCache
-from unlogit.representation.layers import Tap
+from unlogit.representation.layers import Layer
 from unlogit.settings import Bounds, Checked, Count
 
 CHUNK = 64
-"""Pictures encoded at a time."""
-CALIBRATION_PICTURES = 2_048
+"""Images encoded at a time."""
+CALIBRATION_IMAGES = 2_048
 ROWS = 8_192
 """Representations compared at a time: 33 MB for a thousand logits."""
 
@@ -33,27 +33,27 @@ class Options(Checked):
     classifier: str
     """Whose representation is compared, as source:name."""
     images: str
-    """The pictures to answer with, as source:name."""
-    tap: str = "logits"
+    """The images to answer with, as source:name."""
+    layer: str = "logits"
     size: Annotated[int, Bounds(8, 4_096)] = 64
-    """Side of the pictures in pixels."""
+    """Side of the images in pixels."""
     limit: Count | None = None
-    """So many pictures, spread at random over the source."""
+    """So many images, spread at random over the source."""
     cache: Path = Path("runs/cache")
     """Folder where the classifier's outputs are kept."""
 
 
 class NearestNeighbour(Inverter):
-    """Answers with the picture of `source` whose standardised representation is nearest, by Euclidean distance.
+    """Answers with the image of `source` whose standardised representation is nearest, by Euclidean distance.
 
     Keeps representations as float16 and indices alone; answers are decoded again. It has no noise, and its answer is
-    always a real picture: it shows how much of a reconstruction could be had by looking up.
+    always a real image: it shows how much of a reconstruction could be had by looking up.
 
     Args:
         representation: standardised as the compared inverter's is, for distances to mean the same.
-        source: training pictures.
+        source: training images.
         view: as in training, so that its cached representations are used again; answers are centred, not flipped.
-        limit: this many pictures, spread at random over the source; None takes all.
+        limit: this many images, spread at random over the source; None takes all.
         cache: folder of `RepresentationCache`; None computes all of them now.
     """
 
@@ -85,40 +85,40 @@ class NearestNeighbour(Inverter):
                 indices.append(batch.indices)
                 bar.update(len(batch))
         if not rows:
-            raise UnlogitError(f"{source.spec}: none of its pictures can be decoded")
+            raise UnlogitError(f"{source.spec}: none of its images can be decoded")
         self.register_buffer("rows", torch.cat(rows), persistent=False)
         self.register_buffer("squares", self.rows.float().square().sum(1), persistent=False)
         self.register_buffer("indices", torch.cat(indices), persistent=False)
 
     @torch.no_grad()
     def nearest(self, raw: Tensor) -> Tensor:
-        """Places in the source, int64, shape (N,), of the nearest pictures to raw representations N x K."""
+        """Places in the source, int64, shape (N,), of the nearest images to raw representations N x K."""
         self.check(raw)
         asked = self.representation.standardise(raw.to(self.rows.device))
         best = torch.full((len(asked),), torch.inf, device=asked.device)
-        place = torch.zeros(len(asked), dtype=torch.int64, device=asked.device)
+        position = torch.zeros(len(asked), dtype=torch.int64, device=asked.device)
         for start in range(0, len(self.rows), ROWS):
             chunk = slice(start, start + ROWS)
             # The squared distance, less what is the same for all rows.
             distance, index = (self.squares[chunk] - 2 * asked @ self.rows[chunk].float().T).min(1)
-            place = torch.where(distance < best, index + start, place)
+            position = torch.where(distance < best, index + start, position)
             best = torch.minimum(best, distance)
-        return self.indices[place].cpu()
+        return self.indices[position].cpu()
 
     def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
-        pictures = []
-        for picture in self.source.read(self.nearest(raw).tolist()):
-            if isinstance(picture, BrokenImage):
-                raise picture  # It could be decoded when this was built: the file changed since.
-            pictures.append(picture)
-        return View(self.size).apply(pictures).to(raw.device)
+        images = []
+        for image in self.source.read(self.nearest(raw).tolist()):
+            if isinstance(image, BrokenImage):
+                raise image  # It could be decoded when this was built: the file changed since.
+            images.append(image)
+        return View(self.size).apply(images).to(raw.device)
 
 
 def open_source(rest: str, spec: str) -> NearestNeighbour:
-    """Open `nearest:CLASSIFIER?images=IMAGES&option=value`, standardised on some of its pictures."""
+    """Open `nearest:CLASSIFIER?images=IMAGES&option=value`, standardised on some of its images."""
     options = specs.read(Options, rest, spec, name_is="classifier")[1]
     source, view = open_images(options.images), View(options.size)
-    few = Loader(source, view, CHUNK, seed=0).once(CALIBRATION_PICTURES)
-    classifier = open_classifier(options.classifier).fused([Tap.parse(options.tap).module])
-    representation = Representation(classifier, options.tap).fit(b.images for b in few)
+    few = Loader(source, view, CHUNK, seed=0).once(CALIBRATION_IMAGES)
+    classifier = open_classifier(options.classifier).fused([Layer.parse(options.layer).module])
+    representation = Representation(classifier, options.layer).fit(b.images for b in few)
     return NearestNeighbour(representation, source, view, options.limit, options.cache)

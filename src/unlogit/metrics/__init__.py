@@ -1,4 +1,4 @@
-"""Figures of merit. Those that give one value a picture from pixels alone go by a name: `get("ssim")`."""
+"""Metrics. Those that give one value per image from pixels alone go by a name: `get("ssim")`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FEATURES, FLIP = "features:", "_flip"
 _PLAIN = (
     Metric("pixel_error", "pixel error", "lower", "mean squared difference of pixels in [0, 1]", pixel_error),
     Metric("psnr", "PSNR", "higher", "the same in decibels; at most 58.9, where only rounding differs", psnr),
-    Metric("ssim", "SSIM", "higher", f"structural similarity in windows of {WINDOW} px, 1 for equal pictures", ssim),
+    Metric("ssim", "SSIM", "higher", f"structural similarity in windows of {WINDOW} px, 1 for equal images", ssim),
     Metric(
         "layout_error",
         "layout error",

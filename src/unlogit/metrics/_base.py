@@ -1,4 +1,4 @@
-"""What every per-picture metric is: one signature, so that analyses, the study and the explorer can name one."""
+"""What every per-image metric is: one signature, so that analyses, the study and the explorer can name one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unlogit.errors import UnlogitError
 from unlogit.images import check_pixels
 
 CHUNK = 64
-"""Pictures measured at a time, which bounds the memory of the metrics that are networks."""
+"""Images measured at a time, which bounds the memory of the metrics that are networks."""
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 
@@ -24,7 +24,7 @@ class Unavailable(UnlogitError):
 
 @dataclass(frozen=True)
 class Metric:
-    """How near reconstructions are to their originals, one value a picture.
+    """How near reconstructions are to their originals, one value per image.
 
     Attributes:
         name: by which `get` finds it.

@@ -1,4 +1,4 @@
-"""How pictures look, whatever they show: brightness, contrast, sharpness and colourfulness, one value a picture."""
+"""How images look, whatever they show: brightness, contrast, sharpness and colourfulness, one value per image."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Distances between two sets of pictures, in any network's feature space; features are float, N x F.
+"""Distances between two sets of images, in any network's feature space; features are float, N x F.
 
-They ask whether reconstructions as a set look like pictures, not whether each is its own picture.
+They ask whether reconstructions as a set look like images, not whether each is its own image.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ def fid(features_a: Tensor, features_b: Tensor) -> float:
     """
     (mean_a, root_a), (mean_b, root_b) = _gaussian(features_a), _gaussian(features_b)
     # With A = Ra' Ra and B = Rb' Rb, the trace of (A B)^1/2 is the nuclear norm of Ra Rb': no root of an
-    # unsymmetric product, and no large matrix where pictures are few.
+    # unsymmetric product, and no large matrix where images are few.
     cross = torch.linalg.svdvals(root_a @ root_b.T).sum()
     distance = (mean_a - mean_b).square().sum() + root_a.square().sum() + root_b.square().sum() - 2 * cross
     return max(0.0, float(distance))
 
 
 def fid_interval(features_a: Tensor, features_b: Tensor, groups: int = 10, level: float = 0.95) -> Estimate:
-    """`fid` with an interval from a delete-a-group jackknife over pictures; row i of both sets is the same picture.
+    """`fid` with an interval from a delete-a-group jackknife over images; row i of both sets is the same image.
 
-    A bootstrap would not do: its repeated pictures add to the very bias that the figure suffers from.
+    A bootstrap would not do: its repeated images add to the very bias that the figure suffers from.
     """
     n = len(features_a)
     if not len(features_b) == n >= 2 * groups:
@@ -58,7 +58,7 @@ class Kid:
         return float(self.values.mean())
 
     def estimate(self, n: int, level: float = 0.95) -> Estimate:
-        """The mean, and between which values that share of the subsets lies; `n` is the number of pictures."""
+        """The mean, and between which values that share of the subsets lies; `n` is the number of images."""
         tail = (1 - level) / 2
         low, high = self.values.quantile(torch.tensor([tail, 1 - tail], dtype=self.values.dtype)).tolist()
         return enclosing(self.mean, low, high, n)
@@ -86,19 +86,19 @@ def kid(
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Of each made picture whether it lies among real ones, and of each real one whether made ones reach it; bool."""
+    """Of each made image whether it lies among real ones, and of each real one whether made ones reach it; bool."""
 
     inside: Tensor
     reached: Tensor
 
     @property
     def precision(self) -> Estimate:
-        """The share of made pictures that look real, with Wilson's interval."""
+        """The share of made images that look real, with Wilson's interval."""
         return wilson(int(self.inside.sum()), len(self.inside))
 
     @property
     def recall(self) -> Estimate:
-        """The share of real pictures whose like is made, with Wilson's interval."""
+        """The share of real images whose like is made, with Wilson's interval."""
         return wilson(int(self.reached.sum()), len(self.reached))
 
 
@@ -106,7 +106,7 @@ def precision_recall(real: Tensor, made: Tensor, neighbours: int = 3) -> Precisi
     """Improved precision and recall (Kynkäänniemi et al. 2019, eqs. 1 and 2).
 
     A set's manifold is the union of balls around its members, each as wide as the distance to its k-th neighbour in
-    the set. Both grow with the number of pictures: compare only values of equal N and the same feature network.
+    the set. Both grow with the number of images: compare only values of equal N and the same feature network.
     """
     if min(len(real), len(made)) <= neighbours:
         raise UnlogitError(f"{len(real)} and {len(made)} images with {neighbours} neighbours: must be more images")

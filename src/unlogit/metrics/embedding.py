@@ -1,6 +1,6 @@
-"""Where pictures lie in a space in which distance means something: by pixel, or by what a network sees.
+"""Where images lie in a space in which distance means something: by pixel, or by what a network sees.
 
-An embedding is N x F, and the distance of two pictures is the Euclidean one between their rows: so it can be averaged,
+An embedding is N x F, and the distance of two images is the Euclidean one between their rows: so it can be averaged,
 added along a path and split into parts.
 """
 
@@ -28,10 +28,10 @@ class Embedding(ABC):
 
     @abstractmethod
     def __call__(self, images: Tensor) -> Tensor:
-        """N x F, float, of pictures N x 3 x H x W in [0, 1]."""
+        """N x F, float, of images N x 3 x H x W in [0, 1]."""
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """Of N pictures to N others of the same size, N."""
+        """Of N images to N others of the same size, N."""
         return (self(a) - self(b)).norm(dim=1)
 
 
@@ -67,8 +67,8 @@ class Features(Embedding):
     def _unit(features: Tensor) -> Tensor:
         if features.ndim == 2:
             return F.normalize(features.float(), dim=1)
-        places = features.shape[2] * features.shape[3]
-        return F.normalize(features.float(), dim=1).flatten(1) / places**0.5
+        indices = features.shape[2] * features.shape[3]
+        return F.normalize(features.float(), dim=1).flatten(1) / indices**0.5
 
 
 @torch.no_grad()

@@ -1,11 +1,11 @@
 """Finding a reconstruction's original among others, and how many bits of it that proves to be left.
 
 A critic scores how well an original fits a reconstruction: a weighted sum of similarities, its weights (a temperature
-each) fitted on other pictures than those it is judged on. With it, among N originals of which one is the own,
+each) fitted on other images than those it is judged on. With it, among N originals of which one is the own,
 
     log2 N - E[cross-entropy of naming the own one, in bits]
 
-is a lower bound of the mutual information between picture and reconstruction, whatever the critic: InfoNCE (Oord et
+is a lower bound of the mutual information between image and reconstruction, whatever the critic: InfoNCE (Oord et
 al. 2018; Poole et al. 2019, eq. 10). It cannot exceed log2 N. Where all N are of one class, it bounds what is left
 beyond that class.
 """
@@ -32,7 +32,7 @@ class Lineups:
     """Line-ups of originals, in each of which every reconstruction is asked for its own.
 
     Attributes:
-        places: which pictures, int64, groups x N; nobody is in two.
+        places: which images, int64, groups x N; nobody is in two.
     """
 
     places: Tensor
@@ -47,7 +47,7 @@ class Lineups:
         """Line-ups of one class each, drawn at random; what a class has beyond a whole line-up is left out.
 
         Args:
-            classes: int64, one a picture; all alike for line-ups of any class.
+            classes: int64, one an image; all alike for line-ups of any class.
             among: originals in a line-up.
             seed: of the draw.
         """
@@ -88,10 +88,10 @@ def named(scores: Tensor) -> Tensor:
 
 
 def bits(scores: Tensor, seed: int = 0) -> Tensor:
-    """What each picture's line-up proves, in bits: groups x N values whose mean is the lower bound.
+    """What each image's line-up proves, in bits: groups x N values whose mean is the lower bound.
 
     The critic's weights are fitted on one half of the line-ups and judged on the other, and the other way round, so
-    that no picture helps to fit what it is judged by.
+    that no image helps to fit what it is judged by.
 
     Args:
         scores: one similarity, groups x N x N, or K to be combined, K x groups x N x N; two line-ups at least.

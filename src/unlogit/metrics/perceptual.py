@@ -36,7 +36,7 @@ def lpips(net: Net) -> Metric:
     _need_backbone(net, f"LPIPS ({net})")
     import lpips as package
 
-    explanation = f"LPIPS 0.1 of the {net} network: a distance tuned to people's judgements, 0 for equal pictures"
+    explanation = f"LPIPS 0.1 of the {net} network: a distance tuned to people's judgements, 0 for equal images"
     return Metric(
         f"lpips_{net}", f"LPIPS {net}", "lower", explanation, _pairwise(package.LPIPS, net=net, verbose=False)
     )
@@ -63,7 +63,7 @@ def dists() -> Metric:
     from DISTS_pytorch import DISTS  # type: ignore[import-untyped]
 
     network = _quietly(DISTS).eval().requires_grad_(False)
-    # For one picture alone it would return a number without an axis.
+    # For one image alone it would return a number without an axis.
     measure: Measure = lambda a, b: network(a, b).reshape(len(a))  # noqa: E731
     explanation = "structure and texture in VGG-16's features, forgiving one texture for another of its kind; 0 to 1"
     return Metric("dists", "DISTS", "lower", explanation, measure)
@@ -78,7 +78,7 @@ def features(spec: str) -> Metric:
         of_a, of_b = (network.features(x, ["penultimate"])["penultimate"].flatten(1) for x in (a, b))
         return F.cosine_similarity(of_a, of_b)
 
-    explanation = f"cosine between penultimate features of {spec}; 1 for equal pictures"
+    explanation = f"cosine between penultimate features of {spec}; 1 for equal images"
     return Metric(f"features:{spec}", f"cosine in {spec}", "higher", explanation, measure)
 
 

@@ -80,14 +80,14 @@ def layout_error(originals: Tensor, reconstructions: Tensor) -> Tensor:
 
 
 def layout_cosine(originals: Tensor, reconstructions: Tensor, centre: Tensor) -> Tensor:
-    """Cosine between the layouts of picture and reconstruction, less `centre`, the originals' mean; N, in [-1, 1]."""
+    """Cosine between the layouts of image and reconstruction, less `centre`, the originals' mean; N, in [-1, 1]."""
     return F.cosine_similarity(layout(originals) - centre, layout(reconstructions) - centre)
 
 
 def layout_top(originals: Tensor, reconstructions: Tensor, centre: Tensor, k: int = 5, among: int = 48) -> Tensor:
     """1 where the own original is among the k nearest by layout cosine of `among` originals, else 0; N.
 
-    Pictures are taken in consecutive groups of `among`; those of an incomplete last group are left out.
+    Images are taken in consecutive groups of `among`; those of an incomplete last group are left out.
     """
     whole = len(originals) // among * among
     a = F.normalize(layout(originals[:whole]) - centre, dim=1).view(-1, among, layout(originals[:1]).shape[1])

@@ -1,4 +1,4 @@
-"""What the classifier says of a reconstruction, against what it said of the original; one value a picture."""
+"""What the classifier says of a reconstruction, against what it said of the original; one value per image."""
 
 from __future__ import annotations
 

@@ -116,15 +116,15 @@ def peak_excess(originals: Tensor, reconstructions: Tensor, seed: int = 0) -> Pe
         return int(ratio.where(radii(side).flatten() * side >= LOBE, -torch.inf).argmax())
 
     chosen = [largest(half.bool()) for half in halves]
-    measured: list[Callable[[Tensor], Tensor]] = [_at(a, b, place, halves[1 - i]) for i, place in enumerate(chosen)]
+    measured: list[Callable[[Tensor], Tensor]] = [_at(a, b, index, halves[1 - i]) for i, index in enumerate(chosen)]
     excess = weighted_bootstrap(lambda w: (measured[0](w) + measured[1](w)) / 2, n, seed)
     row, column = divmod(largest(torch.ones(n, dtype=torch.bool)), originals.shape[2])
     return Peak(excess, float(torch.fft.fftfreq(side)[row]), column / side)
 
 
-def _at(a: Tensor, b: Tensor, place: int, half: Tensor) -> Callable[[Tensor], Tensor]:
+def _at(a: Tensor, b: Tensor, index: int, half: Tensor) -> Callable[[Tensor], Tensor]:
     """Return the excess at one frequency over half of the images, for R x n weights."""
-    x, y = a[:, place].double(), b[:, place].double()
+    x, y = a[:, index].double(), b[:, index].double()
 
     def excess(weights: Tensor) -> Tensor:
         mine = weights * half

@@ -1,4 +1,4 @@
-"""What moves a generator's pictures: its representations, its noise, or the two together."""
+"""What moves a generator's images: its representations, its noise, or the two together."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class TwoWay:
     1992, section 4.3), so that they do not depend on how many of each were drawn.
 
     Attributes:
-        means: of the pictures' means over noise, N x N.
-        draws: of pictures of the same noise, summed over noises, N x N.
+        means: of the images' means over noise, N x N.
+        draws: of images of the same noise, summed over noises, N x N.
         squares: squared norms, summed over noises, N.
         noises: their number D.
     """
@@ -33,7 +33,7 @@ class TwoWay:
 
     @staticmethod
     def of(embedded: Tensor) -> TwoWay:
-        """Of D x N x F, every picture from the same D >= 2 noises."""
+        """Of D x N x F, every image from the same D >= 2 noises."""
         count, n = embedded.shape[:2]
         if count < 2 or n < 2:
             raise UnlogitError(f"variance of {count} noises and {n} images: must be at least 2 of both")
@@ -43,14 +43,14 @@ class TwoWay:
         return TwoWay(mean @ mean.T, torch.einsum("dif,djf->ij", centred, centred), centred.square().sum((0, 2)), count)
 
     def components(self, weights: Tensor) -> Tensor:
-        """Variance of a, b and e, R x 3, for R weightings of the pictures, R x N with rows of sum 1."""
+        """Variance of a, b and e, R x 3, for R weightings of the images, R x N with rows of sum 1."""
         count, n = self.noises, weights.shape[1]
         common = ((weights @ self.means) * weights).sum(1)
-        pictures = weights @ self.means.diagonal() - common
+        images = weights @ self.means.diagonal() - common
         noises = ((weights @ self.draws) * weights).sum(1) / count - common
-        rest = weights @ self.squares / count - common - pictures - noises
+        rest = weights @ self.squares / count - common - images - noises
         e = rest * (n * count / ((n - 1) * (count - 1)))
-        a = pictures * (n / (n - 1)) - e / count
+        a = images * (n / (n - 1)) - e / count
         b = noises * (count / (count - 1)) - e / n
         return torch.stack([a, b, e], 1).clamp(min=0)
 
@@ -60,6 +60,6 @@ class TwoWay:
         return (b + e) / (a + b + e).clamp(min=1e-30)
 
     def common_share(self, weights: Tensor) -> Tensor:
-        """How much of the variance a noise moves in all pictures alike, R in [0, 1]: b / (a + b + e)."""
+        """How much of the variance a noise moves in all images alike, R in [0, 1]: b / (a + b + e)."""
         a, b, e = self.components(weights).unbind(1)
         return b / (a + b + e).clamp(min=1e-30)

@@ -1,4 +1,4 @@
-"""`unlogit analyse`: asks given inverters about given pictures. The command line is made from `AnalyseConfig`."""
+"""`unlogit analyse`: asks given inverters about given images. The command line is made from `AnalyseConfig`."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class AnalyseConfig(Checked):
     has options of its own, as --noise.draws.
     """
 
-    BASIC: ClassVar = ("inverters", "images", "out", "only", "other", "pictures", "nearest", "seed", "device")
+    BASIC: ClassVar = ("inverters", "images", "out", "only", "other", "images", "nearest", "seed", "device")
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
     """Each a folder such as RUN/inverter, or one that comes with unlogit; NAME=FOLDER says how it is called. Training
     curves are shown too where the folder still lies in its run."""
     images: str
-    """Pictures that none of them was trained on, as source:name, e.g. scenes:test or 'parquet:val.parquet'."""
+    """Images that none of them was trained on, as source:name, e.g. scenes:test or 'parquet:val.parquet'."""
     out: Path
     """Folder for report.html, metrics.json and results/."""
     only: tuple[str, ...] = ()
     """These analyses alone, e.g. noise noise-path; 'unlogit list analyses' names them all."""
     other: tuple[str, ...] = ()
-    """Pictures of other kinds, as source:name, for what becomes of them; NAME=SOURCE:NAME says how they are called."""
-    pictures: Several = 1_000
+    """Images of other kinds, as source:name, for what becomes of them; NAME=SOURCE:NAME says how they are called."""
+    num_images: Several = 1_000
     """How many of the images, spread at random over the source."""
     features: str = "auto"
     """Classifier, as source:name, in which perceptual distances are taken; auto: a packaged one that is not an
@@ -52,14 +52,14 @@ class AnalyseConfig(Checked):
     """JSON list of {"label": 0, "imagenet1k": 1}: which of the classifiers' logits each label of the images is, where
     they number their classes differently."""
     nearest: str | None = None
-    """Training pictures as source:name, for the floor of a nearest neighbour in the first inverter's representation."""
+    """Training images as source:name, for the floor of a nearest neighbour in the first inverter's representation."""
     fit_on: str | None = None
     """Training images as source:name, which linear probes are fitted on (4,000 of them); without it, probes are fitted
     by cross-fitting on the held-out images, which reads less."""
     cache: Path = Path("runs/cache")
     """Where the classifier's outputs for those are kept for the next report."""
     strict: bool = False
-    """Stop at the first broken picture, instead of skipping up to 1 %."""
+    """Stop at the first broken image, instead of skipping up to 1 %."""
     device: str = "auto"
     """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
@@ -91,7 +91,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     """
     config: AnalyseConfig = parse(_command(args), "unlogit analyse", args, AnalyseConfig.__doc__)
     # Torch is imported where the options are right.
-    from unlogit.analyses import Evidence, ruler
+    from unlogit.analyses import Evidence, perceptual_network
     from unlogit.classifiers import open_classifier, read_labels
     from unlogit.images import View, open_images
     from unlogit.methods import called, open_inverter
@@ -121,12 +121,14 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         known = open_images(config.nearest, strict=config.strict)
         floor = NearestNeighbour(first.representation, known, View(first.size), cache=config.cache)
         inverters[floor.name] = floor
-        known.broken.tell()
+        known.broken.warn()
     if config.features == "pixels":
         features = None
     else:
         features = (
-            ruler(inverters) if config.features == "auto" else open_classifier(config.features, config.trust_code)
+            perceptual_network(inverters)
+            if config.features == "auto"
+            else open_classifier(config.features, config.trust_code)
         )
     logits_of = None
     if config.labels is not None:
@@ -140,7 +142,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     evidence = Evidence(
         source,
         inverters,
-        limit=config.pictures,
+        limit=config.num_images,
         runs=runs,
         others=others,
         features=None if features is None else features.to(device),
@@ -159,7 +161,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     command = shlex.join(["unlogit", "analyse", *args])
     parts = write_report(config.out, title, {source.spec: evidence}, configs={source.spec: chosen}, command=command)
     for opened in (source, *others.values(), *([] if fit_on is None else [fit_on])):
-        opened.broken.tell()
+        opened.broken.warn()
     return config.out / PAGE, parts
 
 

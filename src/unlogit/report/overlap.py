@@ -55,7 +55,7 @@ def _specs(inverter: Inverter) -> list[str]:
     if not isinstance(inverter, LearnedInverter):
         return []
     facts = inverter.facts
-    own = facts.get("training_fingerprint") or facts.get("training_pictures")
+    own = facts.get("training_fingerprint") or facts.get("training_images")
     earlier = facts.get("earlier_training", [])
     return [str(spec) for spec in [own, *(earlier if isinstance(earlier, list) else [earlier])] if spec]
 

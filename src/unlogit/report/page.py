@@ -21,7 +21,7 @@ from unlogit.files import check_replaceable, marked, replacing, report_disk_full
 from unlogit.methods import Inverter, LearnedInverter
 from unlogit.methods.nearest import NearestNeighbour
 from unlogit.report.overlap import describe
-from unlogit.report.results import Picture
+from unlogit.report.results import ReportImage
 from unlogit.report.sections import Part, gather
 from unlogit.statistics import Estimate
 
@@ -47,13 +47,13 @@ def write_report(
 ) -> list[Part]:
     """Run analyses and write `folder`/report.html, metrics.json and results/.
 
-    An analysis whose inverters, pictures, configuration and code are those of its folder in results/ is not run
+    An analysis whose inverters, images, configuration and code are those of its folder in results/ is not run
     again: a second report is fast, and one that was interrupted goes on.
 
     Args:
         folder: where, e.g. the folder of a run.
         title: the page's heading.
-        evidences: by the name of its part, e.g. {"Scenes": …, "Natural pictures": …}.
+        evidences: by the name of its part, e.g. {"Scenes": …, "Natural images": …}.
         configs: for a part, its analyses by name with their configurations; all with their defaults where a part is
             not named.
         command: what makes this report again, shown in it.
@@ -107,7 +107,7 @@ class ShownInverter:
     colour: str
     reads: str
     classifier: str
-    aids: str
+    deviations: str
     seen: str
 
 
@@ -131,7 +131,7 @@ def render(title: str, parts: list[Part], command: str) -> str:
         headline=headline,
         training=describe,
         url=_url,
-        colours=lambda part: {name: colour(place) for place, name in enumerate(part.evidence.inverters)},
+        colours=lambda part: {name: colour(index) for index, name in enumerate(part.evidence.inverters)},
         inverters=lambda part: [_shown(n, i, p) for p, (n, i) in enumerate(part.evidence.inverters.items())],
         arrows={"higher": "↑", "lower": "↓"},
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
@@ -158,7 +158,7 @@ def short_paths(text: str) -> str:
     return re.sub(r"(?:[^\s/:=]*/){3,}([^\s/]+/[^\s/]+)", r"…/\1", text)
 
 
-def headline(part: Part) -> tuple[Picture | None, list[str]]:
+def headline(part: Part) -> tuple[ReportImage | None, list[str]]:
     """Return the image and the sentences that a part is summarised by: the first of each of `HEADLINES`."""
     sections = {section.analysis: section for section in part.sections}
     chosen = [sections[name] for name in HEADLINES if name in sections]
@@ -166,25 +166,25 @@ def headline(part: Part) -> tuple[Picture | None, list[str]]:
     return figure, [section.findings[0] for section in chosen if section.findings]
 
 
-def _url(picture: Picture) -> Markup:
-    return Markup("data:image/png;base64," + base64.b64encode(picture.png.read_bytes()).decode())
+def _url(image: ReportImage) -> Markup:
+    return Markup("data:image/png;base64," + base64.b64encode(image.png.read_bytes()).decode())
 
 
-def _shown(name: str, inverter: Inverter, place: int) -> ShownInverter:
+def _shown(name: str, inverter: Inverter, index: int) -> ShownInverter:
     representation = inverter.representation
-    taps = {"logits": f"{representation.dim:,} logits", "label": "the predicted class alone"}
+    layers = {"logits": f"{representation.dim:,} logits", "label": "the predicted class alone"}
     seen = ""
     if isinstance(inverter, NearestNeighbour):
-        seen = f"looks up {len(inverter.indices):,} pictures"
-    elif isinstance(inverter, LearnedInverter) and {"pictures_seen", "hours"} <= inverter.facts.keys():
-        seen = f"{inverter.facts['pictures_seen']:,} pictures in {inverter.facts['hours']:.1f} hours"
-        if "pictures_before" in inverter.facts:
-            seen += f", after {inverter.facts['pictures_before']:,} of what it started from"
+        seen = f"looks up {len(inverter.indices):,} images"
+    elif isinstance(inverter, LearnedInverter) and {"images_seen", "hours"} <= inverter.facts.keys():
+        seen = f"{inverter.facts['images_seen']:,} images in {inverter.facts['hours']:.1f} hours"
+        if "images_before" in inverter.facts:
+            seen += f", after {inverter.facts['images_before']:,} of what it started from"
     return ShownInverter(
         name,
-        colour(place),
-        taps.get(representation.tap, f"{representation.tap}, {representation.dim:,} values"),
+        colour(index),
+        layers.get(representation.layer, f"{representation.layer}, {representation.dim:,} values"),
         representation.classifier.spec,
-        ", ".join(inverter.aids),
+        ", ".join(inverter.deviations),
         seen,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unlogit import analyses
-from unlogit.analyses import Evidence, ruler
+from unlogit.analyses import Evidence, perceptual_network
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, open_images
 from unlogit.methods import Inverter, called, open_inverter
@@ -52,14 +52,14 @@ def analyse(
     configs = {name: analyses.get(name).Config() for name in names}
     opened = _open(inverters)
     source = open_images(images) if isinstance(images, str) else images
-    features = ruler(opened)
+    features = perceptual_network(opened)
     if features is not None:
         features = features.to(next(iter(opened.values())).representation.shift.device)
     evidence = Evidence(source, opened, limit=limit, features=features, seed=seed)
     command = f"unlogit.analyse({list(opened)}, {source.spec!r}, only={list(only)}, limit={limit}, seed={seed})"
     title = f"What {', '.join(opened)} kept"
     (part,) = write_report(out, title, {source.spec: evidence}, configs={source.spec: configs}, command=command)
-    source.broken.tell()
+    source.broken.warn()
     return part
 
 

@@ -38,11 +38,11 @@ AFTER = ("checkpoint.py", "cli.py", "explorer", "launch.py", "progress.py", "rec
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportImage:
     """A figure as it was drawn.
 
     Attributes:
-        charted: whether it is a chart, and not a sheet of pictures.
+        charted: whether it is a chart, and not a sheet of images.
         png: the file, on transparent paper; an SVG of the same name lies beside it.
     """
 
@@ -59,7 +59,7 @@ class Section:
 
     Attributes:
         config: its configuration in one line.
-        pictures: how many the evidence holds.
+        num_images: how many the evidence holds.
         reused: whether it was found before.
     """
 
@@ -68,9 +68,9 @@ class Section:
     question: str
     config: str
     seconds: float
-    pictures: int
+    num_images: int
     reused: bool = False
-    figures: list[Picture] = field(default_factory=list)
+    figures: list[ReportImage] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
@@ -97,7 +97,7 @@ def _run(name: str, config: Any, evidence: Evidence, folder: Path, key: str) -> 
     result = analyses.run_analysis(name, config, evidence)
     seconds = time.monotonic() - started
     options = ", ".join(f"{f.name}={getattr(config, f.name)!r}" for f in dataclasses.fields(config))
-    figures = [Picture(f.name, f.title, f.caption, f.charted, folder / f"{f.name}.png") for f in result.figures]
+    figures = [ReportImage(f.name, f.title, f.caption, f.charted, folder / f"{f.name}.png") for f in result.figures]
     section = Section(
         name,
         result.title,
@@ -130,8 +130,8 @@ def save(figure: Figure, stem: Path) -> None:
             figure.figure.set_layout_engine("none")  # Laid out once, which takes longer than drawing.
 
 
-def _plain(picture: Picture) -> dict[str, Any]:
-    return dataclasses.asdict(picture) | {"png": picture.png.name}
+def _plain(image: ReportImage) -> dict[str, Any]:
+    return dataclasses.asdict(image) | {"png": image.png.name}
 
 
 def _read(folder: Path, key: str) -> Section | None:
@@ -140,7 +140,7 @@ def _read(folder: Path, key: str) -> Section | None:
         record = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if record.pop("key") != key:
             return None
-        figures = [Picture(**p | {"png": folder / p["png"]}) for p in record["figures"]]
+        figures = [ReportImage(**p | {"png": folder / p["png"]}) for p in record["figures"]]
         tables = [_table(t) for t in record["tables"]]
         records = [Record(**n | {"estimate": Estimate(**n["estimate"])}) for n in record["records"]]
         found = {"figures": figures, "tables": tables, "records": records, "reused": True}

@@ -23,7 +23,7 @@ class Part:
     Attributes:
         slug: the name as letters, digits and hyphens, unlike any other part's: for file names and anchors.
         sections: those that had something to say.
-        silent: the analyses that had nothing to say of these inverters or pictures.
+        silent: the analyses that had nothing to say of these inverters or images.
     """
 
     name: str
@@ -33,9 +33,9 @@ class Part:
     silent: list[str]
 
     @property
-    def pictures(self) -> int:
+    def num_images(self) -> int:
         """How many were looked at."""
-        return self.sections[0].pictures if self.sections else 0
+        return self.sections[0].num_images if self.sections else 0
 
 
 def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Part]:
@@ -82,7 +82,7 @@ def slug(text: str, taken: Collection[str] = ()) -> str:
 def summary(parts: list[Part]) -> str:
     """Return the records of all parts as plain-text tables for the terminal, without the points of curves."""
     blocks = [
-        format_records({s.title: s.records for s in part.sections}, f"{part.name} ({part.pictures:,} images)")
+        format_records({s.title: s.records for s in part.sections}, f"{part.name} ({part.num_images:,} images)")
         for part in parts
     ]
     return "\n\n".join(filter(None, blocks))

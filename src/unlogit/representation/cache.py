@@ -44,10 +44,10 @@ class RepresentationCache:
     def __init__(self, folder: Path | None, representation: Representation, source: ImageSource, view: View) -> None:
         self.representation = representation
         self._rows: _Rows | None = None
-        if folder is None or not view.countable or representation.tap == "label":
+        if folder is None or not view.countable or representation.layer == "label":
             return
         code = f"{library_versions()} {code_digest('images', 'classifiers', 'representation')}"
-        layer = (representation.classifier.fingerprint(), representation.tap, representation.dim)
+        layer = (representation.classifier.fingerprint(), representation.layer, representation.dim)
         key = hashlib.sha256(repr((*layer, source.fingerprint(), view, code)).encode()).hexdigest()[:24]
         folder.mkdir(parents=True, exist_ok=True)
         self._rows = _Rows(folder / f"{key}.rows", 2 * len(source), representation.dim)

@@ -1,4 +1,4 @@
-"""Taps: where in a classifier a representation is read, and how a map or a row of tokens becomes a vector."""
+"""Layers: where in a classifier a representation is read, and how a map or a row of tokens becomes a vector."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Options(Checked):
 
 
 @dataclass(frozen=True)
-class Tap:
-    """A place in a classifier, and the way from what is there to a vector a picture.
+class Layer:
+    """A place in a classifier, and the way from what is there to a vector per image.
 
     Attributes:
         text: what it is called in configurations, such as "logits" or "layer3?reduce=flatten".
@@ -50,13 +50,13 @@ class Tap:
     reduction: Reduction
 
     @classmethod
-    def parse(cls, text: str) -> Tap:
+    def parse(cls, text: str) -> Layer:
         """Parse "NAME" or "NAME?reduce=WAY"; raise `UnlogitError` for another option or way."""
         name, options = specs.read(Options, text, text)
         if options.reduce is None:
             return cls(name, "logits" if name in OF_LOGITS else name, "mean")
         if name in OF_LOGITS:
-            raise UnlogitError(f"tap '{text}' is a vector already: leave out '?reduce={options.reduce}'")
+            raise UnlogitError(f"layer '{text}' is a vector already: leave out '?reduce={options.reduce}'")
         return cls(text, name, options.reduce)
 
     def __call__(self, output: Tensor) -> Tensor:
@@ -80,12 +80,12 @@ class Tap:
 
     @torch.no_grad()
     def length(self, classifier: Classifier) -> int:
-        """K, known only by running the classifier; raises `UnlogitError` where the tap makes no vector of it."""
+        """K, known only by running the classifier; raises `UnlogitError` where the layer makes no vector of it."""
         output = classifier.features(classifier.grey(2), [self.module])[self.module]
         shape = tuple(output.shape)
-        where = f"tap '{self.text}' of {classifier.spec}"
+        where = f"layer '{self.text}' of {classifier.spec}"
         if len(shape) < 2 or shape[0] != 2:
-            raise UnlogitError(f"{where} gives {shape} for 2 pictures, must be rows by picture: choose another module")
+            raise UnlogitError(f"{where} gives {shape} for 2 images, must be rows by image: choose another module")
         if len(shape) > 4 and self.reduction != "flatten":
             raise UnlogitError(f"{where} has shape N x {_by(shape)}: write '{self.module}?reduce=flatten'")
         if self.reduction == "first" and len(shape) != 3:
@@ -93,14 +93,14 @@ class Tap:
         length = self(output).shape[1]
         if length > LIMIT:
             raise UnlogitError(
-                f"{where} has {length:,} values a picture (N x {_by(shape)}), must be at most {LIMIT:,}: choose a "
+                f"{where} has {length:,} values per image (N x {_by(shape)}), must be at most {LIMIT:,}: choose a "
                 f"later module, or average over positions with '{self.module}'"
             )
         return length
 
 
 def _channels_last(value: Tensor) -> bool:
-    """Whether a map is N x H x W x C, as in Swin: pictures are square, so the two equal sides are the positions."""
+    """Whether a map is N x H x W x C, as in Swin: images are square, so the two equal sides are the positions."""
     _, a, b, c = value.shape
     return a == b != c
 
@@ -110,12 +110,12 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A module that can be tapped.
+class LayerInfo:
+    """A module that can be read.
 
     Attributes:
-        name: to be given as a tap.
-        shape: of its output for one picture of the classifier's own size.
+        name: to be given as a layer.
+        shape: of its output for one image of the classifier's own size.
         kind: class of the module.
         pooled, flat: lengths of the representation by default and with "?reduce=flatten".
     """
@@ -128,20 +128,23 @@ class Place:
 
 
 @torch.no_grad()
-def places(classifier: Classifier) -> list[Place]:
-    """Every tap of a classifier, the named ones first, then modules as they are defined."""
+def list_layers(classifier: Classifier) -> list[LayerInfo]:
+    """Every layer of a classifier, the named ones first, then modules as they are defined."""
     outputs = classifier.features(classifier.grey(2), ["penultimate"])
-    named = [_place("logits", "logits", outputs["logits"]), _place("softmax", "their softmax", outputs["logits"])]
-    named += [_place("log-softmax", "its logarithm", outputs["logits"])]
-    named += [_place("softmax-top5", f"its {TOP} largest values, the others 0", outputs["logits"])]
-    named += [_place("label", "one-hot of the predicted class", outputs["logits"])]
-    named += [_place("penultimate", f"input of {classifier.penultimate}", outputs["penultimate"])]
-    found: dict[str, Place] = {}
+    named = [
+        _layer_info("logits", "logits", outputs["logits"]),
+        _layer_info("softmax", "their softmax", outputs["logits"]),
+    ]
+    named += [_layer_info("log-softmax", "its logarithm", outputs["logits"])]
+    named += [_layer_info("softmax-top5", f"its {TOP} largest values, the others 0", outputs["logits"])]
+    named += [_layer_info("label", "one-hot of the predicted class", outputs["logits"])]
+    named += [_layer_info("penultimate", f"input of {classifier.penultimate}", outputs["penultimate"])]
+    found: dict[str, LayerInfo] = {}
 
     def note(name: str, module: nn.Module, _args: object, output: object) -> None:
-        # Not what gives a row a window instead of one a picture, or several tensors.
+        # Not what gives a row a window instead of one an image, or several tensors.
         if isinstance(output, Tensor) and output.is_floating_point() and 2 <= output.ndim <= 4 and len(output) == 2:
-            found[name] = _place(name, type(module).__name__, output)
+            found[name] = _layer_info(name, type(module).__name__, output)
 
     modules = [(name, module) for name, module in classifier.network.named_modules() if name]
     with ExitStack() as hooks:
@@ -151,15 +154,15 @@ def places(classifier: Classifier) -> list[Place]:
     return named + [found[name] for name, _ in modules if name in found]
 
 
-def _place(name: str, kind: str, output: Tensor) -> Place:
+def _layer_info(name: str, kind: str, output: Tensor) -> LayerInfo:
     shape = tuple(output.shape[1:])
-    return Place(name, kind, shape, Tap.parse(name)(output).shape[1], prod(shape))
+    return LayerInfo(name, kind, shape, Layer.parse(name)(output).shape[1], prod(shape))
 
 
 def table(classifier: Classifier) -> str:
-    """The taps of a classifier as lines of text: name, shape, lengths."""
-    rows = [("tap", "module", "shape", "pooled", "flat")]
-    for place in places(classifier):
+    """The layers of a classifier as lines of text: name, shape, lengths."""
+    rows = [("layer", "module", "shape", "pooled", "flat")]
+    for place in list_layers(classifier):
         flat = "" if len(place.shape) == 1 else f"{place.flat:,}" if place.flat <= LIMIT else f"over {LIMIT:,}"
         rows.append((place.name, place.kind, " x ".join(map(str, place.shape)), f"{place.pooled:,}", flat))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""A representation: what is left of a picture at one tap of a frozen classifier, and its standardisation."""
+"""A representation: what is left of an image at one layer of a frozen classifier, and its standardisation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from torch import Tensor, nn
 
 from unlogit.classifiers import Classifier
 from unlogit.errors import UnlogitError
-from unlogit.representation.layers import Tap
+from unlogit.representation.layers import Layer
 
 FLOOR = 0.1
-"""Least scale, in mean deviations. A channel that is dead on the training pictures may fire on others: with a
+"""Least scale, in mean deviations. A channel that is dead on the training images may fire on others: with a
 thousandth, EfficientNet-Lite0's penultimate layer reached 4,000 on held-out scenes, with a tenth 49. Logits vary more
 evenly (0.57 of the mean at the least there), and are not touched."""
 
 
 class Representation(nn.Module):
-    """A tap of a classifier, with a fixed affine standardisation, (raw - shift) / scale, dimension by dimension.
+    """A layer of a classifier, with a fixed affine standardisation, (raw - shift) / scale, dimension by dimension.
 
     Users manipulate raw values; inverters standardise them inside. Raw logits have a norm far above a one-hot's, with
     which a projection discriminator swamps the hinge margin; dividing each vector by its own norm instead would
     delete the scale and shift that the paper studies.
 
     Args:
-        tap: "logits"; "label", the one-hot of the predicted class; "softmax"; "log-softmax"; "softmax-top5", whose
+        layer: "logits"; "label", the one-hot of the predicted class; "softmax"; "log-softmax"; "softmax-top5", whose
             other values are 0; "penultimate"; or the name of a module.
             A spatial map (or tokens) is averaged over positions; "NAME?reduce=max" takes the largest value of each
             channel instead, "NAME?reduce=flatten" every value (at most 65,536), and "NAME?reduce=first" the first
@@ -37,19 +37,19 @@ class Representation(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, classifier: Classifier, tap: str = "logits", shift: Tensor | None = None, scale: Tensor | None = None
+        self, classifier: Classifier, layer: str = "logits", shift: Tensor | None = None, scale: Tensor | None = None
     ) -> None:
         super().__init__()
         self.classifier = classifier
-        self.tap = tap
-        self.reduce = Tap.parse(tap)
+        self.layer = layer
+        self.reduce = Layer.parse(layer)
         dim = self.reduce.length(classifier)
         self.register_buffer("shift", torch.zeros(dim) if shift is None else shift)
         self.register_buffer("scale", torch.ones(dim) if scale is None else scale)
         if not self.shift.shape == self.scale.shape == (dim,):
             raise UnlogitError(
-                f"standardisation of {tuple(self.shift.shape)} and {tuple(self.scale.shape)} values for {tap} of "
-                f"{classifier.spec}, which has {dim}: it belongs to another classifier or tap"
+                f"standardisation of {tuple(self.shift.shape)} and {tuple(self.scale.shape)} values for {layer} of "
+                f"{classifier.spec}, which has {dim}: it belongs to another classifier or layer"
             )
 
     @property
@@ -59,7 +59,7 @@ class Representation(nn.Module):
 
     @property
     def module(self) -> str:
-        """Name of the classifier's output that the tap is computed from, for `Classifier.features`."""
+        """Name of the classifier's output that the layer is computed from, for `Classifier.features`."""
         return self.reduce.module
 
     @torch.no_grad()
@@ -78,20 +78,20 @@ class Representation(nn.Module):
         return (raw - self.shift) / self.scale
 
     def fit(self, batches: Iterable[Tensor]) -> Representation:
-        """Estimate the constants on batches of training pictures; returns itself.
+        """Estimate the constants on batches of training images; returns itself.
 
         Shift is the mean and scale the standard deviation of each dimension, floored at a tenth of the mean
         deviation. A one-hot label is left as it is. Raises `UnlogitError` for values that are no numbers, or where
         no dimension varies.
         """
-        if self.tap == "label":
+        if self.layer == "label":
             return self
         raw = torch.cat([self.raw(pixels) for pixels in batches])
         deviation, mean = torch.std_mean(raw, dim=0)
         if not deviation.isfinite().all() or not deviation.any():
             problem = "is the same for all" if deviation.isfinite().all() else "is not a number for some"
             raise UnlogitError(
-                f"tap '{self.tap}' of {self.classifier.spec} {problem} of {len(raw)} training pictures: choose another"
+                f"layer '{self.layer}' of {self.classifier.spec} {problem} of {len(raw)} training images: choose another"
             )
         self.shift.copy_(mean)
         self.scale.copy_(deviation.clamp(min=max(FLOOR * float(deviation.mean()), 1e-12)))

@@ -23,7 +23,7 @@ FINGERPRINTS = "fingerprints"
 
 
 class Checkpoints:
-    """The checkpoints of one run, `folder`/NNNNNNNNN.pt by pictures seen."""
+    """The checkpoints of one run, `folder`/NNNNNNNNN.pt by images seen."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

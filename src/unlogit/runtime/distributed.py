@@ -115,7 +115,7 @@ def every(share: Tensor) -> Tensor:
     return whole
 
 
-def anywhere(flag: bool) -> bool:
+def any_rank(flag: bool) -> bool:
     """Whether it is so in any process, for all to do the same."""
     return flag if world_size() == 1 else mean([float(flag)])[0] > 0
 

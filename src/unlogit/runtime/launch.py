@@ -101,8 +101,8 @@ def _one(
 ) -> None:
     """One process: describes itself as torchrun would, works, and hands its result or its error over."""
     os.setpgrp()  # The terminal's Ctrl-C reaches the parent alone, which passes it on once.
-    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
-    os.environ.update({name: str(value) for name, value in places.items()} | {"MASTER_ADDR": "127.0.0.1"})
+    indices = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in indices.items()} | {"MASTER_ADDR": "127.0.0.1"})
     torch.set_num_threads(threads)
     try:
         with stoppable():

@@ -99,7 +99,7 @@ def stoppable() -> Iterator[list[int]]:
 
 
 class Metrics:
-    """A file of JSON lines, each with the pictures seen, the seconds taken over all resumptions, and figures."""
+    """A file of JSON lines, each with the images seen, the seconds taken over all resumptions, and figures."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

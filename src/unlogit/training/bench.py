@@ -30,13 +30,13 @@ class Speed:
     """One measured thing.
 
     Attributes:
-        pictures: a second, the median over rounds.
-        flop: of one picture, counted; None for work that is none of multiplications.
+        images_per_second: images per second, the median over rounds.
+        flop: of one image, counted; None for work that is none of multiplications.
         share: of the measured peak of a large matrix product in the same precision.
     """
 
     name: str
-    pictures: float
+    images_per_second: float
     flop: float | None
     share: float | None
 
@@ -62,12 +62,12 @@ def _bench(config: BenchConfig) -> list[Speed]:
         with torch.inference_mode(), autocast(device, config.precision):
             inverter(representation, noise)
 
-    def speed(name: str, run: Callable[[], object], pictures: int, *, multiplies: bool = True) -> Speed:
+    def speed(name: str, run: Callable[[], object], count: int, *, multiplies: bool = True) -> Speed:
         with FlopCounterMode(display=False) as counter:
             run()
         taken = median(seconds(run) for _ in range(config.rounds))
         flop = counter.get_total_flops() if multiplies else None
-        return Speed(name, pictures / taken, flop and flop / pictures, flop and flop / taken / peak)
+        return Speed(name, count / taken, flop and flop / count, flop and flop / taken / peak)
 
     found = [
         speed("training step", trainer.step, batch * config.d_steps),
@@ -117,18 +117,18 @@ def synthetic(config: BenchConfig, device: torch.device) -> BigGANTrainer:
 
 def table(config: BenchConfig, found: list[Speed]) -> str:
     """What was measured, for people."""
-    lines = [f"{'':<16}{'pictures/s':>11}{'GFLOP each':>12}{'GFLOP/s':>10}{'of peak':>9}"]
+    lines = [f"{'':<16}{'images/s':>11}{'GFLOP each':>12}{'GFLOP/s':>10}{'of peak':>9}"]
     for one in found:
         counted = ""
         if one.flop is not None and one.share is not None:
-            counted = f"{one.flop / 1e9:>12.2f}{one.flop * one.pictures / 1e9:>10.0f}{one.share:>9.0%}"
-        lines.append(f"{one.name:<16}{one.pictures:>11.1f}{counted}")
+            counted = f"{one.flop / 1e9:>12.2f}{one.flop * one.images_per_second / 1e9:>10.0f}{one.share:>9.0%}"
+        lines.append(f"{one.name:<16}{one.images_per_second:>11.1f}{counted}")
     device = pick_device(config.device)
     shape = f"{config.generator.size} px, width {config.generator.channels} and {config.discriminator.channels}"
     return "\n".join(
         [
             described(device),
-            f"{shape}, batch {config.batch}, {config.d_steps} D steps a G step",
+            f"{shape}, batch {config.batch}, {config.d_steps} D steps per G step",
             *lines,
             _memory(device),
         ]

@@ -31,14 +31,14 @@ def check_finite(losses: Mapping[str, float], images: int) -> None:
     """Raise `NotFinite` that names the losses which are NaN or infinite."""
     bad = [name for name, value in losses.items() if not math.isfinite(value)]
     if bad:
-        raise NotFinite(f"{', '.join(bad)} not finite at {images:,} pictures")
+        raise NotFinite(f"{', '.join(bad)} not finite at {images:,} images")
 
 
 class Health:
     """What is seen of one run as it goes on."""
 
     def __init__(self, config: TrainConfig) -> None:
-        self.validation_pictures = config.validation_pictures
+        self.num_validation_images = config.num_validation_images
         start, least = config.method.loss_d_range
         self.saturated = least + SATURATED * (start - least)
         self.in_a_row = 0
@@ -48,7 +48,7 @@ class Health:
         """Yield advice where a run takes longer than a day."""
         if seconds > DAY:
             yield (
-                f"this run takes {in_words(seconds)}: --preset cpu-32, cpu-64 or gpu-64, fewer --pictures, a smaller "
+                f"this run takes {in_words(seconds)}: --preset cpu-32, cpu-64 or gpu-64, fewer --num-images, a smaller "
                 "--generator.size or --generator.channels, or a GPU are faster"
             )
 
@@ -66,10 +66,10 @@ class Health:
         """What a validation gives cause to say after the earlier ones."""
         yield from self._once(
             figures.get("variety", 1.0) < UNIFORM,
-            "reconstructions of different pictures hardly differ: the generator may have collapsed",
+            "reconstructions of different images hardly differ: the generator may have collapsed",
         )
         best = max((line.get("agreement", 0.0) for line in earlier), default=0.0)
-        error = math.sqrt(best * (1 - best) / self.validation_pictures)
+        error = math.sqrt(best * (1 - best) / self.num_validation_images)
         fallen = figures.get("agreement", 1.0) < best - FALLEN * error
         yield from self._once(
             fallen and error > 0,

@@ -1,6 +1,6 @@
-"""The training loop: plain, countable in pictures, the same from any checkpoint on.
+"""The training loop: plain, countable in images, the same from any checkpoint on.
 
-Everything random is a function of (seed, pictures seen), so that a resumed run repeats what an uninterrupted one does,
+Everything random is a function of (seed, images seen), so that a resumed run repeats what an uninterrupted one does,
 and any number of processes sees the same global batches.
 """
 
@@ -102,7 +102,7 @@ class Training:
         before = len(source) if saved is None else saved.get("source", len(source))
         if before != len(source):
             raise UnlogitError(
-                f"{config.images}: holds {len(source):,} pictures, and held {before:,} when the run was saved: "
+                f"{config.images}: holds {len(source):,} images, and held {before:,} when the run was saved: "
                 "bring back the same ones to go on, or give another --out"
             )
         self.precision = self._precision(saved)
@@ -142,7 +142,7 @@ class Training:
             kept: Precision = saved["precision"]
             return kept
         # All processes compute alike: in bf16 where it is faster for each.
-        return "fp32" if distributed.anywhere(fastest_precision(self.device) == "fp32") else "bf16"
+        return "fp32" if distributed.any_rank(fastest_precision(self.device) == "fp32") else "bf16"
 
     def run(self, heading: str = "") -> dict[str, float]:
         """Train to the end, from wherever it stands, and return the metrics of the last validation."""
@@ -160,8 +160,8 @@ class Training:
         training, held_out = self.data.loader.source.broken, self.validator.loader.source.broken
         training.reasons = distributed.union(training.reasons)
         if self.lead:
-            training.tell()
-            held_out.tell()
+            training.warn()
+            held_out.warn()
             figures = figures or next(reversed(self.folder.validations()), {})
         return figures
 
@@ -172,7 +172,7 @@ class Training:
         steps, started, since = 0, time.monotonic(), state.images
         figures: dict[str, float] = {}
         begin = state.images
-        while state.images < config.pictures:
+        while state.images < config.num_images:
             before = state.images
             state.schedule()
             for name, value in state.step().items():
@@ -181,8 +181,8 @@ class Training:
             bar.update(state.images - before)
             if before == begin and self.lead:
                 self._estimate(started, state.images - before, bar, sums.values())
-            finished = state.images >= config.pictures
-            stopping = distributed.anywhere(interrupted())
+            finished = state.images >= config.num_images
+            stopping = distributed.any_rank(interrupted())
             turned = any(before < edge <= state.images for edge in config.method.turns)
             if due["log"](state.images) or finished or turned:
                 means = distributed.mean(float(v) / steps for v in sums.values())
@@ -207,7 +207,7 @@ class Training:
             if due_checkpoint:
                 self._save()
             if stopping and not finished:
-                raise KeyboardInterrupt(f"stopped at {state.images:,} pictures; the same command goes on from there")
+                raise KeyboardInterrupt(f"stopped at {state.images:,} images; the same command goes on from there")
         return figures
 
     def _identify(self, saved: dict[str, Any] | None, parts: Mapping[str, Classifier | ImageSource]) -> None:
@@ -259,13 +259,13 @@ class Training:
 
     def _warn(self, lines: Iterable[str], bar: tqdm[None]) -> None:
         for line in lines:
-            bar.write(f"warning at {self.trainer.images:,} pictures: {line}", file=sys.stderr)
+            bar.write(f"warning at {self.trainer.images:,} images: {line}", file=sys.stderr)
 
     def _estimate(self, started: float, images: int, bar: tqdm[None], losses: Iterable[Tensor]) -> None:
         """Print how long the run will take at the speed of its first step, and advice where that is long."""
         for loss in losses:
             loss.item()  # On a GPU the step is done only where its losses are there.
-        left = (self.config.pictures - self.trainer.images) * (time.monotonic() - started) / images
+        left = (self.config.num_images - self.trainer.images) * (time.monotonic() - started) / images
         bar.write(f"{in_words(left)} left at the speed of the first step", file=sys.stderr)
         self._warn(self.health.time_left(left), bar)
 
@@ -276,7 +276,11 @@ class Training:
     def _validate(self, bar: tqdm[None]) -> dict[str, float]:
         """Figures, sample grid and saved inverter: made by all processes, told and written by the first."""
         state = self.trainer
-        facts: dict[str, Any] = {"aids": self.config.deviations, "source": state.source, "precision": self.precision}
+        facts: dict[str, Any] = {
+            "deviations": self.config.deviations,
+            "source": state.source,
+            "precision": self.precision,
+        }
         facts |= {"training_fingerprint": self.fingerprints["images"]}
         inverter = state.inverter(facts | ({"rollbacks": self.rollbacks} if self.rollbacks else {}))
         figures = self.validator(inverter, state.images, self.folder)
@@ -287,13 +291,13 @@ class Training:
         if self.tracker is not None:
             self.tracker.sample(state.images, self.folder.sample(state.images))
         shown = ", ".join(f"{k} {v:.3f}" for k, v in figures.items())
-        bar.write(f"{state.images:,} pictures: {shown}")
+        bar.write(f"{state.images:,} images: {shown}")
         self._warn(self.health.figures(figures, earlier), bar)
         return figures
 
     def _check_weights(self) -> None:
-        if distributed.anywhere(not self.trainer.finite()):
-            raise NotFinite(f"weights not finite at {self.trainer.images:,} pictures")
+        if distributed.any_rank(not self.trainer.finite()):
+            raise NotFinite(f"weights not finite at {self.trainer.images:,} images")
 
     def _save(self) -> None:
         if self.lead:
@@ -306,7 +310,7 @@ class Training:
 
     def _progress(self) -> tqdm[None]:
         return tqdm(
-            total=self.config.pictures,
+            total=self.config.num_images,
             initial=self.trainer.images,
             desc="/".join(self.config.out.parts[-2:]),
             unit="img",

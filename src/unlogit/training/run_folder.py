@@ -21,7 +21,7 @@ CHECKPOINTS, INVERTER, BEST = "checkpoints", "inverter", "best"
 METHODS = {"paper": "biggan", "dosovitskiy2016a": "decoder", "dosovitskiy2016b": "decoder"}
 """What earlier versions called the methods."""
 MUTABLE = {
-    *("out", "pictures", "log_every", "checkpoint_every", "validate_every", "validation_pictures", "cache", "strict"),
+    *("out", "images", "log_every", "checkpoint_every", "validate_every", "num_validation_images", "cache", "strict"),
     *("micro_batch", "rollback", "decay", "best", "recognition", "device", "track", "trust_code"),
 }
 

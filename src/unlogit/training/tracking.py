@@ -13,7 +13,7 @@ from PIL import Image
 from unlogit.errors import UnlogitError, one_line
 from unlogit.files import to_json
 from unlogit.methods import TrainConfig
-from unlogit.registry import needed
+from unlogit.registry import import_optional
 from unlogit.training.run_folder import plain
 
 PROJECT = "unlogit"
@@ -81,12 +81,12 @@ class Hosted(Tracker):
 def check_installed(track: str | None) -> None:
     """Raise `UnlogitError` where the package of a tracking service is missing."""
     if track is not None:
-        needed(track, "track", f"--track {track}")
+        import_optional(track, "track", f"--track {track}")
 
 
 def open_tracker(config: TrainConfig, images: int) -> Tracker | None:
     """Return the tracker that a configuration asks for, if any, of a run that begins after so many images."""
     if config.track is None:
         return None
-    service = needed(config.track, "track", f"--track {config.track}")
+    service = import_optional(config.track, "track", f"--track {config.track}")
     return TensorBoard(config, images) if config.track == "tensorboard" else Hosted(service, config)

@@ -1,4 +1,4 @@
-"""Validation while a run goes on: figures on fixed held-out pictures, a sample grid, and the inverter saved."""
+"""Validation while a run goes on: figures on fixed held-out images, a sample grid, and the inverter saved."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from unlogit.training.run_folder import RunFolder
 
 CHUNK = 64
 SHOWN = 64
-NOISES, NOISE_PICTURES = 4, 32
+NOISES, NOISE_IMAGES = 4, 32
 RECOGNISED = 256
 """Images shown to each network of --recognition: with two of 128 px, some six seconds of one core."""
 AUTO = tuple(f"packaged:efficientnet_lite{n}?size=128" for n in (1, 2))
@@ -38,7 +38,7 @@ then left out of the logit error, whose unit that deviation is."""
 
 
 class Validator:
-    """Evaluates what a training has made so far; every process its share of the held-out pictures."""
+    """Evaluates what a training has made so far; every process its share of the held-out images."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Validator:
         self.config = config
         self.representation = representation
         self.loader = Loader(held_out, View(config.size), CHUNK, seed=0)
-        self.pictures = min(config.validation_pictures, len(held_out))
+        self.num_images = min(config.num_validation_images, len(held_out))
         self._originals: tuple[Tensor, Tensor, Tensor] | None = None
         self.took_part: dict[str, str | None] = {c.spec: c.weights_fingerprint() for c in classifiers}
         self.took_part = _begun(config.start).get("took_part", {}) | self.took_part
@@ -61,9 +61,11 @@ class Validator:
         self._known: dict[str, Tensor] = {}
 
     def originals(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Held-out pictures, their raw representation and their logits; read once."""
+        """Held-out images, their raw representation and their logits; read once."""
         if self._originals is None:
-            images = torch.cat([self.loader.batch(i).images for i in range(0, self.pictures, CHUNK)])[: self.pictures]
+            images = torch.cat([self.loader.batch(i).images for i in range(0, self.num_images, CHUNK)])[
+                : self.num_images
+            ]
             raw, logits = zip(*(self._encode(part) for part in images[self.mine].split(CHUNK)), strict=True)
             self._originals = images, distributed.every(torch.cat(raw)), distributed.every(torch.cat(logits))
         return self._originals
@@ -83,7 +85,7 @@ class Validator:
         return self.representation.shift.device
 
     def __call__(self, inverter: LearnedInverter, images_seen: int, folder: RunFolder) -> dict[str, float]:
-        """Figures (means over the held-out pictures); writes samples/NNNNNNNNN.png, inverter/, and best/ if it is.
+        """Figures (means over the held-out images); writes samples/NNNNNNNNN.png, inverter/, and best/ if it is.
 
         The first process has the figures and writes; the others return none.
         """
@@ -110,7 +112,7 @@ class Validator:
             variety = images.std(0).mean() / originals.std(0).mean()
             figures["variety"] = variety
         if noise is not None:
-            few = raw[:NOISE_PICTURES].to(self.device)
+            few = raw[:NOISE_IMAGES].to(self.device)
             draws = [inverter.invert(few, drawn(inverter, len(few), 1 + d)).cpu() for d in range(NOISES)]
             figures["diversity"] = diversity(torch.stack(draws))
         means = {name: float(values.float().mean()) for name, values in figures.items()}
@@ -142,12 +144,12 @@ class Validator:
         config = self.config
         return _begun(config.start) | {
             "took_part": self.took_part,
-            "training_pictures": config.images,
-            "pictures_seen": images_seen,
+            "training_images": config.images,
+            "images_seen": images_seen,
             "hours": round(folder.seconds() / 3600, 2),
             "batch": config.batch,
             "seed": config.seed,
-            "validation_pictures": f"{self.pictures} of {config.held_out}",
+            "num_validation_images": f"{self.num_images} of {config.held_out}",
             "validation": means,
         }
 
@@ -179,7 +181,7 @@ def _recognisers(
 
 @cache
 def _begun(start: str | None) -> dict[str, Any]:
-    """What the card tells of the inverter that a run started from, less its pictures where it is gone by now."""
+    """What the card tells of the inverter that a run started from, less its images where it is gone by now."""
     if start is None:
         return {}
     try:
@@ -187,12 +189,12 @@ def _begun(start: str | None) -> dict[str, Any]:
     except UnlogitError:
         return {"start": start}
     facts = inverter.facts
-    own = facts.get("training_fingerprint") or facts.get("training_pictures")
+    own = facts.get("training_fingerprint") or facts.get("training_images")
     earlier = [own, *facts.get("earlier_training", [])] if own else []
     known: dict[str, object] = {"earlier_training": earlier} if earlier else {}
     return known | {
         "start": start,
-        "pictures_before": facts.get("pictures_before", 0) + facts.get("pictures_seen", 0),
+        "images_before": facts.get("images_before", 0) + facts.get("images_seen", 0),
         "took_part": inverter.took_part(),
     }
 

@@ -35,14 +35,14 @@ def saved_inverters(tiny_classifier_spec: str, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("explored")
     classifier = open_classifier(tiny_classifier_spec)
     found = {}
-    for seed, (name, tap) in enumerate({"first": "logits", "second": "logits", "layer": "penultimate"}.items()):
+    for seed, (name, layer) in enumerate({"first": "logits", "second": "logits", "layer": "penultimate"}.items()):
         few = Loader(open_images("scenes:count=64"), View(SIZE), 64, seed=0).once()
-        representation = Representation(classifier, tap).fit(batch.images for batch in few)
+        representation = Representation(classifier, layer).fit(batch.images for batch in few)
         torch.manual_seed(seed)
         generator = Generator(representation.dim, GeneratorConfig(SIZE, channels=4, noise=8, attention=None))
         for parameter in generator.parameters():  # So that an untrained one answers to what it is given.
             torch.nn.init.normal_(parameter, std=0.2)
-        GeneratorInverter(representation, generator, {"aids": []}, name).save(folder / name)
+        GeneratorInverter(representation, generator, {"deviations": []}, name).save(folder / name)
         found[name] = str(folder / name)
     return found
 

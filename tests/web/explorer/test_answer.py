@@ -1,4 +1,4 @@
-"""What inverters answer to a state: each control does what it says, and the code handed out gives the same pictures."""
+"""What inverters answer to a state: each control does what it says, and the code handed out gives the same images."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_logits_are_moved_as_asked(explorer: Explorer) -> None:
     "changes",
     [{"shift": 1.0}, {"scale": 2.0}, {"noise": 1.0}, {"seed": 1}, {"brightness": 0.5}, {"contrast": 2.0}],
 )
-def test_every_control_changes_every_picture(explorer: Explorer, changes: dict[str, Any]) -> None:
+def test_every_control_changes_every_image(explorer: Explorer, changes: dict[str, Any]) -> None:
     before, after = explorer.answer(CAT), explorer.answer(replace(CAT, **changes))
     for a, b in zip(before, after, strict=True):
         assert not torch.equal(a.reconstruction, b.reconstruction)
@@ -143,7 +143,7 @@ def test_a_slider_costs_no_second_encoding(explorer: Explorer, monkeypatch: pyte
         explorer.answer(replace(state, brightness=0.7))
 
 
-def test_pictures_that_are_not_there(explorer: Explorer) -> None:
+def test_images_that_are_not_there(explorer: Explorer) -> None:
     for address, told in [
         ("", "pick one"),
         ("photo/nobody", "no image 'photo/nobody'"),
@@ -180,7 +180,7 @@ STATES = [
 
 
 @pytest.mark.parametrize("state", STATES, ids=["plain", "set", "everything", "fgsm", "control"])
-def test_the_code_makes_the_same_pictures(
+def test_the_code_makes_the_same_images(
     explorer: Explorer, saved_inverters: dict[str, str], state: State, tmp_path: Path
 ) -> None:
     if state.classes:
@@ -191,7 +191,7 @@ def test_the_code_makes_the_same_pictures(
     assert_made(text, explorer.answer(state), tmp_path)
 
 
-def test_the_code_for_a_dropped_picture_takes_the_file(
+def test_the_code_for_a_dropped_image_takes_the_file(
     explorer: Explorer, saved_inverters: dict[str, str], tmp_path: Path
 ) -> None:
     file = tmp_path / "mine.png"

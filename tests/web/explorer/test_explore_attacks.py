@@ -150,7 +150,7 @@ def test_a_jpeg_of_many_scans_is_refused_at_once(served: Any) -> None:
     with pytest.raises(BrokenImage, match=f"at most {MAX_SCANS}"):
         decode(data, "image")
     began = time.monotonic()
-    status, body = post(f"{served.url}/pictures", data)
+    status, body = post(f"{served.url}/images", data)
     assert status == 415 and b"scans" in body and time.monotonic() - began < 10
 
 
@@ -165,7 +165,7 @@ def test_formats_of_browsers_and_cameras_are_taken(kind: str) -> None:
 def test_other_formats_are_refused(served: Any, kind: str) -> None:
     data = encoded(kind)
     assert decode(data, "image").shape == (3, 30, 40)
-    status, body = post(f"{served.url}/pictures", data)
+    status, body = post(f"{served.url}/images", data)
     assert status == 415 and b"cannot be read as an image" in body
 
 
@@ -276,11 +276,11 @@ def test_class_names_of_a_data_set_are_no_code(chromium: Any, hostile: str) -> N
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(hostile)
     page.locator("#stage [data-inverter='first'] .made").wait_for()
-    tiles = page.locator("#picture [data-address^='set/']")
+    tiles = page.locator("#image [data-address^='set/']")
     titles = [tiles.nth(index).get_attribute("title") for index in range(tiles.count())]
     assert titles == [f"{name.split(',')[0]}, no. {index}" for index, name in enumerate(Hostile.class_names)]
     tiles.nth(3).click()
-    page.wait_for_url("**picture=set**")
+    page.wait_for_url("**image=set**")
     assert tiles.nth(3).get_attribute("aria-pressed") == "true"
     assert page.evaluate("window.hit") is None and not faults
 
@@ -290,7 +290,7 @@ def test_no_folder_of_the_server_is_shown(
 ) -> None:
     folders = {str(Path(folder).parent) for folder in saved_inverters.values()} | {"/data/of", tempfile.gettempdir()}
     texts = [shown.evidence(explorer.answer(State("photo/cat")), False), shown.problem(f"'{saved_inverters}' is gone")]
-    for path in ("/", "/config", "/figure.py?picture=set/0", "/figure.png?picture=set/99", "/thumbnail/set/99"):
+    for path in ("/", "/config", "/figure.py?image=set/0", "/figure.png?image=set/99", "/thumbnail/set/99"):
         try:
             with urllib.request.urlopen(f"{hostile}{path}", timeout=60) as answer:
                 texts.append(answer.read().decode())
@@ -302,7 +302,7 @@ def test_no_folder_of_the_server_is_shown(
 
 
 def test_mathematics_in_a_link_s_class_name_draws_a_figure(hostile: str) -> None:
-    query = "picture=photo/cat&class=1.0+%24%5Cfrac%24"
+    query = "image=photo/cat&class=1.0+%24%5Cfrac%24"
     with urllib.request.urlopen(f"{hostile}/figure.png?{query}", timeout=60) as answer:
         assert answer.status == 200
 
@@ -318,5 +318,5 @@ def test_the_page_answers_to_its_own_hosts_only(served: Any) -> None:
                 assert answer.status == status
         except urllib.error.HTTPError as error:
             assert error.code == status
-    status, _ = post(f"{served.url}/pictures", encoded("PNG"), origin="http://evil.example")
+    status, _ = post(f"{served.url}/images", encoded("PNG"), origin="http://evil.example")
     assert status == 403

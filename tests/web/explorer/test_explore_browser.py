@@ -1,4 +1,4 @@
-"""The page in a real browser: a picture is dropped in, sliders are moved, a link opens the same state."""
+"""The page in a real browser: an image is dropped in, sliders are moved, a link opens the same state."""
 
 from __future__ import annotations
 
@@ -61,16 +61,16 @@ def query(page: Any) -> dict[str, list[str]]:
     return parse_qs(urlsplit(page.url).query)
 
 
-def test_drop_a_picture_move_a_slider_share_the_link(page: Any, served: Any, chromium: Any) -> None:
+def test_drop_an_image_move_a_slider_share_the_link(page: Any, served: Any, chromium: Any) -> None:
     page.goto(served.url)
     before = made(page)
-    assert page.locator("#picture [aria-pressed='true']").get_attribute("data-address") == "photo/coffee"
+    assert page.locator("#image [aria-pressed='true']").get_attribute("data-address") == "photo/coffee"
     assert "classifiers see the image at 32 px" in page.locator("#stage").inner_text()
     buffer = BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(buffer, "PNG")
-    page.locator("#picture .drop input").evaluate(DROP, list(buffer.getvalue()))
+    page.locator("#image .drop input").evaluate(DROP, list(buffer.getvalue()))
     dropped = changed(page, before)
-    page.wait_for_url("**picture=dropped**")
+    page.wait_for_url("**image=dropped**")
     page.get_by_role("tab", name="Logits").click()
     slide(page, "scale", 2.0)
     scaled = changed(page, dropped)
@@ -84,7 +84,7 @@ def test_drop_a_picture_move_a_slider_share_the_link(page: Any, served: Any, chr
     others = {name: made(page, name) for name in ("second", "layer")}
     seed = query(page)["seed"][0]
 
-    # The same link in another browser is the same state: its controls, and every picture to the bit.
+    # The same link in another browser is the same state: its controls, and every image to the bit.
     context = chromium.new_context()
     other = context.new_page()
     other.set_default_timeout(WAIT)
@@ -99,12 +99,12 @@ def test_drop_a_picture_move_a_slider_share_the_link(page: Any, served: Any, chr
     slide(other, "noise", 0.5)
     changed(other, final)
     other.wait_for_url("**noise=0.5**")
-    assert {"scale", "shift", "seed", "picture"} <= query(other).keys()
+    assert {"scale", "shift", "seed", "image"} <= query(other).keys()
     context.close()
 
 
-def test_classes_attack_and_the_way_to_another_picture(page: Any, served: Any) -> None:
-    page.goto(f"{served.url}/?picture=photo/cat")
+def test_classes_attack_and_the_way_to_another_image(page: Any, served: Any) -> None:
+    page.goto(f"{served.url}/?image=photo/cat")
     before = made(page)
     page.get_by_role("tab", name="Directions").click()
     page.locator("#class0 input").click()
@@ -137,15 +137,15 @@ def test_classes_attack_and_the_way_to_another_picture(page: Any, served: Any) -
     page.locator("#reset").click()
     page.wait_for_function("() => !location.search.includes('attack')")
     assert made(page) == before
-    assert query(page) == {"picture": ["photo/cat"]}
+    assert query(page) == {"image": ["photo/cat"]}
 
 
-def test_a_set_s_picture_and_downloads(page: Any, served: Any) -> None:
-    page.goto(f"{served.url}/?picture=photo/cat&scale=1.5")
+def test_a_set_s_image_and_downloads(page: Any, served: Any) -> None:
+    page.goto(f"{served.url}/?image=photo/cat&scale=1.5")
     before = made(page)
-    page.locator("#picture [data-address='set/0']").click()
+    page.locator("#image [data-address='set/0']").click()
     changed(page, before)
-    page.wait_for_url("**picture=set**")
+    page.wait_for_url("**image=set**")
     for link, starts in [("Figure (PNG)", b"\x89PNG"), ("Python code", b'"""Made by unlogit explore')]:
         with page.expect_download() as download:
             page.get_by_role("link", name=link).click()
@@ -157,11 +157,11 @@ def test_a_set_s_picture_and_downloads(page: Any, served: Any) -> None:
 def test_mistakes_are_told(page: Any, served: Any) -> None:
     page.goto(f"{served.url}/?shift=99")
     page.get_by_text("shift 99: must be -3 to 3").wait_for()
-    page.goto(f"{served.url}/?picture=dropped/{'0' * 32}")
+    page.goto(f"{served.url}/?image=dropped/{'0' * 32}")
     page.get_by_text("drop it in again").wait_for()
     page.goto(served.url)
     made(page)
-    page.locator("#picture .drop input").evaluate(DROP, list(b"no picture"))
+    page.locator("#image .drop input").evaluate(DROP, list(b"no image"))
     page.get_by_text(re.compile("cannot be read as an image")).wait_for()
     assert page.locator("#stage .made").count() == 3
 
@@ -169,7 +169,7 @@ def test_mistakes_are_told(page: Any, served: Any) -> None:
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844), (320, 568)])
 def test_the_page_fits_the_window(page: Any, served: Any, width: int, height: int) -> None:
     page.set_viewport_size({"width": width, "height": height})
-    page.goto(f"{served.url}/?picture=photo/cat")
+    page.goto(f"{served.url}/?image=photo/cat")
     made(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     tops = {round(section.bounding_box()["y"]) for section in page.locator("#evidence section").all()}
@@ -178,5 +178,5 @@ def test_the_page_fits_the_window(page: Any, served: Any, width: int, height: in
     page.wait_for_timeout(200)
     box = page.locator("#stage [data-inverter='first'] .made").bounding_box()
     assert 60 <= box["width"] and box["x"] + box["width"] <= width
-    if width < 800:  # The pictures stay in sight while the controls are used.
+    if width < 800:  # The images stay in sight while the controls are used.
         assert box["y"] >= 0

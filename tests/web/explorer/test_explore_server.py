@@ -17,7 +17,7 @@ from unlogit import cli
 from unlogit.web.explorer import command
 from unlogit.web.explorer.gallery import UPLOAD_BYTES
 
-STATE = "picture=photo/cat&shift=1.0"
+STATE = "image=photo/cat&shift=1.0"
 
 
 def ask(url: str, data: bytes | None = None, method: str | None = None) -> tuple[int, bytes, Any]:
@@ -35,23 +35,23 @@ def png(width: int = 50, height: int = 40) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_picture_is_taken_in_and_written_nowhere(served: Any) -> None:
-    status, body, _ = ask(f"{served.url}/pictures", png())
+def test_an_image_is_taken_in_and_written_nowhere(served: Any) -> None:
+    status, body, _ = ask(f"{served.url}/images", png())
     address = json.loads(body)["address"]
     assert status == 200 and re.fullmatch("dropped/[0-9a-f]{32}", address)
     status, body, headers = ask(f"{served.url}/thumbnail/{address}")
     assert status == 200 and headers["content-type"] == "image/jpeg" and Image.open(BytesIO(body)).size == (128, 128)
-    status, body, headers = ask(f"{served.url}/figure.png?picture={address}")
+    status, body, headers = ask(f"{served.url}/figure.png?image={address}")
     assert status == 200 and headers["content-type"] == "image/png"
     assert not [file for file in served.files.rglob("*") if file.is_file()]
 
 
-def test_what_is_no_picture_is_refused(served: Any) -> None:
+def test_what_is_no_image_is_refused(served: Any) -> None:
     claims = png()[:16] + (60_000).to_bytes(4, "big") + (60_000).to_bytes(4, "big") + png()[24:]
-    for data in (b"", b"no picture", png()[:200], b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", claims):
-        status, body, _ = ask(f"{served.url}/pictures", data, "POST")
+    for data in (b"", b"no image", png()[:200], b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", claims):
+        status, body, _ = ask(f"{served.url}/images", data, "POST")
         assert status == 415 and "cannot be read as an image" in json.loads(body)["detail"]
-    status, _, _ = ask(f"{served.url}/pictures", bytes(UPLOAD_BYTES + 1))
+    status, _, _ = ask(f"{served.url}/images", bytes(UPLOAD_BYTES + 1))
     assert status == 413
 
 
@@ -90,7 +90,7 @@ def test_figures_of_a_link(served: Any) -> None:
     assert status == 200 and Image.open(BytesIO(body)).format == "PNG"
     status, body, _ = ask(f"{served.url}/figure.py?{STATE}")
     assert status == 200 and b"manipulate.shift(raw, 1.0 * sd)" in body
-    for query, code in [("shift=99&picture=photo/cat", 400), ("", 400), ("picture=photo/nobody", 404)]:
+    for query, code in [("shift=99&image=photo/cat", 400), ("", 400), ("image=photo/nobody", 404)]:
         assert ask(f"{served.url}/figure.png?{query}")[0] == code
 
 

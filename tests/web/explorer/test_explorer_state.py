@@ -20,7 +20,7 @@ def states(draw: Any) -> State:
     names = draw(st.lists(st.text(min_size=1, max_size=40), max_size=CLASSES, unique=True))
     amounts = st.floats(CLASS_RANGE.least, CLASS_RANGE.most)
     return State(
-        picture=draw(ADDRESSES),
+        image=draw(ADDRESSES),
         other=draw(ADDRESSES),
         plus=draw(ADDRESSES),
         minus=draw(ADDRESSES),
@@ -67,8 +67,8 @@ def test_the_default_is_an_empty_link() -> None:
         ("attack=cw", "must be one of fgsm, none, pgd"),
         ("control=half", "must be one of none, random"),
         ("plus=/etc/passwd", "not an address of the gallery"),
-        ("picture=/etc/passwd", "not an address of the gallery"),
-        ("picture=photo/../secret", "not an address of the gallery"),
+        ("image=/etc/passwd", "not an address of the gallery"),
+        ("image=photo/../secret", "not an address of the gallery"),
         ("seed=-1", "seed -1"),
         ("seed=1e300", "seed"),
         ("class=11 cat", "must be -10 to 10"),

@@ -1,4 +1,4 @@
-"""Studies of made-up pictures, databases to keep them in, servers and a browser."""
+"""Studies of made-up images, databases to keep them in, servers and a browser."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 def pngs(places: int, noise: dict[str, float]) -> dict[str, list[bytes]]:
-    """Pictures of two colours, and by maker the same with as much noise."""
+    """Images of two colours, and by maker the same with as much noise."""
     chance = np.random.default_rng(0)
     made: dict[str, list[bytes]] = {maker: [] for maker in (ORIGINAL, *noise)}
     for _ in range(places):
@@ -50,7 +50,7 @@ def pngs(places: int, noise: dict[str, float]) -> dict[str, list[bytes]]:
 
 @pytest.fixture(scope="session")
 def make_study() -> Callable[..., tuple[Study, str]]:
-    """Make a study in a database, of pictures "near" and "far" or as `pairs` say; returns it and the token."""
+    """Make a study in a database, of images "near" and "far" or as `pairs` say; returns it and the token."""
 
     def make(database: str, *, places: int = 8, pairs: Any = PAIRS, **options: Any) -> tuple[Study, str]:
         makers = list(dict.fromkeys(maker for pair in pairs for maker in pair))

@@ -1,4 +1,4 @@
-"""The study in a real browser: taken with keys, taps and interruptions; and what the researcher sees."""
+"""The study in a real browser: taken with keys, layers and interruptions; and what the researcher sees."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def begin(page: Any, study: Open) -> None:
 
 
 def awaited(page: Any, trial: int) -> None:
-    """Wait until the trial's pictures are on the screen and a choice is asked for."""
+    """Wait until the trial's images are on the screen and a choice is asked for."""
     page.locator(f"body[data-awaiting='{trial}']").wait_for(timeout=WAIT)
 
 
@@ -162,7 +162,7 @@ def test_a_participant_with_an_id_goes_on_elsewhere_and_looks_away(chromium: Any
     assert [seen["event"] for seen in study.votes("attention.csv")][-2:] == ["blur", "focus"]
 
 
-def test_the_right_picture_is_chosen_by_a_click(context: Any, study: Open) -> None:
+def test_the_right_image_is_chosen_by_a_click(context: Any, study: Open) -> None:
     page = context.new_page()
     begin(page, study)
     awaited(page, 0)

@@ -108,7 +108,7 @@ def test_who_fails_attention_checks_is_left_out(tmp_path: Path, make_study: Call
             session.add(who)
             session.flush()
             for order, trial in enumerate(design.of_participant(number)[: 6 if number == 2 else None]):
-                wanted = ("original" if number != 1 else "another picture") if trial.check else "near"
+                wanted = ("original" if number != 1 else "another image") if trial.check else "near"
                 side = "left" if trial.left == wanted else "right"
                 shown = {"place": trial.place, "left": trial.left, "right": trial.right, "chosen": side}
                 session.add(Vote(participant=who.id, trial=order, milliseconds=700, shows=1, key="", **shown))

@@ -52,7 +52,7 @@ class Person:
 
 @pytest.fixture
 def opened(tmp_path: Path, make_study: Make) -> Iterator[tuple[TestClient, str]]:
-    """A client of a study of 8 pictures and 2 checks, and the researcher's token."""
+    """A client of a study of 8 images and 2 checks, and the researcher's token."""
     path = str(tmp_path / "study.sqlite")
     _, token = make_study(path, checks=2)
     with TestClient(create_app(Database(path))) as client:  # Within it, one event loop serves all requests.
@@ -82,7 +82,7 @@ def test_what_is_answered_is_in_the_export(opened: tuple[TestClient, str]) -> No
     assert sum(int(row["attention_check"]) for row in rows) == 2
 
 
-def test_pictures_are_those_of_the_recorded_trial(tmp_path: Path, make_study: Make) -> None:
+def test_images_are_those_of_the_recorded_trial(tmp_path: Path, make_study: Make) -> None:
     path = str(tmp_path / "study.sqlite")
     _, token = make_study(path, checks=1)
     client = TestClient(create_app(Database(path)))

@@ -43,7 +43,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_classifier_spec: str)
         representation = Representation(open_classifier(tiny_classifier_spec))
         generator = Generator(representation.dim, GeneratorConfig(SIZE, channels=2, noise=8, attention=None))
         folder = tmp_path_factory.mktemp("runs") / name / "inverter"
-        GeneratorInverter(representation, generator, {"aids": []}, name).save(folder)
+        GeneratorInverter(representation, generator, {"deviations": []}, name).save(folder)
         found.append(str(folder))
     return found
 
@@ -60,7 +60,7 @@ def test_from_inverters_to_the_table(folders: list[str], tmp_path: Path, capsys:
     path = str(tmp_path / "new folder" / "study.sqlite")
     consent = tmp_path / "consent.txt"
     consent.write_text("Agreed.")
-    given = ["--images", "scenes:test", "--pictures", "6", "--checks", "1", "--consent", str(consent)]
+    given = ["--images", "scenes:test", "--num-images", "6", "--checks", "1", "--consent", str(consent)]
     assert cli.main(["study", "create", *folders, *given, "--database", path]) == 0
     said = capsys.readouterr().out
     database = Database(path)
@@ -116,7 +116,7 @@ def test_from_one_inverter_to_named_images(
     folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, out = str(tmp_path / "study.sqlite"), tmp_path / "out"
-    given = ["--images", "scenes:test", "--pictures", "6", "--trial", "naming", "--choices", "8", "--database", path]
+    given = ["--images", "scenes:test", "--num-images", "6", "--trial", "naming", "--choices", "8", "--database", path]
     assert cli.main(["study", "create", folders[0], *given, "--seed", "5"]) == 0
     assert "2 conditions (original, first), 8 choices" in capsys.readouterr().out
     study = Database(path).study()
@@ -155,7 +155,7 @@ def test_exports_replace_their_own_files_alone(
         file.write_bytes(ours)
 
 
-def test_metrics_prefer_the_nearer_picture(
+def test_metrics_prefer_the_nearer_image(
     tmp_path: Path, make_study: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(tmp_path / "study.sqlite")
@@ -178,7 +178,7 @@ def test_metrics_prefer_the_nearer_picture(
         (["create", "A", "b=A", "--images", "scenes:test", "--pairs", "first"], "FIRST:SECOND"),
         (["create", "A", "b=A", "--images", "scenes:test", "--pairs", "b:firs"], "Did you mean 'first'"),
         (["create", "A", "b=A", "--images", "scenes:test", "--pairs", "b:first", "first:b"], "given twice"),
-        (["create", "A", "b=A", "--images", "scenes:test", "--pictures", "4", "--trials", "5"], "must be 1 to 4"),
+        (["create", "A", "b=A", "--images", "scenes:test", "--num-images", "4", "--trials", "5"], "must be 1 to 4"),
         (["create", "A", "b=A", "--images", "scenes:test", "--consent", "none.txt"], "no such file"),
         (["create", "A", "b=A", "--images", "scene:test"], "scenes"),
         (["create", "A", "--images", "scenes:test", "--trial", "naming"], "choices 16: must be at most 10"),

@@ -11,7 +11,7 @@ TRANSLATION = 1 / 8
 
 
 def translated(images: Tensor, shifts: Tensor) -> Tensor:
-    """Each picture shifted on its own, by up to an eighth of its side either way, zeros moving in.
+    """Each image shifted on its own, by up to an eighth of its side either way, zeros moving in.
 
     Args:
         images: N x 3 x S x S.
@@ -23,5 +23,5 @@ def translated(images: Tensor, shifts: Tensor) -> Tensor:
     rows = (torch.arange(height, device=images.device) + down)[:, :, None]
     columns = (torch.arange(width, device=images.device) + right)[:, None, :]
     padded = F.pad(images, (reach,) * 4).permute(0, 2, 3, 1)
-    picture = torch.arange(n, device=images.device)[:, None, None]
-    return padded[picture, rows, columns].permute(0, 3, 1, 2)
+    image = torch.arange(n, device=images.device)[:, None, None]
+    return padded[image, rows, columns].permute(0, 3, 1, 2)

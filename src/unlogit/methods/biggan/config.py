@@ -33,7 +33,7 @@ class GeneratorConfig(Checked):
     """Width of the two-layer MLPs of conditional batch-norm; None for BigGAN's linear, class-conditional form."""
     condition_first: bool = False
     """Feed the representation to the first, spatial layer too, where in the paper noise alone enters. A warm start
-    teaches the generator to ignore noise, and what modulates channels alone then gives all pictures one geometry."""
+    teaches the generator to ignore noise, and what modulates channels alone then gives all images one geometry."""
     map: tuple[Width, Width, Width] | None = None
     """Shape C x H x W of the spatial map that a representation of a layer with "?reduce=flatten" holds. The map then
     enters the generator as a map, before the first block of at least its resolution, and its mean over positions
@@ -160,9 +160,9 @@ class BigGANConfig(MethodConfig):
         if self.shared_fakes and self.d_steps != 1:
             raise UnlogitError(f"shared fakes with d_steps {self.d_steps}: must be 1; set --d-steps 1")
 
-    def check(self, tap: str) -> None:
-        if self.reencoding_weight and tap == "label":
-            raise UnlogitError("re-encoding weight with tap 'label': a predicted class has no gradient; set it to 0")
+    def check(self, layer: str) -> None:
+        if self.reencoding_weight and layer == "label":
+            raise UnlogitError("re-encoding weight with layer 'label': a predicted class has no gradient; set it to 0")
 
     @property
     def size(self) -> int:

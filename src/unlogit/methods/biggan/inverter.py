@@ -1,7 +1,7 @@
 """The paper's inverter: a generator that was trained against a discriminator, conditioned on the representation.
 
 Teterwak, Zhang, Krishnan and Mozer, "Understanding Invariance via Feedforward Inversion of Discriminatively Trained
-Classifiers", ICML 2021: G(z, eps) of section 3. With the tap "label" the same network is the label-only floor.
+Classifiers", ICML 2021: G(z, eps) of section 3. With the layer "label" the same network is the label-only baseline.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class GeneratorInverter(LearnedInverter):
     """A trained generator with the representation that it inverts.
 
     Args:
-        facts: how it was made, kept in config.json for the model card: at least "aids".
+        facts: how it was made, kept in config.json for the model card: at least "deviations".
     """
 
     KIND: ClassVar[str] = "generator"

@@ -68,9 +68,9 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         weight, sigma, u, v = ctx.saved_tensors
-        matrix = _matrix(slope)
+        matrix = _matrix(grad)
         along = torch.dot(matrix.flatten(), _matrix(weight).flatten()) / sigma
         gradient = torch.addr(matrix, -along * u, v).div_(sigma)
         return gradient.view(weight.movedim(1, -1).shape).movedim(-1, 1), None, None, None
@@ -192,19 +192,19 @@ class _SyncedNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, mean, var = ctx.saved_tensors
         # As if the statistics were constants, and its sums over the slope times the output and over the slope.
         gradient, along, total = torch.ops.aten.native_batch_norm_backward(
-            slope, x, torch.ones_like(mean), mean, var, None, None, False, ctx.eps, [True, True, True]
+            grad, x, torch.ones_like(mean), mean, var, None, None, False, ctx.eps, [True, True, True]
         )
         return _through_statistics(gradient, along, total, x, mean, var, ctx.eps), None
 
 
 class _ModulatedNorm(torch.autograd.Function):
-    """Batch normalisation with the statistics of all ranks, then a gain and a bias for each picture, N x C.
+    """Batch normalisation with the statistics of all ranks, then a gain and a bias for each image, N x C.
 
-    Picture by picture, so that each map is in the cache once: a pass over memory forwards, and two backwards where
+    Image by image, so that each map is in the cache once: a pass over memory forwards, and two backwards where
     autograd's derivative of the product alone takes three. For a CPU; on a GPU so many calls would take longer.
     """
 
@@ -215,21 +215,21 @@ class _ModulatedNorm(torch.autograd.Function):
         ctx.save_for_backward(x, gain, mean, var)
         ctx.eps = eps
         modulated, unused = torch.empty_like(x), torch.empty(0, dtype=mean.dtype)
-        for n, picture in enumerate(x.split(1)):
+        for n, image in enumerate(x.split(1)):
             torch.ops.aten.native_batch_norm.out(
-                picture, gain[n], bias[n], mean, var, False, 0.0, eps,
+                image, gain[n], bias[n], mean, var, False, 0.0, eps,
                 out=modulated[n : n + 1], save_mean=unused, save_invstd=unused,
             )  # fmt: skip
         return modulated
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, gain, mean, var = ctx.saved_tensors
         gradient, along, total = torch.empty_like(x), torch.empty_like(gain), torch.empty_like(gain)
-        for n, picture in enumerate(x.split(1)):
+        for n, image in enumerate(x.split(1)):
             gradient[n : n + 1], along[n], total[n] = torch.ops.aten.native_batch_norm_backward(
-                slope[n : n + 1], picture, gain[n], mean, var, None, None, False, ctx.eps, [True, True, True]
+                grad[n : n + 1], image, gain[n], mean, var, None, None, False, ctx.eps, [True, True, True]
             )
         gradient = _through_statistics(gradient, (gain * along).sum(0), (gain * total).sum(0), x, mean, var, ctx.eps)
         return gradient, along, total, None
@@ -252,7 +252,7 @@ def _through_statistics(
 
 
 def _large(x: Tensor) -> bool:
-    """Whether a call for each picture takes less than a pass over all their maps: a bound by measurement."""
+    """Whether a call for each image takes less than a pass over all their maps: a bound by measurement."""
     return x.device.type == "cpu" and x[0].numel() >= 65_536
 
 
@@ -289,7 +289,7 @@ class Normalise(nn.Module):
         return torch.addcmul(bias.view(1, -1, 1, 1), normalised, gain.view(1, -1, 1, 1)).to(x.dtype)
 
     def modulated(self, x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-        """Normalised, times `gain`, plus `bias`, both N x C: each picture's own."""
+        """Normalised, times `gain`, plus `bias`, both N x C: each image's own."""
         if self.training and not self.accumulate and _large(x):
             modulated: Tensor = _ModulatedNorm.apply(x, gain, bias, self.eps)
             return modulated

@@ -1,4 +1,4 @@
-"""The whole objective: the D loss, the G loss, the coarse-layout loss of the two aids, and the ablations' losses.
+"""The whole objective: the D loss, the G loss, the coarse-layout loss of the two deviations, and the ablations' losses.
 
 Scores are lists with one tensor per head, and `weights` has one weight per head; the paper has one head.
 """
@@ -54,7 +54,7 @@ def layout_loss(fake: Tensor, real: Tensor) -> Tensor:
 
 
 def warm_start_loss(fake: Tensor, real: Tensor) -> Tensor:
-    """Layout loss + 0.3 x absolute error of the half-size picture, pixels in the range [-1, 1]."""
+    """Layout loss + 0.3 x absolute error of the half-size image, pixels in the range [-1, 1]."""
     return layout_loss(fake, real) + 0.3 * F.l1_loss(2 * F.avg_pool2d(fake, 2), 2 * F.avg_pool2d(real, 2))
 
 
@@ -95,9 +95,9 @@ def r1_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
 def gradient_penalty(
     discriminator: Callable[[Tensor, Tensor], Sequence[Tensor]], real: Tensor, fake: Tensor, representation: Tensor
 ) -> Tensor:
-    """(R1 + R2) / 2: half the squared slope of the score, in pixels of [-1, 1], at real and at fake pictures.
+    """(R1 + R2) / 2: half the squared slope of the score, in pixels of [-1, 1], at real and at fake images.
 
-    Mescheder, Geiger and Nowozin 2018, equation 9, at both, as in R3GAN; a mean over pictures, the score of several
+    Mescheder, Geiger and Nowozin 2018, equation 9, at both, as in R3GAN; a mean over images, the score of several
     heads and places being their mean.
     """
     both = (2 * torch.cat([real, fake.detach()]) - 1).requires_grad_()
@@ -105,6 +105,6 @@ def gradient_penalty(
     with sdpa_kernel(SDPBackend.MATH):
         heads = discriminator((both + 1) / 2, representation.repeat(2, 1))
         score = torch.stack([s.float().flatten(1).mean(1) if s.ndim > 1 else s.float() for s in heads]).mean(0)
-        (slope,) = torch.autograd.grad(score.sum(), both, create_graph=True)
-    squares = slope.square().sum((1, 2, 3))
+        (grad,) = torch.autograd.grad(score.sum(), both, create_graph=True)
+    squares = grad.square().sum((1, 2, 3))
     return squares.view(2, -1).mean(1).sum() / 2

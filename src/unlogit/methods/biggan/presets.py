@@ -116,7 +116,7 @@ _PAPER = BigGANConfig(
 )
 _PAPER_BATCH = 2_048  # options.batch_size
 _PAPER_RUN: Mapping[str, Any] = {
-    "pictures": PAPER_STEPS * _PAPER.d_steps * _PAPER_BATCH,
+    "num_images": PAPER_STEPS * _PAPER.d_steps * _PAPER_BATCH,
     "batch": _PAPER_BATCH,
     "crop": "random",  # Square crops of area 0.5 to 1: train_imagenet_transform "distorted".
     "flip": False,  # Nothing in compare_gan mirrors ImageNet.
@@ -129,20 +129,20 @@ PRESETS = {
         "32 px on a CPU, as in recipes/demo.py",
         _SCENES,
         {
-            "pictures": 18_000,
+            "num_images": 18_000,
             "batch": 16,
             "ema_half_life": 10_000,
             "log_every": 800,
             "checkpoint_every": 16_000,
             "validate_every": 16_000,
-            "validation_pictures": 256,
+            "num_validation_images": 256,
         },
     ),
     "cpu-64": Preset(
         "64 px natural images on a CPU, as in recipes/tiny_imagenet_lite0.py",
         _NATURAL,
         {
-            "pictures": 200_000,
+            "num_images": 200_000,
             "batch": 16,
             "ema_half_life": 20_000,
             "log_every": 1_600,
@@ -154,7 +154,7 @@ PRESETS = {
         "64 px natural images on one GPU, cpu-64 with a wider generator and a larger batch (not yet tried to its end)",
         replace(_NATURAL, generator=replace(_NATURAL.generator, channels=48)),
         {
-            "pictures": 4_000_000,
+            "num_images": 4_000_000,
             "batch": 96,
             "ema_half_life": 100_000,
             "log_every": 9_600,

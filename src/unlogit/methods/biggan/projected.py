@@ -81,13 +81,13 @@ class ProjectedDiscriminator(nn.Module):
     """Heads on fixed random mixes of the pixels and of the feature maps of a frozen network.
 
     Each map is standardised channel by channel with constants estimated once (`calibrate`): a norm that followed each
-    picture would hide its brightness and contrast. Spatial maps are then mixed over channels by fixed random 1x1
-    convolutions and over scales by a fixed random top-down pass of 3x3 convolutions. A tapped vector ("penultimate")
+    image would hide its brightness and contrast. Spatial maps are then mixed over channels by fixed random 1x1
+    convolutions and over scales by a fixed random top-down pass of 3x3 convolutions. A read vector ("penultimate")
     is left as it is: its head is the linear discriminator in the space from which the classifier reads its logits.
 
     Args:
         representation: its length K.
-        size: side of the pictures.
+        size: side of the images.
         seed: of the fixed random mixes.
 
     Attributes:
@@ -154,7 +154,7 @@ class ProjectedDiscriminator(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, pixels: Tensor) -> None:
-        """Estimate the maps' standardisation on real pictures, N x 3 x S x S in [0, 1]."""
+        """Estimate the maps' standardisation on real images, N x 3 x S x S in [0, 1]."""
         for i, features in enumerate(self._tap(pixels)):
             deviation, mean = torch.std_mean(features, [d for d in range(features.ndim) if d != 1])
             getattr(self, f"shift{i}").copy_(mean)

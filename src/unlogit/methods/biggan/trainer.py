@@ -42,7 +42,7 @@ from unlogit.runtime import distributed
 WARM_LEARNING_RATE = 1e-3
 R1_EVERY = 8
 CALIBRATION_IMAGES = 256
-STANDING_PICTURES = 1_024
+STANDING_IMAGES = 1_024
 
 
 class BigGANTrainer(Trainer[BigGANConfig]):
@@ -54,15 +54,15 @@ class BigGANTrainer(Trainer[BigGANConfig]):
 
     def setup(self) -> None:
         config, method, dim = self.config, self.method, self.data.representation.dim
-        place: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
-        self.generator = self.network = Generator(dim, method.generator).to(**place)
+        index: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
+        self.generator = self.network = Generator(dim, method.generator).to(**index)
         self.generator.recompute = method.micro_batch > 0
         discriminator: Discriminator | ProjectedDiscriminator = (
             ProjectedDiscriminator(dim, method.size, method.discriminator, config.seed)
             if method.discriminator.kind == "projected"
             else Discriminator(dim, method.size, method.discriminator)
         )
-        self.discriminator = discriminator.to(**place)
+        self.discriminator = discriminator.to(**index)
         self.optimiser_g = self.adam(self.generator.parameters(), method.learning_rate_g, method.betas)
         trained = [p for p in self.discriminator.parameters() if p.requires_grad]
         self.optimiser_d = self.adam(trained, method.learning_rate_d, method.betas)
@@ -109,7 +109,7 @@ class BigGANTrainer(Trainer[BigGANConfig]):
         }
 
     @property
-    def step_pictures(self) -> int:
+    def step_images(self) -> int:
         return self.config.batch * self.method.d_steps
 
     def step(self) -> dict[str, Tensor]:
@@ -280,11 +280,11 @@ class BigGANTrainer(Trainer[BigGANConfig]):
         average: nn.Module = self.average.module
         assert isinstance(average, Generator)
         generator = folded(average)
-        batches = range(max(1, STANDING_PICTURES // config.batch))
+        batches = range(max(1, STANDING_IMAGES // config.batch))
         positions = [i * config.batch for i in batches]
         standing_statistics(generator, ((self.data.pair(p)[1], self.noise(p, NOISE_G)) for p in positions))
         facts |= {
-            "warm_start_pictures": method.warm_start,
+            "warm_start_images": method.warm_start,
             "layout_weight": method.layout_weight,
             "discriminator": method.discriminator.kind,
         }

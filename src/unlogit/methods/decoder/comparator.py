@@ -1,4 +1,4 @@
-"""The comparator of Dosovitskiy and Brox: how far two pictures are apart for a frozen network."""
+"""The comparator of Dosovitskiy and Brox: how far two images are apart for a frozen network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Comparator(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Estimate the standard deviation around each value's mean on real pictures."""
+        """Estimate the standard deviation around each value's mean on real images."""
         found = torch.cat([self.features(pixels) for pixels in batches])
         self.scale.copy_((found - found.mean(0)).square().mean().sqrt().clamp(min=1e-12))
 

@@ -1,4 +1,4 @@
-"""An up-convolutional decoder: the average, or the likeliest, picture of a representation, without noise.
+"""An up-convolutional decoder: the average, or the likeliest, image of a representation, without noise.
 
 What both Dosovitskiy and Brox, "Inverting Visual Representations with Convolutional Networks", CVPR 2016, and
 "Generating Images with Perceptual Similarity Metrics based on Deep Networks", NeurIPS 2016, train; with which losses
@@ -30,8 +30,8 @@ class DecoderInverter(LearnedInverter):
         super().__init__(representation, decoder, decoder.size, facts, name)
 
     def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
-        pictures: Tensor = self.network(self.representation.standardise(raw))
-        return pictures
+        images: Tensor = self.network(self.representation.standardise(raw))
+        return images
 
     def shape(self) -> dict[str, Any]:
         assert isinstance(self.network, Decoder)

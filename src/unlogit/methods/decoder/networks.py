@@ -3,7 +3,7 @@
 Up-convolution: Dosovitskiy and Brox, "Inverting Visual Representations with Convolutional Networks", CVPR 2016
 (section 3.1); the discriminator: "Generating Images with Perceptual Similarity Metrics based on Deep Networks",
 NeurIPS 2016 (section 3). Fully connected layers, then one up-convolution and one plain convolution a resolution, leaky
-ReLU of slope 0.3, no normalisation. Departs in widths, which follow the picture's size instead of AlexNet's, and in
+ReLU of slope 0.3, no normalisation. Departs in widths, which follow the image's size instead of AlexNet's, and in
 the up-convolution: a 4x4 transposed convolution of stride 2, as in 2016a, for both.
 """
 
@@ -24,11 +24,11 @@ WIDTHS = {32: (8, 8, 4, 2), 64: (8, 8, 4, 2, 1), 128: (16, 16, 8, 4, 2, 1)}
 
 
 class Decoder(nn.Module):
-    """From a representation to the one picture that it most likely came from; no noise.
+    """From a representation to the one image that it most likely came from; no noise.
 
     Args:
         representation: its length K.
-        size: side of the pictures: 32, 64 or 128.
+        size: side of the images: 32, 64 or 128.
     """
 
     def __init__(self, representation: int, size: int, config: DecoderConfig) -> None:
@@ -56,7 +56,7 @@ class Decoder(nn.Module):
 
 
 class JointDiscriminator(nn.Module):
-    """Whether a picture is real, given its representation: both are seen, joined after the convolutions (2016a)."""
+    """Whether an image is real, given its representation: both are seen, joined after the convolutions (2016a)."""
 
     def __init__(self, representation: int, size: int, config: DecoderConfig) -> None:
         super().__init__()

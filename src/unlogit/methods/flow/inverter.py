@@ -1,4 +1,4 @@
-"""A conditional flow: pictures of a representation by integrating a learned velocity from noise; many samples each.
+"""A conditional flow: images of a representation by integrating a learned velocity from noise; many samples each.
 
 Flow matching: Lipman, Chen, Ben-Hamu, Nickel and Le, ICLR 2023, with the straight paths of Liu, Gong and Liu, ICLR
 2023 (rectified flow). The idea of sampling what a representation leaves open with a conditional diffusion is that of
@@ -30,7 +30,7 @@ class FlowInverter(LearnedInverter):
     """A trained velocity with the representation that it inverts.
 
     Args:
-        steps: of Heun's method from noise to picture, two passes through the network each.
+        steps: of Heun's method from noise to image, two passes through the network each.
     """
 
     KIND: ClassVar[str] = "flow"

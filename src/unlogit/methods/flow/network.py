@@ -57,11 +57,11 @@ class Attention(nn.Module):
 
 
 class Velocity(nn.Module):
-    """dx/dt at x, of pixels in [-1, 1], at time t from noise (0) to picture (1).
+    """dx/dt at x, of pixels in [-1, 1], at time t from noise (0) to image (1).
 
     Args:
         representation: its length K.
-        size: side of the pictures: 32, 64 or 128.
+        size: side of the images: 32, 64 or 128.
     """
 
     def __init__(self, representation: int, size: int, config: VelocityConfig) -> None:

@@ -22,12 +22,12 @@ from unlogit.web.explorer.state import State
 
 PGD_STEPS = 10
 ENCODINGS = 256
-"""How many encoded pictures are held, over all inverters."""
+"""How many encoded images are held, over all inverters."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """A picture as a classifier was given it, 1 x 3 x S x S, and what it said: representation and logits, 1 x K."""
+    """An image as a classifier was given it, 1 x 3 x S x S, and what it said: representation and logits, 1 x K."""
 
     seen: Tensor
     raw: Tensor
@@ -40,12 +40,12 @@ class Answer:
 
     Attributes:
         name, inverter: who answers.
-        seen: the picture as its classifier was given it, 3 x S x S, attacked where the state says so.
+        seen: the image as its classifier was given it, 3 x S x S, attacked where the state says so.
         reconstruction: 3 x S x S in [0, 1].
         before, after: class probabilities of either, K.
         asked: of the representation that was inverted, where it is logits; otherwise None.
         error: mean squared difference between the representation asked for and the reconstruction's, both
-            standardised: 0 for the same, 2 for that of another picture.
+            standardised: 0 for the same, 2 for that of another image.
         notes: what of the state does not apply to this inverter.
     """
 
@@ -61,12 +61,12 @@ class Answer:
 
 
 def unit(inverter: Inverter) -> float:
-    """One sd of the inverter's representation: the mean over dimensions of the standard deviation over pictures."""
+    """One sd of the inverter's representation: the mean over dimensions of the standard deviation over images."""
     return float(inverter.representation.scale.mean())
 
 
 class Explorer:
-    """Inverters side by side, over one gallery. Encoded pictures are kept, so that a change costs little.
+    """Inverters side by side, over one gallery. Encoded images are kept, so that a change costs little.
 
     Args:
         inverters: by the name to show.
@@ -87,8 +87,8 @@ class Explorer:
         return list(dict.fromkeys(name for names in lists for name in names))
 
     def answer(self, state: State) -> list[Answer]:
-        """One answer an inverter; raises `UnlogitError` where a picture is not there."""
-        if not state.picture:
+        """One answer an inverter; raises `UnlogitError` where an image is not there."""
+        if not state.image:
             raise UnlogitError("no image: pick one or drop one in")
         with self._computing, torch.no_grad():
             return [self._answer(name, inverter, state) for name, inverter in self.inverters.items()]
@@ -104,7 +104,7 @@ class Explorer:
         amounts: dict[int, float] = {}
         for wanted, amount in state.classes:
             if not moves_classes(inverter):
-                notes.append(f"inverts {representation.tap}: single classes cannot be moved in it")
+                notes.append(f"inverts {representation.layer}: single classes cannot be moved in it")
             elif wanted not in names:
                 notes.append(f"has no class '{wanted.split(',')[0]}'")
             else:
@@ -130,7 +130,7 @@ class Explorer:
             encoding.seen[0].cpu(),
             made[0].cpu(),
             encoding.logits[0].softmax(0).cpu(),
-            raw[0].softmax(0).cpu() if representation.tap == "logits" else None,
+            raw[0].softmax(0).cpu() if representation.layer == "logits" else None,
             logits[0].softmax(0).cpu(),
             float(logit_error(standard(raw), standard(again))),
             tuple(dict.fromkeys(notes)),
@@ -138,9 +138,9 @@ class Explorer:
 
     def _encode(self, name: str, inverter: Inverter, state: State) -> Encoding:
         strength = state.epsilon if state.attack != "none" else 0
-        key = (name, state.picture, state.brightness, state.contrast, state.attack, strength)
+        key = (name, state.image, state.brightness, state.contrast, state.attack, strength)
         if key not in self._encodings:
-            pixels = self.gallery.views(state.picture).by_size[inverter.side(self.view)]
+            pixels = self.gallery.views(state.image).by_size[inverter.side(self.view)]
             pixels = prepare(inverter, pixels.to(inverter.representation.shift.device), state)
             self._encodings[key] = Encoding(pixels, *_read(inverter, pixels))
             if len(self._encodings) > ENCODINGS:
@@ -151,7 +151,7 @@ class Explorer:
 
 def moves_classes(inverter: Inverter) -> bool:
     """Whether a dimension of its representation is a class's logit."""
-    return inverter.representation.tap == "logits"
+    return inverter.representation.layer == "logits"
 
 
 def has_directions(state: State) -> bool:
@@ -160,7 +160,7 @@ def has_directions(state: State) -> bool:
 
 
 def prepare(inverter: Inverter, pixels: Tensor, state: State) -> Tensor:
-    """The picture as the classifier is given it: made brighter, richer in contrast, attacked."""
+    """The image as the classifier is given it: made brighter, richer in contrast, attacked."""
     pixels = transforms.adjust_brightness(pixels, state.brightness)
     pixels = transforms.adjust_contrast(pixels, state.contrast)
     if state.attack == "none":

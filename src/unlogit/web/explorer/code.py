@@ -1,4 +1,4 @@
-"""A state as the Python that makes the same pictures, with nothing but this package's public functions."""
+"""A state as the Python that makes the same images, with nothing but this package's public functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def script(
         images: what the data set was opened by.
         view: at which size images reach the classifiers.
     """
-    body = [f"picture = {_read(state.picture, images)}"]
+    body = [f"image = {_read(state.image, images)}"]
     leads = bool(state.other and state.toward)
     body += [f"other = {_read(state.other, images)}"] if leads else []
     if state.plus and state.minus:
@@ -40,7 +40,7 @@ def _steps(state: State, leads: bool, moves: bool, view: str) -> Iterator[str]:
     """What is done with one inverter, in the order of the state's fields."""
     yield "inverter = open_inverter(spec)"
     yield "representation = inverter.representation"
-    yield f"(seen,) = inverter.views(picture{view})"
+    yield f"(seen,) = inverter.views(image{view})"
     for name in ("brightness", "contrast"):
         if (factor := getattr(state, name)) != 1:
             yield f"seen = functional.adjust_{name}(seen, {factor!r})"
@@ -53,9 +53,9 @@ def _steps(state: State, leads: bool, moves: bool, view: str) -> Iterator[str]:
         yield f"end = representation.raw(*inverter.views(other{view}))"
         yield f"raw = manipulate.interpolate(raw, {state.toward!r}, end)"
     if state.shift or state.noise or moves:
-        yield "sd = float(representation.scale.mean())  # Of a dimension, over pictures."
+        yield "sd = float(representation.scale.mean())  # Of a dimension, over images."
     if moves:
-        yield 'names = distinct(representation.classifier.class_names) if representation.tap == "logits" else ()'
+        yield 'names = distinct(representation.classifier.class_names) if representation.layer == "logits" else ()'
         yield f"classes = {dict(state.classes)!r}"
         yield "amounts = {names.index(label): amount * sd for label, amount in classes.items() if label in names}"
     if has_directions(state):

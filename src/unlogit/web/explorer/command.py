@@ -9,7 +9,7 @@ import tyro
 
 from unlogit.errors import UnlogitError
 from unlogit.methods import Sight, called, known, open_inverter
-from unlogit.registry import needed
+from unlogit.registry import import_optional
 from unlogit.settings import Port
 from unlogit.web.serving import ServerOptions, listen, serve
 
@@ -59,7 +59,7 @@ def explore(config: ExploreConfig) -> None:
         source = open_images(config.images) if config.images else None
         # Before Gradio is imported: it asks its makers for the newest version otherwise, and others for telemetry.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "False"
-        needed("gradio", "explore", "unlogit explore")
+        import_optional("gradio", "explore", "unlogit explore")
 
         from unlogit.web.explorer.answer import Explorer
         from unlogit.web.explorer.gallery import Gallery

@@ -19,7 +19,7 @@ DPI = 160
 
 
 def png(state: State, original: Tensor, answers: Sequence[Answer]) -> bytes:
-    """A row of the picture, 3 x S x S, and the reconstructions, over the class probabilities in either."""
+    """A row of the image, 3 x S x S, and the reconstructions, over the class probabilities in either."""
     across = len(answers) + 1
     figure = Figure(figsize=(2.6 * across, 4.9), dpi=DPI, facecolor="white", layout="constrained")
     rows = figure.subplots(2, across, squeeze=False, height_ratios=(2.6, 1.6))
@@ -40,8 +40,8 @@ def png(state: State, original: Tensor, answers: Sequence[Answer]) -> bytes:
     return buffer.getvalue()
 
 
-def _draw(axes: object, picture: Tensor, title: str) -> None:
-    axes.imshow(picture.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="bicubic")  # type: ignore[attr-defined]
+def _draw(axes: object, image: Tensor, title: str) -> None:
+    axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="bicubic")  # type: ignore[attr-defined]
     axes.set_title(figure_text(title), fontsize=10, color=INK)  # type: ignore[attr-defined]
     axes.set(xticks=[], yticks=[])  # type: ignore[attr-defined]
     axes.spines[:].set_visible(False)  # type: ignore[attr-defined]

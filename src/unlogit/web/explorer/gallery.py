@@ -19,13 +19,13 @@ from unlogit.web.explorer.decoding import Decoder, Views, render_views
 ADDRESS = re.compile(r"(photo/[a-z0-9_-]{1,60})|(set/[0-9]{1,12})|(dropped/[0-9a-f]{32})")
 UPLOAD_BYTES = 20_000_000
 KEPT = 64
-"""How many dropped pictures are held in memory; the ones not asked for for longest are forgotten."""
+"""How many dropped images are held in memory; the ones not asked for for longest are forgotten."""
 OFFERED = 18
 """Of a data set, spread over it."""
 
 
 class Gallery:
-    """Pictures by their address: photo/NAME, set/INDEX or dropped/DIGEST. Nothing is written to disk.
+    """Images by their address: photo/NAME, set/INDEX or dropped/DIGEST. Nothing is written to disk.
 
     Args:
         sizes: the sides that will be asked for.
@@ -54,7 +54,7 @@ class Gallery:
         return found | {address: self.title(address) for address in self._photos}
 
     def title(self, address: str) -> str:
-        """What a picture is called."""
+        """What an image is called."""
         kind, _, rest = address.partition("/")
         if kind != "set" or self.source is None:
             return "your image" if kind == "dropped" else rest.replace("_", " ")

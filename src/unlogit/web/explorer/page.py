@@ -1,4 +1,4 @@
-"""The page's controls, on Gradio. What they answer is drawn as HTML, so that no picture is ever written to a file."""
+"""The page's controls, on Gradio. What they answer is drawn as HTML, so that no image is ever written to a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEADER = (
 )
 WAITING = 64
 """Changes, of all visitors, that may wait; more are turned away."""
-IMAGES = ("picture", "other", "plus", "minus")
+IMAGES = ("image", "other", "plus", "minus")
 """Controls whose value is an address in the gallery."""
 SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 SLIDERS = {
@@ -79,7 +79,7 @@ def build(explorer: Explorer) -> Any:
             stage = gradio.HTML(elem_id="stage", js_on_load=None, apply_default_css=False)
             with gradio.Column(elem_id="controls"), gradio.Tabs():
                 with gradio.Tab("Image"):
-                    picker("picture", default.picture)
+                    picker("image", default.image)
                     slider("brightness")
                     slider("contrast")
                 with gradio.Tab("Logits", render_children=True):
@@ -143,7 +143,7 @@ def build(explorer: Explorer) -> Any:
         def draw(state: State) -> tuple[str, str, str]:
             """The page's three blocks."""
             size = max(explorer.gallery.sizes)
-            original = explorer.gallery.views(state.picture).by_size[size][0]
+            original = explorer.gallery.views(state.image).by_size[size][0]
             other = explorer.gallery.views(state.other).by_size[size][0] if state.other and state.toward else None
             answers = explorer.answer(state)
             changed = bool(shown.facts(dataclasses.replace(state, brightness=1, contrast=1, attack="none")))
@@ -162,7 +162,7 @@ def build(explorer: Explorer) -> Any:
         def begin(request: gradio.Request) -> tuple[Any, ...]:
             try:
                 state = State.of_query(str(request.query_params))
-                state = state if state.picture else dataclasses.replace(state, picture=default.picture)
+                state = state if state.image else dataclasses.replace(state, image=default.image)
                 return everything(state, draw(state))
             except UnlogitError as error:
                 return everything(default, (shown.problem(str(error)), "", default.query()))
@@ -171,8 +171,8 @@ def build(explorer: Explorer) -> Any:
             values = _values(state)
             return *(values[name] for name in controls), *drawn
 
-        def again(picture: str) -> tuple[Any, ...]:
-            state = dataclasses.replace(default, picture=picture)
+        def again(image: str) -> tuple[Any, ...]:
+            state = dataclasses.replace(default, image=image)
             return everything(state, draw(state))
 
         # Serialised: a computation uses every core. A control that moves on while one runs is answered at its last.
@@ -182,7 +182,7 @@ def build(explorer: Explorer) -> Any:
             moved = control.change if name in IMAGES else control.input
             moved(update, given, blocks, trigger_mode="always_last", api_visibility="private", **common)
         fresh.click(resample, given, [controls["seed"], *blocks], api_visibility="private", **common)
-        reset.click(again, controls["picture"], [*given, *blocks], api_visibility="private", **common)
+        reset.click(again, controls["image"], [*given, *blocks], api_visibility="private", **common)
         page.load(begin, None, [*given, *blocks], api_visibility="private", **common)
     page.queue(max_size=WAITING)
     return page

@@ -1,4 +1,4 @@
-"""The page's server: Gradio's page within this application, which alone takes pictures in and hands files out."""
+"""The page's server: Gradio's page within this application, which alone takes images in and hands files out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POLICY = (
 )
 """Gradio's page needs inline scripts; but nothing may be asked of anybody else."""
 OPEN = re.compile(
-    r"/|/(figure\.png|figure\.py|pictures|thumbnail/.*)"
+    r"/|/(figure\.png|figure\.py|images|thumbnail/.*)"
     r"|/(assets|static)/.*|/(theme\.css|config|favicon\.ico|manifest\.json)"
     r"|/gradio_api/(queue/(join|data)|startup-events|heartbeat/[A-Za-z0-9]+|cancel|info)/?"
 )
@@ -35,7 +35,7 @@ OPEN = re.compile(
 CHANGING = Limit(burst=300, rate=30)
 """Requests that compute, by address of the network; dragging a slider makes a few a second."""
 DROPPING = Limit(burst=30, rate=0.5)
-"""Pictures taken in, by address of the network."""
+"""Images taken in, by address of the network."""
 
 
 EVENT_BYTES = 65_536
@@ -132,7 +132,7 @@ def create_app(explorer: Explorer, specs: dict[str, str]) -> FastAPI:
     opened = {name: (hide_folders(specs[name]), inverter) for name, inverter in explorer.inverters.items()}
     uploads, figures = anyio.CapacityLimiter(UPLOADS), anyio.CapacityLimiter(FIGURES)
 
-    @app.post("/pictures")
+    @app.post("/images")
     async def drop(request: Request) -> dict[str, str]:
         dropping.take(client_key(request.scope))
         data = await request.body()
@@ -155,13 +155,13 @@ def create_app(explorer: Explorer, specs: dict[str, str]) -> FastAPI:
             raise HTTPException(404, hide_folders(str(error))) from error
 
     @app.get("/figure.png")
-    async def picture(request: Request) -> Response:
+    async def image(request: Request) -> Response:
         state = _state(request)
 
         def draw() -> bytes:
             answers = explorer.answer(state)
             size = max(explorer.gallery.sizes)
-            return figure.png(state, explorer.gallery.views(state.picture).by_size[size][0], answers)
+            return figure.png(state, explorer.gallery.views(state.image).by_size[size][0], answers)
 
         try:
             return Response(await run_sync(draw, limiter=figures), media_type="image/png")
@@ -183,6 +183,6 @@ def _state(request: Request) -> State:
         state = State.of_query(request.url.query)
     except UnlogitError as error:
         raise HTTPException(400, str(error)) from error
-    if not state.picture:
+    if not state.image:
         raise HTTPException(400, "the link names no image")
     return state

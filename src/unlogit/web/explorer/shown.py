@@ -19,12 +19,12 @@ from unlogit.web.explorer.state import State
 from unlogit.web.guard import hide_folders
 
 FIRST, ALL = 3, 6
-"""Of the bars, the picture's classes come first; the reconstruction's fill up."""
+"""Of the bars, the image's classes come first; the reconstruction's fill up."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A class, and its probability in the picture, in the reconstruction, and in the logits asked for (if any were)."""
+    """A class, and its probability in the image, in the reconstruction, and in the logits asked for (if any were)."""
 
     name: str
     before: float
@@ -33,7 +33,7 @@ class Bar:
 
 
 def bars(answer: Answer) -> list[Bar]:
-    """The classes worth showing: the picture's first, then those that the reconstruction is taken for."""
+    """The classes worth showing: the image's first, then those that the reconstruction is taken for."""
     names = short_names(answer.inverter.representation.classifier.class_names)
     places = answer.before.topk(min(FIRST, len(answer.before))).indices.tolist()
     for place in answer.after.topk(min(ALL, len(answer.after))).indices.tolist():
@@ -82,7 +82,7 @@ def facts(state: State) -> list[str]:
 
 
 def stage(state: State, original: Tensor, other: Tensor | None, answers: Sequence[Answer]) -> str:
-    """HTML of the pictures: the one given and, beside it, each inverter's."""
+    """HTML of the images: the one given and, beside it, each inverter's."""
     shown = [
         {
             "name": answer.name,
@@ -115,14 +115,14 @@ def evidence(answers: Sequence[Answer], changed: bool) -> str:
 
 
 def problem(message: str) -> str:
-    """HTML in the pictures' place where there are none."""
+    """HTML in the images' place where there are none."""
     return str(Markup('<p class="problem" role="alert">{}</p>').format(hide_folders(message)))
 
 
-def uri(picture: Tensor) -> str:
-    """A picture, 3 x S x S in [0, 1], as a PNG within the page: nothing is written, nothing asked for again."""
+def uri(image: Tensor) -> str:
+    """An image, 3 x S x S in [0, 1], as a PNG within the page: nothing is written, nothing asked for again."""
     buffer = io.BytesIO()
-    pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 

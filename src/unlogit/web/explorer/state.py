@@ -57,11 +57,11 @@ SEEDS = 1_000_000
 class State:
     """What is shown and what is done to it, in the order of the fields. Raises `UnlogitError` for what is not allowed.
 
-    One sd is the standard deviation of a dimension of the representation over pictures, the mean over dimensions, so
+    One sd is the standard deviation of a dimension of the representation over images, the mean over dimensions, so
     that classifiers of unlike logits can be compared.
     """
 
-    picture: str = ""
+    image: str = ""
     """Address in the gallery."""
     brightness: float = 1.0
     contrast: float = 1.0
@@ -70,13 +70,13 @@ class State:
     epsilon: float = 8.0
     """The attack's strength under the maximum norm, in 255ths."""
     other: str = ""
-    """Address of the picture that is led to."""
+    """Address of the image that is led to."""
     toward: float = 0.0
     """How far, from 0 to 1, on the straight line between both representations."""
     classes: tuple[tuple[str, float], ...] = ()
     """Names of single classes and how much is added to their logits, in sd."""
     plus: str = ""
-    """Address of image b in a + b - c, where a is `picture`."""
+    """Address of image b in a + b - c, where a is `image`."""
     minus: str = ""
     """Address of image c in a + b - c."""
     amount: float = 1.0
@@ -105,7 +105,7 @@ class State:
             raise unknown("control", self.control, CONTROLS)
         if not 0 <= self.seed < SEEDS:
             raise UnlogitError(f"seed {self.seed}: must be 0 to {SEEDS - 1}")
-        for address in (self.picture, self.other, self.plus, self.minus):
+        for address in (self.image, self.other, self.plus, self.minus):
             if address and not ADDRESS.fullmatch(address):
                 raise UnlogitError(f"image '{address[:80]}': not an address of the gallery, such as photo/cat")
 

@@ -93,7 +93,7 @@ def run_create(config: CreateConfig) -> None:
     else:
         what = f"{len(study.pairs)} pairs"
     print(
-        f"study '{study.name}': {study.pictures} pictures, {what}; each participant is shown "
+        f"study '{study.name}': {study.pictures} images, {what}; each participant is shown "
         f"{study.trials} trials and {study.checks} attention checks\n"
         f"serve it with     unlogit study serve --database {_shown(config.database)}\n"
         f"researcher's token, shown this once: {token}"

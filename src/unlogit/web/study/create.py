@@ -1,4 +1,4 @@
-"""Making a study: its pictures are rendered once, into the database, so that serving it needs no network."""
+"""Making a study: its images are rendered once, into the database, so that serving it needs no network."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _CHOICES = 3  # a stream of chance apart from those of `design`
 
 @dataclass(frozen=True)
 class CreateConfig(Checked):
-    """Make a study: render the pictures of several inverters, and say what participants are asked."""
+    """Make a study: render the images of several inverters, and say what participants are asked."""
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
     """Two or more (naming: one or more), of one size; each a folder such as RUN/inverter, or one that comes with
     unlogit; NAME=FOLDER says how it is called in the results."""
     images: str
-    """Pictures that none of them was trained on, as source:name, e.g. scenes:test or folder:photos."""
+    """Images that none of them was trained on, as source:name, e.g. scenes:test or folder:photos."""
     trial: Literal["comparison", "naming"] = "comparison"
     """Kind of trial. "comparison" asks which of two reconstructions is closer to the original; "naming" asks for the
     class of an image, which is a reconstruction or the original itself; the images need labels."""
@@ -57,16 +57,16 @@ class CreateConfig(Checked):
     """Stands in the participants' link: small letters, digits and dashes."""
     database: str = "study.sqlite"
     """A SQLite file, or a URL such as postgresql://user:password@host/name; one database can hold several studies."""
-    pictures: Several = 64
+    num_images: Several = 64
     """How many of the images, spread at random over the source."""
     pairs: tuple[str, ...] = ()
     """Which are set against each other, as FIRST:SECOND by name; all pairs where none is given."""
     trials: Count | None = None
-    """How many a participant is shown; as many as there are pictures where it is not given."""
+    """How many a participant is shown; as many as there are images where it is not given."""
     choices: Annotated[int, Bounds(2, 26)] = 16
     """Number of class names to choose from in a naming trial: that of the image, and others of the images' classes."""
     checks: Whole = 4
-    """Attention checks beside those: one alternative is the original itself, the other a different picture. In a naming
+    """Attention checks beside those: one alternative is the original itself, the other a different image. In a naming
     study, a check shows no image and asks for one of the names."""
     title: str | None = None
     """Heading of the participants' page; by default "Which is closer?" or "What is in the image?"."""
@@ -86,7 +86,7 @@ class CreateConfig(Checked):
     """Address to which participants are sent at the end, https only; {NAME} stands for a parameter of the link, as in
     https://app.prolific.com/submissions/complete?cc=CODE."""
     rendering: Literal["smooth", "pixelated"] = "smooth"
-    """How small pictures are enlarged on the screen."""
+    """How small images are enlarged on the screen."""
     seed: Annotated[int, Bounds(0, 2**31 - 1)] = 0
     """Random seed of the inverters' noise, and of which trials a participant is shown and in which order."""
     device: str = "auto"
@@ -137,11 +137,11 @@ def create(config: CreateConfig) -> tuple[Study, str]:
         inverters[name] = open_inverter(folder, config.trust_code).to(device)
     naming = config.trial == NAMING
     pairs = [] if naming else paired(tuple(inverters), config.pairs)
-    evidence = Evidence(source, inverters, limit=config.pictures, seed=config.seed)
+    evidence = Evidence(source, inverters, limit=config.num_images, seed=config.seed)
     labels = evidence.labels.tolist() if naming else []
     if naming:
         check_labels(labels, source.class_names, config)
-    pictures = {ORIGINAL: evidence.originals} | {name: evidence.reconstructed(name).pictures for name in inverters}
+    pictures = {ORIGINAL: evidence.originals} | {name: evidence.reconstructed(name).images for name in inverters}
     pngs = {
         maker: [_png(picture.permute(1, 2, 0).numpy()) for picture in made.bytes] for maker, made in pictures.items()
     }
@@ -155,7 +155,7 @@ def store(
     labels: Sequence[int] = (),
     class_names: Sequence[str] = (),
 ) -> tuple[Study, str]:
-    """Write a study whose pictures are rendered.
+    """Write a study whose images are rendered.
 
     Args:
         config: what participants are asked.
@@ -176,7 +176,7 @@ def store(
     trials = places if config.trials is None else config.trials
     most = places * (1 if naming else len(pairs))
     if not 1 <= trials <= most:
-        product = "the number of images" if naming else f"{places} pictures x {len(pairs)} pairs"
+        product = "the number of images" if naming else f"{places} images x {len(pairs)} pairs"
         raise UnlogitError(f"trials {trials}: must be 1 to {most}, {product}")
     if config.checks > trials:
         raise UnlogitError(f"checks {config.checks}: must be at most as many as the {trials} trials")

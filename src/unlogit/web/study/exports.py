@@ -144,7 +144,7 @@ def images_csv(database: Database, study: Study) -> bytes:
 
 
 def results_json(database: Database, study: Study) -> bytes:
-    """Everything but the pictures."""
+    """Everything but the images."""
     found = Results.read(database, study)
     contents = {
         "study": {field: getattr(study, field) for field in STUDY_FIELDS},

@@ -68,14 +68,14 @@ def _distances(database: Database, study: Study, metric: Metric) -> dict[str, Te
     sign = 1 if metric.better == "lower" else -1
     parts: dict[str, list[Tensor]] = {maker: [] for maker in makers}
     for start in range(0, study.pictures, CHUNK):
-        originals = _pictures(database, study, ORIGINAL, start)
+        originals = _images(database, study, ORIGINAL, start)
         for maker in makers:
-            parts[maker].append(sign * metric(originals, _pictures(database, study, maker, start)))
+            parts[maker].append(sign * metric(originals, _images(database, study, maker, start)))
     return {maker: torch.cat(values) for maker, values in parts.items()}
 
 
-def _pictures(database: Database, study: Study, maker: str, start: int) -> Tensor:
-    """Pictures of one maker from place `start` on, at most `CHUNK`, n x 3 x S x S in [0, 1]."""
+def _images(database: Database, study: Study, maker: str, start: int) -> Tensor:
+    """Images of one maker from place `start` on, at most `CHUNK`, n x 3 x S x S in [0, 1]."""
     wanted = (
         select(Picture.png)
         .where(Picture.study == study.id, Picture.maker == maker, Picture.place >= start, Picture.place < start + CHUNK)

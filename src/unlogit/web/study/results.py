@@ -72,9 +72,9 @@ class Preference:
         subjects: the same share with the percentile bootstrap interval over subjects (they are resampled whole);
             n is their number. None where there is one subject only.
         p: of the two-sided exact binomial test against one half, over judgements.
-        agreement: of two subjects on one picture, how often they choose alike; None where no picture has two answers.
+        agreement: of two subjects on one image, how often they choose alike; None where no image has two answers.
         alpha: Krippendorff's for nominal data, which is Fleiss' kappa for large samples and also holds where
-            pictures have unequal numbers of answers; 0 is chance, 1 is full agreement.
+            images have unequal numbers of answers; 0 is chance, 1 is full agreement.
     """
 
     first: str
@@ -88,7 +88,7 @@ class Preference:
 
 @dataclass(frozen=True)
 class Item:
-    """One picture's answers for one pair.
+    """One image's answers for one pair.
 
     Attributes:
         chosen: how often the first of the pair, of `n`.

@@ -55,9 +55,9 @@ LOGGED = 5_000
 """Changes of the focus that are kept of a participant; later ones are not."""
 UNLOCKING = Limit(burst=10, rate=0.1)
 """Tokens tried, by address."""
-CACHED_PICTURES = 2048
+CACHED_IMAGES = 2048
 SHOWN = re.compile(r"([0-9]{1,18}-[0-9]{1,7}-[012])-[0-9a-f]{24}")
-"""A picture as one trial shows it: the participant's row, the trial, the position on the screen, a seal."""
+"""An image as one trial shows it: the participant's row, the trial, the position on the screen, a seal."""
 SECONDS = {COMPARISON: 3, NAMING: 6}
 """Duration of a trial, for the estimate on the participants' page."""
 
@@ -136,12 +136,12 @@ def create_app(database: Database) -> FastAPI:
             rows = session.exec(select(Picture.place, Picture.maker, Picture.address).where(Picture.study == study))
             return {(place, maker): address for place, maker, address in rows}
 
-    @lru_cache(maxsize=CACHED_PICTURES)
+    @lru_cache(maxsize=CACHED_IMAGES)
     def png(study: int, address: str) -> bytes:
         with database.reading() as session:
             picture = session.get(Picture, address)
         if picture is None or picture.study != study:
-            raise HTTPException(404, "no such picture")
+            raise HTTPException(404, "no such image")
         return picture.png
 
     @lru_cache(maxsize=4096)
@@ -226,7 +226,7 @@ def create_app(database: Database) -> FastAPI:
 
     @app.post("/s/{name}/participants")
     def begin(request: Request, name: str, who: Begin) -> dict[str, Any]:
-        """Begin, or go on: all trials as addresses of pictures, and which were answered.
+        """Begin, or go on: all trials as addresses of images, and which were answered.
 
         In a naming study, also the names to choose from in each trial, and by the number of an attention check the one
         that it asks for.
@@ -328,12 +328,12 @@ def create_app(database: Database) -> FastAPI:
         assert study.id is not None
         if shown := SHOWN.fullmatch(address):
             if not hmac.compare_digest(sign(study, shown[1]), address):
-                raise HTTPException(404, "no such picture")
+                raise HTTPException(404, "no such image")
             row, number, position = map(int, shown[1].split("-"))
             trial = trials_of(name, row)[number]
             address = addresses(study.id)[design_of(name).images(trial)[position]]
         elif not ADDRESS.fullmatch(address):
-            raise HTTPException(404, "no such picture")
+            raise HTTPException(404, "no such image")
         headers = {"cache-control": "private, max-age=31536000, immutable"}
         return Response(png(study.id, address), media_type="image/png", headers=headers)
 
@@ -387,7 +387,7 @@ def create_app(database: Database) -> FastAPI:
 
 
 def sign(study: Study, shown: str) -> str:
-    """Return the address of a picture as one trial shows it, ROW-TRIAL-POSITION and a seal that only the server makes.
+    """Return the address of an image as one trial shows it, ROW-TRIAL-POSITION and a seal that only the server makes.
 
     No two of them are alike, so that in an attention check the original does not have the right answer's address.
     """

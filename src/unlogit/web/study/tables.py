@@ -46,9 +46,9 @@ class Study(SQLModel, table=True):
 
     Attributes:
         name: stands in the participants' link.
-        rendering: how small pictures are enlarged, "smooth" or "pixelated".
+        rendering: how small images are enlarged, "smooth" or "pixelated".
         images: the source's spec.
-        pictures: how many of its pictures, N; they are numbered by place, 0 to N - 1.
+        images: how many of its images, N; they are numbered by place, 0 to N - 1.
         pairs: of inverters' names; the first of each is the one whose share is reported.
         trials, checks: how many of either a participant is shown.
         token: SHA-256 of the researcher's token, in hex; the token itself is not kept.
@@ -88,7 +88,7 @@ class Study(SQLModel, table=True):
 
 
 class Picture(SQLModel, table=True):
-    """One picture as PNG: an original, or what an inverter made of it.
+    """One image as PNG: an original, or what an inverter made of it.
 
     Attributes:
         address: random, so that a participant cannot tell the maker from it.
@@ -142,7 +142,7 @@ class Vote(SQLModel, table=True):
         left, right: makers of the two alternatives of a comparison as they were shown; empty in a naming trial.
         maker, label: maker of the image of a naming trial and the right name; empty in a comparison.
         chosen: "left" or "right", or the chosen name.
-        milliseconds: from when the pictures were on the screen to the choice.
+        milliseconds: from when the images were on the screen to the choice.
         shows: how often the trial was put on the screen; above 1 after a reload, which starts the clock anew.
         key: made up by the browser; tells a vote that is sent again from another one.
         received: UTC.

@@ -34,7 +34,7 @@ const send = async (file) => {
   refuse("");
   element.classList.add("sending");
   try {
-    const answer = await fetch("pictures", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
+    const answer = await fetch("images", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
     const reply = await answer.json().catch(() => ({}));
     if (answer.ok) choose(reply.address);
     else refuse(typeof reply.detail === "string" ? reply.detail : `That did not work (${answer.status}).`);
