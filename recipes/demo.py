@@ -5,7 +5,7 @@ Run:
     python recipes/demo.py            # or: make demo
 
 A standard and an adversarially trained small classifier are fitted on scenes with known factors, and an inverter of
-the logits of each is trained. Then, as a baseline, one of the robust classifier's predicted class alone, while the others
+the logits of each is trained. Then, as a baseline, one of the robust classifier's predicted class, while the others
 are asked all questions. Two processes of one thread each work side by side. Everything lands in runs/demo; the same
 command resumes it. Expected: see README.
 

@@ -27,7 +27,7 @@ from unlogit.errors import UnlogitError
 from unlogit.files import holding, replacing, to_json
 from unlogit.methods import WEIGHTS as INVERTERS
 from unlogit.methods import LearnedInverter, open_inverter
-from unlogit.saved import CONFIG, WEIGHTS, write_tensors
+from unlogit.saved import CONFIG, WEIGHTS, current, write_tensors
 from unlogit.settings import Checked
 from unlogit.specs import Spec
 
@@ -74,8 +74,8 @@ def main(publish: Publish) -> None:
 
 
 def _classifier(publish: Publish, config: dict[str, Any]) -> Path:
-    fit = config["fit"]
-    told = ("objective", "epsilon", "images", "batch", "learning_rate_rest", "start", "size", "seed")
+    fit = current(config["fit"])
+    told = ("objective", "epsilon", "num_images", "batch", "learning_rate_rest", "start", "size", "seed")
     config["fit"] = {"recipe": publish.recipe, "training_images": publish.images} | {k: fit[k] for k in told}
     target = (publish.into or fitted.OURS) / publish.name
     weights = load_file(publish.folder / WEIGHTS)

@@ -14,7 +14,7 @@ Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: the clas
 that it was trained with, as for the re-encoding ablation, and what an optimisation works on. "Same class for the judge"
 is asked of another classifier, which nobody was trained with: `--judge small:runs/demo/standard/classifier`.
 
-"paper" is the demo's inverter, whose deviations (the projected discriminator and the layout term) the table tells; the three
+"paper" is the demo's inverter, whose deviations (projected discriminator, layout term) stand in the table; the three
 ablations of it differ in what their name says alone.
 """
 

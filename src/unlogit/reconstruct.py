@@ -268,7 +268,7 @@ def _grid(reconstructions: Sequence[Reconstruction], inverters: Mapping[str, Inv
 
 def _told(inverters: Mapping[str, Inverter]) -> str:
     parts = [
-        f"{name} makes of the {one.representation.layer} of {one.representation.classifier.spec} for it at {one.size} px"
+        f"{name} makes of the {one.representation.layer} of {one.representation.classifier.spec} at {one.size} px"
         for name, one in inverters.items()
     ]
     # In a dictionary for their order, each once.

@@ -210,7 +210,7 @@ def test_images_without_labels_or_of_other_classes_are_refused(config: FitConfig
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("images", 0), ("batch", 0), ("pgd_steps", 0), ("num_test_images", 0), ("epsilon", 8.0)]
+    ("field", "value"), [("num_images", 0), ("batch", 0), ("pgd_steps", 0), ("num_test_images", 0), ("epsilon", 8.0)]
 )
 def test_values_out_of_range_are_one_clear_line(field: str, value: float) -> None:
     with pytest.raises(UnlogitError, match=rf"{field} {value}: must be"):

@@ -106,7 +106,7 @@ def _figure(config: Config, evidence: Evidence, first: str, sharing: list[str], 
     mistaken = (f"{names[truth[index]]} for {names[asked[index]]}" for index in pairs[:, 0].tolist())
     spec = evidence.inverters[first].representation.classifier.spec
     caption = (
-        f"By {spec}; one row per class, drawn at random among the {int(wrong.sum())} that it gets wrong. From the top down "
+        f"By {spec}; one row per class, drawn from the {int(wrong.sum())} that it gets wrong. From the top down "
         f"it takes {listed(list(mistaken))}."
     )
     with style():

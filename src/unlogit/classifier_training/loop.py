@@ -26,7 +26,7 @@ from unlogit.runtime import distributed
 from unlogit.runtime.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
 from unlogit.runtime.device import pick_device
 from unlogit.runtime.progress import Metrics
-from unlogit.saved import CONFIG, WEIGHTS
+from unlogit.saved import CONFIG, WEIGHTS, current
 from unlogit.trust import trusting
 
 EVALUATION_BATCH = 64
@@ -152,7 +152,7 @@ def _plain(config: FitConfig) -> dict[str, Any]:
 
 def _essence(record: dict[str, Any]) -> dict[str, Any]:
     """What a fitting computes, whatever is written down on the way; options that are newer than it have no effect."""
-    full = _plain(FitConfig(Path())) | record
+    full = _plain(FitConfig(Path())) | current(record)
     return {name: value for name, value in full.items() if name not in MUTABLE}
 
 

@@ -24,6 +24,7 @@ from unlogit.saved import (
     WEIGHTS,
     check_keys,
     check_tensors,
+    current,
     on_meta,
     read_header,
     read_json,
@@ -34,7 +35,7 @@ from unlogit.trust import named_by, trusting
 
 DISCRIMINATOR, CARD = "discriminator.safetensors", "README.md"
 FORMAT = 1
-SAVED = holding(CONFIG, ("format", "classifier", "layer", "facts"), lambda _: (WEIGHTS, DISCRIMINATOR, CARD))
+SAVED = holding(CONFIG, ("format", "classifier", "facts"), lambda _: (WEIGHTS, DISCRIMINATOR, CARD))
 """Recognises the folder of a saved inverter, which may be replaced."""
 FOLDER = "an inverter is a folder with config.json and model.safetensors, as 'unlogit train' writes into RUN/inverter"
 AGAIN = "copy or train it again"
@@ -232,7 +233,9 @@ def download(name: str, **options: Any) -> Path:
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the config.json of a saved inverter; raise `UnlogitError` where there is none or any key is wrong."""
     what = _called(folder)
-    config = read_json(folder / CONFIG, what, FOLDER)
+    config = current(read_json(folder / CONFIG, what, FOLDER))
+    if isinstance(facts := config.get("facts"), dict):
+        config["facts"] = current(facts)
     if config.get("format") != FORMAT:
         raise UnlogitError(f"{what}: format {config.get('format')!r:.40}, this version reads {FORMAT}: {FOLDER}")
     if isinstance(classifier := config.get("classifier"), str):

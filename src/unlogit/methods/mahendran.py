@@ -10,7 +10,7 @@ whose values is near 1, so that x = u / sqrt(n), and sums become means: lambda_a
 227^2 is 2.16e8 / n^2 = 0.009 times the mean of |u|^6. Neighbours differ more in smaller images; the total variation
 is therefore multiplied by (S / 227)^beta, and with beta = 2 the sum over x is the mean over u.
 
-Departs in the optimiser: Adam with a decaying step, which one rate fits for every layer, where theirs is gradient descent
+Departs in the optimiser: Adam with a decaying step, whose rate fits every layer, where theirs is gradient descent
 with momentum and rates by layer; in clipping to [0, 1] after each step, and in the jitter, both from later versions
 (Mahendran and Vedaldi, IJCV 2016).
 """

@@ -91,7 +91,7 @@ class Representation(nn.Module):
         if not deviation.isfinite().all() or not deviation.any():
             problem = "is the same for all" if deviation.isfinite().all() else "is not a number for some"
             raise UnlogitError(
-                f"layer '{self.layer}' of {self.classifier.spec} {problem} of {len(raw)} training images: choose another"
+                f"layer '{self.layer}' of {self.classifier.spec} {problem} of {len(raw)} images: choose another"
             )
         self.shift.copy_(mean)
         self.scale.copy_(deviation.clamp(min=max(FLOOR * float(deviation.mean()), 1e-12)))

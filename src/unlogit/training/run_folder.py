@@ -12,7 +12,7 @@ from unlogit.files import check_replaceable, recover, replacing, to_json, writte
 from unlogit.methods import SAVED, TrainConfig
 from unlogit.methods.biggan import BigGANConfig, GeneratorConfig
 from unlogit.runtime.progress import Metrics
-from unlogit.saved import read_json
+from unlogit.saved import current, read_json
 
 CONFIG, METRICS, SAMPLES = "config.json", "metrics.jsonl", "samples"
 CHECKPOINTS, INVERTER, BEST = "checkpoints", "inverter", "best"
@@ -21,8 +21,8 @@ CHECKPOINTS, INVERTER, BEST = "checkpoints", "inverter", "best"
 METHODS = {"paper": "biggan", "dosovitskiy2016a": "decoder", "dosovitskiy2016b": "decoder"}
 """What earlier versions called the methods."""
 MUTABLE = {
-    *("out", "images", "log_every", "checkpoint_every", "validate_every", "num_validation_images", "cache", "strict"),
-    *("micro_batch", "rollback", "decay", "best", "recognition", "device", "track", "trust_code"),
+    *("out", "num_images", "log_every", "checkpoint_every", "validate_every", "num_validation_images", "cache"),
+    *("strict", "micro_batch", "rollback", "decay", "best", "recognition", "trust_code"),
 }
 
 
@@ -104,6 +104,7 @@ def plain(config: TrainConfig) -> dict[str, Any]:
 
 def upgraded(saved: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration of a run of an earlier version, whose methods' options were all at the top level."""
+    saved = current(saved)
     if not isinstance(name := saved.get("method", "paper"), str):
         return saved
     size = {"size": saved.get("generator", {}).get("size", GeneratorConfig.size)}
@@ -122,7 +123,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Read a run's config.json; raises `UnlogitError` where it is damaged or not a run's."""
     found = read_json(path, f"run '{path.parent}'", "resume from another copy of it, or give another --out")
     required = {field.name for field in dataclasses.fields(TrainConfig) if _needed(field)}
-    if not required <= found.keys():
+    if not required <= current(found).keys():
         raise UnlogitError(f"'{path}' is not the configuration of a run: unlogit did not write it; give another --out")
     return found
 
