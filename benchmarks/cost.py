@@ -104,9 +104,9 @@ def main(given: Assumptions) -> None:
         networks, classifier = images * (d + g / given.d_steps), images * of_classifier
         total = networks + classifier
         hours = [total / rate / n / (given.efficiency if n > 1 else 1) / 3600 for n in given.gpus]
-        told = [f"{h / 24:.1f} days" if h > 48 else f"{h:.1f} h" for h in hours]
+        durations = [f"{h / 24:.1f} days" if h > 48 else f"{h:.1f} h" for h in hours]
         each = " / ".join(f"{x / 1e9:.0f}" for x in (d, g, of_classifier))
-        print(f"| {size} | {each} | {networks / 1e18:.1f} | {classifier / 1e18:.1f} | " + " | ".join(told) + " |")
+        print(f"| {size} | {each} | {networks / 1e18:.1f} | {classifier / 1e18:.1f} | " + " | ".join(durations) + " |")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Of each inverter alone, over all of the photographs: from a moved slider (the state differs, the image's encoding is
 kept) to the page's HTML with the new images in it, and the first answer to a new image, which encodes it. Wall
-time and the processor time of this process are told, since on a busy machine the two differ.
+time and the processor time of this process are given, since on a busy machine the two differ.
 
 Exits with 1 where the median processor time of a moved slider is above 200 ms.
 """

@@ -17,7 +17,7 @@ SECONDS = 2.0
 
 
 def cpu() -> str:
-    """The processor's name, where the system tells it."""
+    """Return the processor's name, where the system knows it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

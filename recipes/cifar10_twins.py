@@ -41,7 +41,7 @@ class Recipe(Checked):
 
 
 def main(recipe: Recipe) -> None:
-    """Fit, or go on fitting, and tell the accuracies."""
+    """Train, or resume training, and print the accuracies."""
     given = config(recipe)
     for name, figures in launch(fit, given, recipe.processes).items():
         low, high = figures["low"], figures["high"]

@@ -61,7 +61,7 @@ class Publish(Checked):
 
 
 def main(publish: Publish) -> None:
-    """Write the folder, and tell its size."""
+    """Write the folder and print its size."""
     try:
         config = json.loads((publish.folder / CONFIG).read_text())
     except (OSError, ValueError) as error:
@@ -75,8 +75,8 @@ def main(publish: Publish) -> None:
 
 def _classifier(publish: Publish, config: dict[str, Any]) -> Path:
     fit = current(config["fit"])
-    told = ("objective", "epsilon", "num_images", "batch", "learning_rate_rest", "start", "size", "seed")
-    config["fit"] = {"recipe": publish.recipe, "training_images": publish.images} | {k: fit[k] for k in told}
+    kept = ("objective", "epsilon", "num_images", "batch", "learning_rate_rest", "start", "size", "seed")
+    config["fit"] = {"recipe": publish.recipe, "training_images": publish.images} | {k: fit[k] for k in kept}
     target = (publish.into or fitted.OURS) / publish.name
     weights = load_file(publish.folder / WEIGHTS)
     with replacing(target, PUBLISHED, folder=True) as fresh:

@@ -149,9 +149,15 @@ def ablate(out: Path, found: dict[str, TrainConfig], rows: Sequence[str], seeds:
             continue
         for seed in seeds:
             figures = train(replace(config, out=out / folder(name) / str(seed), seed=seed))
-            told = {key: f"{figures[key]:.4f}" for key in FIGURES}
+            formatted = {key: f"{figures[key]:.4f}" for key in FIGURES}
             lines.append(
-                {"what": name, "seed": seed, "num_images": config.num_images, "n": config.num_validation_images, **told}
+                {
+                    "what": name,
+                    "seed": seed,
+                    "num_images": config.num_images,
+                    "n": config.num_validation_images,
+                    **formatted,
+                }
             )
             print(", ".join(f"{key} {value}" for key, value in lines[-1].items()), flush=True)
             with replacing(out / "ablations.csv", OURS) as fresh, fresh.open("w", newline="") as handle:

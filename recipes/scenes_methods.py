@@ -265,7 +265,7 @@ def compare(
 
 
 def _observer() -> Metric | None:
-    """Whose lower value is a preference; None, told, where its weights are not to be had."""
+    """Return the metric whose lower value is a preference; None, with a warning, where its weights are missing."""
     try:
         return metrics.get(OBSERVER)
     except Unavailable as error:

@@ -12,7 +12,7 @@ opened as fitted:OUT/OBJECTIVE. Give both the same number of processes, since ba
 process: the published robust twin ran as two (16 images each), the standard one as one (32).
 
 `DIR` holds Tiny ImageNet as parquet files in the Hugging Face layout, train-*.parquet and val.parquet, and
-classes.json, a list of {"label": 0, "imagenet1k": 1} that tells which ImageNet class each label is.
+classes.json, a list of {"label": 0, "imagenet1k": 1} with the ImageNet class of each label.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Recipe(Checked):
 
 
 def main(recipe: Recipe) -> None:
-    """Fit, or go on fitting, and tell the accuracies."""
+    """Train, or resume training, and print the accuracies."""
     given = config(recipe)
     for name, figures in launch(fit, given, recipe.processes).items():
         print(

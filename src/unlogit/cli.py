@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def guarded(run: Callable[[], None]) -> int:
-    """Run something for a user: 0, 2 after a mistake in what was given, told in one line, 130 when interrupted."""
+    """Run a command: return 0, 2 after a user's mistake (one line on stderr), or 130 when interrupted."""
     with stoppable() as asked:
         try:
             return _guarded(run)

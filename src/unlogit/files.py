@@ -379,9 +379,9 @@ def report_disk_full(folder: Path | str) -> Iterator[None]:
         raise
     except Exception as error:
         # safetensors and SQLite say it in words alone.
-        told = str(error)
+        message = str(error)
         if getattr(error, "errno", None) not in FULL and not any(
-            words in told for words in ("disk is full", *(f"os error {number})" for number in FULL))
+            words in message for words in ("disk is full", *(f"os error {number})" for number in FULL))
         ):
             raise
         raise UnlogitError(

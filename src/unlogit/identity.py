@@ -23,7 +23,7 @@ LIBRARIES = (
 )
 
 BY_VERSION = ("torch", "torchvision", "timm", "transformers", "open_clip", "unlogit", "builtins", "abc", "typing")
-"""Packages whose code is told by their version (`library_versions`), not by reading it."""
+"""Packages whose code is identified by version (`library_versions`), not by its content."""
 
 SETTINGS = (str, int, float, bool, type(None))
 

@@ -261,17 +261,17 @@ def _grid(reconstructions: Sequence[Reconstruction], inverters: Mapping[str, Inv
             )
         )
     with style():
-        figure = sheet(blocks, across, note=f"{_told(inverters)} {describe_view(inverters, view)}")
+        figure = sheet(blocks, across, note=f"{_describe(inverters)} {describe_view(inverters, view)}")
     figure.set_facecolor("white")
     return figure
 
 
-def _told(inverters: Mapping[str, Inverter]) -> str:
+def _describe(inverters: Mapping[str, Inverter]) -> str:
     parts = [
         f"{name} makes of the {one.representation.layer} of {one.representation.classifier.spec} at {one.size} px"
         for name, one in inverters.items()
     ]
     # In a dictionary for their order, each once.
     deviations = ", ".join(dict.fromkeys(deviation for one in inverters.values() for deviation in one.deviations))
-    told = f"Photo, and what {' and what '.join(parts)}{f'; deviations: {deviations}' if deviations else ''}."
-    return f"{told} Below each is the class predicted for it, green where it is kept."
+    description = f"Photo, and what {' and what '.join(parts)}{f'; deviations: {deviations}' if deviations else ''}."
+    return f"{description} Below each is the class predicted for it, green where it is kept."

@@ -168,7 +168,7 @@ def check_tensors(expected: Mapping[str, Tensor], header: Header, what: str) -> 
 def read_tensors(path: Path, what: str, advice: str) -> dict[str, Tensor]:
     """Return the tensors of a .safetensors file in their own precision, whose header was checked before.
 
-    Raises `UnlogitError` where it is damaged, which the checksum tells that `write_tensors` left in it.
+    Raises `UnlogitError` where it is damaged, as the checksum shows that `write_tensors` left in it.
     """
     try:
         # Copied out of the mapped file: it may be replaced while they are used, and they do not lie aligned in it, on

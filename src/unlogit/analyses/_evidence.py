@@ -161,7 +161,7 @@ class Evidence(Reconstructions):
 def perceptual_network(inverters: Mapping[str, Inverter]) -> Classifier | None:
     """A classifier for perceptual distances of another architecture than the inverters' own; None without one.
 
-    A network that was fine-tuned from another is told by its convolutions, whatever its head and its name.
+    A fine-tuned network is recognised by its convolutions, whatever its head and its name.
     """
     own = {_convolutions(inverter.representation.classifier) for inverter in inverters.values()}
     for spec in PERCEPTUAL_NETWORKS:

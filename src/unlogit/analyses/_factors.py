@@ -72,7 +72,7 @@ def _seen_rotation(turns: Tensor, mirror: Tensor, shapes: Tensor) -> tuple[Tenso
 
 
 def of_source(source: SceneImages, indices: Tensor) -> dict[str, Target]:
-    """Of scenes of a source by their places in it."""
+    """Return the factors of scenes of a source by index."""
     return targets(source.factors(indices), source.labels[indices])
 
 

@@ -173,7 +173,7 @@ def over(a: Images, b: Images) -> Callable[[Callable[[Tensor, Tensor], Tensor]],
 
 
 def fidelity(evidence: Evidence, name: str) -> dict[str, Tensor]:
-    """Of all held-out images as inverter `name` reconstructs them."""
+    """Return the metrics of all held-out images as inverter `name` reconstructs them."""
     return ReferenceStatistics.of(evidence, name)(evidence.originals, evidence.reconstructed(name))
 
 

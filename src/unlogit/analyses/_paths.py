@@ -35,7 +35,7 @@ class Paths:
 
     @staticmethod
     def of(evidence: Evidence, points: list[Images]) -> Paths:
-        """Of T >= 2 points, each of N images."""
+        """Return the measures of T >= 2 points, each of N images."""
         first = before = evidence.embed(points[0])
         steps = []
         for images in points[1:]:

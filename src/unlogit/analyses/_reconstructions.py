@@ -196,7 +196,7 @@ class Reconstructions:
         return [name for name, inverter in self.inverters.items() if inverter.sample_noise(1) is not None]
 
     def representations(self) -> list[str]:
-        """Of those, the first of each classifier and layer: for questions that need no inverter."""
+        """Return the first inverter of each classifier and layer, for questions that need no inverter."""
         first: dict[tuple[str, str], str] = {}
         for name in self.measured():
             first.setdefault((self._keys[name], self.inverters[name].representation.layer), name)

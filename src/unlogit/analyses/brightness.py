@@ -45,7 +45,7 @@ OWNER = "inverter's classifier"
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """By how much images are changed."""
+    """Factors by which images are changed."""
 
     factors: tuple[Weight, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
     """Factors in increasing order; 1 leaves an image as it is, 0 is black, grey or blurred."""
@@ -94,8 +94,8 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         for c in CHANGES
         for i, head in enumerate(heads)
     ]
-    told = (Column(title, None, explanation) for title, explanation in ANSWERS.values())
-    yield Table("curves", "The curves' points", measured, (Column(OWNER), Column("change"), *told), tuple(rows))
+    columns_ = (Column(title, None, explanation) for title, explanation in ANSWERS.values())
+    yield Table("curves", "The curves' points", measured, (Column(OWNER), Column("change"), *columns_), tuple(rows))
     for name in names:
         for c, answer in values[name]:
             for factor, point in zip(config.factors, curves[f"{ANSWERS[answer][0]}, by {c}"][name], strict=True):

@@ -168,7 +168,7 @@ def _draw(
 
 def _caption() -> str:
     return (
-        "0: no more than the class alone tells, by the scenes' habits; 1: all that varies within a class. Upright "
+        "0: no more than the class alone implies, by its typical values; 1: all variation within a class. Upright "
         "bars: read from the image itself, by a network that was fitted on real scenes, which is a floor of what a "
         "image shows. Circles and squares: read from the representation. Diamonds: read from the reconstruction by "
         "the very reader of images. Rotation and mirroring no such network sees; in an image they are those with "

@@ -103,9 +103,9 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         (name, *(found[name][space].estimates[key] for space in spaces for key in MEASURES)) for name in names
     ]
     columns = [
-        Column(f"{title}, {space}", None, told if space == "pixels" else "")
+        Column(f"{title}, {space}", None, explanation if space == "pixels" else "")
         for space in spaces
-        for title, told in MEASURES.values()
+        for title, explanation in MEASURES.values()
     ]
     caption = f"Of {measured}; 95 % bootstrap CIs over images."
     yield Table("noise", "Diversity and shares", caption, (Column("inverter"), *columns), tuple(rows))
@@ -123,7 +123,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
 
 
 def _draws(evidence: Evidence, name: str, which: Tensor, count: int) -> list[Images]:
-    """A noise for all images, again and again: crossed, so that what both do can be told apart."""
+    """A noise for all images, again and again: crossed, so that both effects can be separated."""
     raw = evidence.raw(name)[which]
     noises = evidence.noise(evidence.inverters[name], count, 0)
     assert noises is not None

@@ -30,7 +30,7 @@ TITLE = "Quality"
 QUESTION = "How near is each reconstruction to its original, for the classifier and for other measures?"
 
 AMONG = 48
-"""Originals that the own one is told from by its layout."""
+"""Number of originals among which the own one is identified by its layout."""
 GROUPS = 10
 """Number of groups of images left out in turn for FID's interval."""
 NEIGHBOURS = 3

@@ -50,8 +50,8 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         caption += " Two words under an original: the classifiers differ."
     yield Figure("grid", "Originals and what was made of them", caption, figure)
     counts = [sum(row.kept[i] for row in rows) for i in range(len(evidence.inverters))]
-    told = ", ".join(f"{count} for {name}" for name, count in zip(evidence.inverters, counts, strict=True))
-    yield Finding(f"Of these {len(rows)} images, the reconstruction keeps the predicted class in {told}.")
+    counted = ", ".join(f"{count} for {name}" for name, count in zip(evidence.inverters, counts, strict=True))
+    yield Finding(f"Of these {len(rows)} images, the reconstruction keeps the predicted class in {counted}.")
 
 
 def _row(evidence: Evidence, place: int) -> Shown:

@@ -20,7 +20,7 @@ QUESTION = (
 
 @dataclass(frozen=True)
 class Config(SweepConfig):
-    """By how much; the defaults are the paper's, and without a unit."""
+    """Factors; the defaults are the paper's, and without a unit."""
 
     exponents: tuple[Annotated[float, Bounds(-30, 30)], ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
     """Factors are 10 to the power of these, in growing order."""

@@ -20,7 +20,7 @@ QUESTION = (
 
 @dataclass(frozen=True)
 class Config(UnitSweepConfig):
-    """By how much.
+    """Amounts of the shift.
 
     The paper's own are `units="raw"` with ±0.15 and ±0.30 for its robust and ±0.05 and ±0.10 for its standard network.
     """

@@ -23,7 +23,7 @@ QUESTION = "How far do images of one class lie apart in a classifier's logits, a
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """Of which classes."""
+    """Classes by which images are grouped."""
 
     classes: Several | None = None
     """Number of classes, drawn at random from those with two images or more; None takes all. The paper took 10."""
@@ -114,7 +114,7 @@ def _classes(config: Config, evidence: Evidence, classes: Tensor) -> Tensor:
 
 
 def spread(raw: Tensor, classes: Tensor) -> Spread:
-    """Of representations N x K and their classes, int64, N: two classes or more, of two images or more."""
+    """Return the spread of representations N x K by class, int64, N: two classes or more, of two images or more."""
     raw = raw.double()
     _, member, counts = classes.unique(return_inverse=True, return_counts=True)
     sums = torch.zeros(len(counts), raw.shape[1], dtype=raw.dtype).index_add_(0, member, raw)

@@ -32,7 +32,7 @@ class FitConfig(Checked):
     """What is fitted: the built-in network with random weights, or any classifier, such as timm:resnet18 to fine-tune
     it, timm:resnet18?pretrained=false from scratch. It gets a new head where its classes are others."""
     labels: Path | None = None
-    """Keeps the start's own head: a JSON list of {"label": 0, "imagenet1k": 1} tells which of its logits each label
+    """Keep the start's own head: a JSON list of {"label": 0, "imagenet1k": 1} with the logit of each label
     of the images is."""
     objective: Literal["standard", "fgsm", "pgd", "trades", "llr"] = "standard"
     """Trained on images as they are, or on attacked ones: by one step from a random start (fast), or by several; or
@@ -116,7 +116,7 @@ class FitConfig(Checked):
         return f"{'small' if self.start.startswith(BUILT_IN) else 'fitted'}:{self.out}"
 
     def settings(self, epsilon: float) -> Settings:
-        """Of the objective, when its radius has grown to `epsilon`."""
+        """Return the cost of the objective when its radius has grown to `epsilon`."""
         from unlogit.classifier_training.objectives import Settings
 
         return Settings(epsilon, self.pgd_steps, self.label_smoothing, self.trades_beta, self.llr_lambda, self.llr_mu)

@@ -157,7 +157,7 @@ def _essence(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
-    """What `config.json` tells, be it of a fitting or not; None where nothing is there, or a fitting under way."""
+    """Return what `config.json` holds, of a finished training or not; None for no file or an unfinished training."""
     if not (folder / CONFIG).exists():
         return None if _is_free(folder) else {}
     try:

@@ -49,13 +49,13 @@ def standard(model: nn.Module, pixels: Tensor, labels: Tensor, _noise: Tensor, s
 
 
 def fgsm(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, settings: Settings) -> Tensor:
-    """Of images moved by one step from a random start (Wong et al. 2020, with their step of 1.25 epsilon)."""
+    """Cross-entropy of images moved by one step from a random start (Wong et al. 2020; step of 1.25 epsilon)."""
     attacked = _attacked(model, pixels, labels, noise, settings.epsilon, 1, 1.25 * settings.epsilon)
     return standard(model, attacked, labels, noise, settings)
 
 
 def pgd(model: nn.Module, pixels: Tensor, labels: Tensor, noise: Tensor, settings: Settings) -> Tensor:
-    """Of images moved by several steps (Madry et al. 2018)."""
+    """Cross-entropy of images moved by several steps (Madry et al. 2018)."""
     size = 2.5 * settings.epsilon / settings.steps
     attacked = _attacked(model, pixels, labels, noise, settings.epsilon, settings.steps, size)
     return standard(model, attacked, labels, noise, settings)

@@ -176,8 +176,8 @@ class Classifier(nn.Module):
         """
         if self._digest is not None:
             return self._digest
-        told = f"{self.preprocessing!r} {self.penultimate} {module_identity(self.network)}"
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        description = f"{self.preprocessing!r} {self.penultimate} {module_identity(self.network)}"
+        return hashlib.sha256(description.encode()).hexdigest()[:16]
 
     def weights_fingerprint(self) -> str:
         """Return a digest of the weights alone, the same at any input size."""

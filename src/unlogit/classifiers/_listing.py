@@ -1,4 +1,4 @@
-"""Names of classifiers, of every source that can tell them."""
+"""Names of classifiers, of every source that can list them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def find(pattern: str) -> list[str]:
             weights matches too. Random weights and files are not listed.
 
     Raises:
-        UnlogitError: for no match; it tells which sources can be listed, and which lack their package.
+        UnlogitError: for no match; it names the sources that can be listed, and those that lack their package.
     """
     prefix, colon, wanted = pattern.rpartition(":")
     package = "unlogit.classifiers"

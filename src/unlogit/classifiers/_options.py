@@ -64,7 +64,7 @@ def _files(options: object) -> list[tuple[str, Path]]:
 
 def existing_file(given: str | Path, what: str) -> Path:
     """Return the absolute path of a file; raise `UnlogitError` where there is none, or it may not be read."""
-    # Links stay: the Hub's cache keeps what a folder names under a digest, which does not tell the kind of a file.
+    # Links stay: the Hub's cache keeps what a folder names under a digest, which does not show the kind of a file.
     path = check_path(Path(os.path.abspath(expand_user(str(given)))))  # noqa: PTH100
     if not path.is_file():
         raise UnlogitError(f"{what}: {'a folder, give a file' if path.is_dir() else 'no such file'}")

@@ -61,7 +61,7 @@ def save(folder: Path, classifier: Classifier, start: str, record: dict[str, Any
         folder: where; it is a fitting's own, and other files in it stay.
         classifier: what was fitted.
         start: the spec that it began as.
-        record: what else `config.json` shall tell; JSON values only.
+        record: what else `config.json` shall hold; JSON values only.
     """
     network, preprocessing = classifier.network, classifier.preprocessing
     # Not a subclass, whose forward may be another.

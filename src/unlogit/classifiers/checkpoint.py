@@ -1,7 +1,7 @@
 """`checkpoint:FILE?arch=timm:resnet50`: weights in a file (.safetensors, or torch's of tensors alone), an architecture.
 
 The architecture is one of timm or torchvision (`arch=torchvision:resnet50`); the number of classes is that of the
-weights. `&classes=names.txt` names them, a name a line; `&size=64`, `&mean=0.5,0.5,0.5` and `&std=0.25,0.25,0.25` tell
+weights. `&classes=names.txt` names them, a name a line; `&size=64`, `&mean=0.5,0.5,0.5` and `&std=0.25,0.25,0.25` give
 the side in pixels and the normalisation that it was trained with, where they are not the architecture's usual ones.
 """
 

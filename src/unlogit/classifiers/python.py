@@ -1,7 +1,7 @@
 """`python:package.module:factory`: any network of your own; `factory()` returns a module over N x 3 x H x W.
 
 `python:path/to/net.py:factory` takes a file that is not installed. The network's attributes `input_size` (side in
-pixels), `mean`, `std` and `class_names`, where it has them, tell its preprocessing and names; so do the options
+pixels), `mean`, `std` and `class_names`, where it has them, give its preprocessing and names; so do the options
 `?size=64&mean=0.5,0.5,0.5&std=0.25,0.25,0.25&classes=names.txt`. Without any, images go in as they are, in [0, 1].
 This runs the code that it names.
 """

@@ -118,7 +118,7 @@ def save_small(folder: Path, network: SmallResNet, class_names: Sequence[str], r
         folder: where; a classifier that was saved there is replaced, anything else is an `UnlogitError`.
         network: of a classifier.
         class_names: one a logit.
-        record: what else `config.json` shall tell: "fit", how the network was fitted, and "reached", its accuracies;
+        record: what else `config.json` shall hold: "fit", how the network was trained, and "reached", its accuracies;
             JSON values only.
     """
     shape = asdict(network.config)

@@ -86,7 +86,7 @@ def _preprocessing(network: Any, spec: str) -> Preprocessing:
 
 
 def _head(network: Any) -> str | None:
-    """Name of the last layer, where timm tells; of distilled networks, which have two, the first."""
+    """Return the name of the last layer, where timm knows it; the first of the two of distilled networks."""
     head = network.pretrained_cfg.get("classifier")
     return head[0] if isinstance(head, tuple | list) else head
 
@@ -101,7 +101,7 @@ def _class_names(network: Any) -> Sequence[str] | None:
 
 
 def _check(name: str) -> None:
-    """Raise `UnlogitError` unless timm knows the name, with its tag; of the hub's, only the hub can tell."""
+    """Raise `UnlogitError` unless timm knows the name, with its tag; names of the Hub are not checked."""
     if name.startswith(HUB):
         return
     base, _, tag = name.partition(".")

@@ -92,7 +92,7 @@ def _preprocessing(processor: Any, spec: str) -> Preprocessing:
     side = (values.get("crop_size") if values.get("do_center_crop") else None) or values.get("size")
     size = side if isinstance(side, int) else _side(dict(side or {}))
     if size is None:
-        raise UnlogitError(f"classifier '{spec}': its image processor tells no size of square images ({side})")
+        raise UnlogitError(f"classifier '{spec}': its image processor has no size for square images ({side})")
     mean, std = torch.zeros(3), torch.ones(3)
     if values.get("do_normalize"):
         mean, std = torch.tensor(values["image_mean"]), torch.tensor(values["image_std"])

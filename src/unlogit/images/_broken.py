@@ -19,7 +19,7 @@ class Broken(Container[int]):
 
     Args:
         spec: what opened the source.
-        inventory: what was left out when it was opened; `tell` reports that too.
+        inventory: what was left out when it was opened; `warn` reports that too.
 
     Attributes:
         reasons: why, by index; each begins with the image's name.

@@ -107,7 +107,7 @@ class ParquetImages(ImageSource):
 
     @cached_property
     def _digest(self) -> str:
-        """Of what the files hold and what is read of it, not of names or dates: a copied data set is the same one."""
+        """Return a fingerprint of the files' content and what is read of it, not of names or dates."""
         digest = hashlib.sha256(data(repr(self._columns)))
         for file in self._files:
             with file.open("rb") as stream:

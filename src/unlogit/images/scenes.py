@@ -143,7 +143,7 @@ class SceneImages(ImageSource):
         return torch.cat([to_bytes(part) for part in parts])
 
     def fingerprint(self) -> str:
-        """Of some scenes as they are rendered, so that a change of the renderer shows."""
+        """Return a fingerprint of some rendered scenes, so that a change of the renderer shows."""
         probe = self.render(range(min(len(self), 16))).numpy().tobytes()
         return f"{self.spec}#{len(self)}#{hashlib.sha256(probe).hexdigest()[:16]}"
 

@@ -39,7 +39,7 @@ from unlogit.outside import file_name, matching, plain
 from unlogit.settings import Checked
 
 SCHEMA = pa.schema([("name", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("label", pa.string())])
-"""Of an index: where an image's bytes begin in the shard and how many there are; its label as it is written."""
+"""Columns of an index: offset and length of an image's bytes in the shard; its label as it is written."""
 FORMAT = 2
 INVENTORY = b"unlogit"
 """Key of an index's metadata under which the shard's inventory stands."""
@@ -225,8 +225,8 @@ def _read_through(shard: Path, label: str | None) -> pa.Table:
         ) from error
     rows.sort()
     columns = [pa.array([row[1 + i] for row in rows], field.type) for i, field in enumerate(SCHEMA)]
-    told = {"taken": inventory.taken, "left_out": inventory.left_out, "examples": inventory.examples}
-    return pa.table(columns, SCHEMA.with_metadata({INVENTORY: json.dumps(told)}))
+    metadata = {"taken": inventory.taken, "left_out": inventory.left_out, "examples": inventory.examples}
+    return pa.table(columns, SCHEMA.with_metadata({INVENTORY: json.dumps(metadata)}))
 
 
 class _Headers(io.BufferedReader):

@@ -14,7 +14,7 @@ from unlogit.methods._inverter import Inverter
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image.
+    """Cost of one image.
 
     Attributes:
         seconds: of a batch, divided by its images; from representation to image.

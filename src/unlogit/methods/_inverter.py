@@ -26,7 +26,7 @@ class Inverter(nn.Module):
         name: shown in figures and tables.
         representation: the classifier's layer that is inverted.
         size: side of the reconstructions in pixels.
-        deviations: what beside the paper's single loss was used to make it, told in every figure.
+        deviations: its deviations from the paper, named in every figure.
     """
 
     DIFFERENTIABLE: ClassVar[bool] = False
@@ -103,9 +103,9 @@ class Inverter(nn.Module):
     def fingerprint(self) -> str:
         """Return a digest of what decides its output: weights, options and code, its classifier, images it looks up."""
         classifier = self.representation.classifier
-        told = [module_identity(self, without=classifier, unnamed=True), classifier.fingerprint()]
-        told += [value.fingerprint() for value in vars(self).values() if isinstance(value, ImageSource)]
-        return hashlib.sha256(data("\n".join(told))).hexdigest()[:16]
+        parts = [module_identity(self, without=classifier, unnamed=True), classifier.fingerprint()]
+        parts += [value.fingerprint() for value in vars(self).values() if isinstance(value, ImageSource)]
+        return hashlib.sha256(data("\n".join(parts))).hexdigest()[:16]
 
     def took_part(self) -> dict[str, str | None]:
         """Return the classifiers that had a part in making it: by spec the fingerprint of their weights, where known.

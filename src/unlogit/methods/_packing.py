@@ -19,7 +19,7 @@ SCALE = ".row_scale"
 
 
 def packed(tensors: Mapping[str, Tensor], bits: int = 8) -> dict[str, Tensor]:
-    """Of float32: matrices and filters as int8 with float32 scales beside them; everything else in half precision.
+    """Pack float32 tensors: matrices and filters as int8 with float32 scales; everything else in half precision.
 
     Args:
         tensors: by name.

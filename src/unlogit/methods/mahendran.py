@@ -29,7 +29,7 @@ from unlogit.representation import Representation
 from unlogit.settings import Rate, Weight, Whole
 
 DEVIATION = 0.27
-"""Of natural images' values in [0, 1]."""
+"""Standard deviation of natural images' values in [0, 1]."""
 THEIR_SIZE = 227
 BETAS = (0.9, 0.999)
 
@@ -44,7 +44,7 @@ class Options(DescentOptions):
     tv_weight: Weight = 50.0
     """In the scale above. It depends on the layer: 5 keeps much of the noise on scenes, 50 little."""
     rate: Rate = 0.03
-    """Of Adam, in pixels' scale of [0, 1], at the first step."""
+    """Learning rate of Adam, on pixels in [0, 1], at the first step."""
     jitter: Whole = 1
     """Pixels by which the image is shifted at random before each step, at most."""
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from unlogit.images import check_pixels
 
 FLAT = 1e-3
-"""A contrast below a quarter of a level of 8 bits: there is nothing of which sharpness could be told."""
+"""A contrast below a quarter of a level of 8 bits, for which sharpness is undefined."""
 
 
 def luma(images: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def kid(
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Of each made image whether it lies among real ones, and of each real one whether made ones reach it; bool."""
+    """Return for each generated image whether it lies among real ones, and for each real one the reverse; bool."""
 
     inside: Tensor
     reached: Tensor

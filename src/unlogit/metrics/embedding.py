@@ -31,7 +31,7 @@ class Embedding(ABC):
         """N x F, float, of images N x 3 x H x W in [0, 1]."""
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """Of N images to N others of the same size, N."""
+        """Return the distances of N images to N others of the same size, N."""
         return (self(a) - self(b)).norm(dim=1)
 
 

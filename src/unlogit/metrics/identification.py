@@ -24,7 +24,7 @@ from unlogit.errors import UnlogitError
 from unlogit.statistics import Difference, Estimate, enclosing, two_sided
 
 STEPS = 60
-"""Of LBFGS, which fits a critic's few weights."""
+"""Largest number of iterations of LBFGS, which fits a critic's few weights."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def fano(accuracy: float, among: int) -> float:
 
 
 def entropy(classes: Tensor) -> float:
-    """Of the distribution of classes, int64, N, in bits: what naming the class is worth. Too low at small N."""
+    """Return the entropy of the classes, int64, N, in bits: what naming the class is worth. Too low at small N."""
     shares = classes.unique(return_counts=True)[1].double() / len(classes)
     return float(-(shares * shares.log2()).sum())
 
@@ -174,6 +174,6 @@ def _fit(scores: Tensor) -> Tensor:
 
 
 def _cross_entropy(scores: Tensor, weights: Tensor) -> Tensor:
-    """Of naming the own original, in nats, groups x N."""
+    """Return the log-loss of identifying the own original, in nats, groups x N."""
     combined = torch.einsum("k,kgij->gij", weights, scores)
     return combined.logsumexp(2) - combined.diagonal(dim1=1, dim2=2)

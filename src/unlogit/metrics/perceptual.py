@@ -83,7 +83,7 @@ def features(spec: str) -> Metric:
 
 
 def _pairwise(make: Callable[..., nn.Module], **options: Any) -> Measure:
-    """LPIPS and its kin: they read [-1, 1] unless told, which would give a wrong number silently."""
+    """LPIPS and its kin: they expect [-1, 1] by default, and other ranges give wrong numbers silently."""
     network = _quietly(make, **options).eval().requires_grad_(False)
     return lambda a, b: network(a, b, normalize=True).flatten()
 

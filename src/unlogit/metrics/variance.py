@@ -33,7 +33,7 @@ class TwoWay:
 
     @staticmethod
     def of(embedded: Tensor) -> TwoWay:
-        """Of D x N x F, every image from the same D >= 2 noises."""
+        """Return the variance components of D x N x F values, every image from the same D >= 2 noises."""
         count, n = embedded.shape[:2]
         if count < 2 or n < 2:
             raise UnlogitError(f"variance of {count} noises and {n} images: must be at least 2 of both")

@@ -110,7 +110,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     for given in config.inverters:
         name, folder = called(given)
         if name in inverters:
-            raise UnlogitError(f"two inverters are called '{name}': write NAME=FOLDER to tell them apart")
+            raise UnlogitError(f"two inverters are called '{name}': write NAME=FOLDER to distinguish them")
         inverters[name] = open_inverter(folder, config.trust_code).to(device)
         run = Path(expand_user(folder)).parent
         if (run / "config.json").is_file() and (run / "metrics.jsonl").is_file():

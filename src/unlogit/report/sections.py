@@ -53,7 +53,7 @@ def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Mapping[str,
     every = {name: analyses.get(name).Config() for name in analyses.names()}
     asked = {title: configs.get(title, every) for title in evidences}
     for name in (name for chosen in asked.values() for name in chosen):
-        analyses.get(name)  # An unknown one is told before the first is run.
+        analyses.get(name)  # An unknown one is an error before the first is run.
     spots: dict[str, str] = {}
     for title in evidences:
         spots[title] = slug(title, spots.values())

@@ -43,7 +43,7 @@ class Checkpoints:
         try:
             with replacing(path, written_here) as fresh:
                 torch.save(state, fresh)
-        except (OSError, RuntimeError) as error:  # torch's writer tells a full disk as RuntimeError.
+        except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as RuntimeError.
             raise UnlogitError(
                 f"checkpoint '{path}' cannot be written ({_free(self.folder)}; {one_line(error)}): "
                 "make room; the earlier ones are intact, and the same command goes on from the newest"

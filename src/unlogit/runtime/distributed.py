@@ -26,8 +26,8 @@ def exchanging() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        told = str(error)
-        if world_size() == 1 or not (isinstance(error, dist.DistError) or "gloo" in told or "NCCL" in told):
+        message = str(error)
+        if world_size() == 1 or not (isinstance(error, dist.DistError) or "gloo" in message or "NCCL" in message):
             raise
         raise Lost(
             f"process {rank()} of {world_size()} lost the others ({one_line(error, 120)}): "

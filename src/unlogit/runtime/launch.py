@@ -70,10 +70,10 @@ def launch(work: Callable[[Config], Result], config: Config, processes: int = 1,
             while not context.join(grace_period=GRACE_SECONDS):
                 pass
     except ProcessException as error:
-        told = []
+        answers = []
         while not outcomes.empty():
-            told.append(outcomes.get())
-        mistakes = [one for one in told if isinstance(one, BaseException) and not isinstance(one, Lost)]
+            answers.append(outcomes.get())
+        mistakes = [one for one in answers if isinstance(one, BaseException) and not isinstance(one, Lost)]
         if mistakes:
             raise mistakes[0] from None
         if asked:
@@ -85,7 +85,7 @@ def launch(work: Callable[[Config], Result], config: Config, processes: int = 1,
                 f"process {killed[0]} of {processes} was killed (out of memory?), the others have ended: "
                 "the same command goes on from the last checkpoint"
             ) from error
-        raise next((one for one in told if isinstance(one, Lost)), error) from None
+        raise next((one for one in answers if isinstance(one, Lost)), error) from None
     result: Result = outcomes.get()
     return result
 

@@ -137,7 +137,7 @@ class Metrics:
             handle.write(to_json(line) + "\n")
 
     def seconds(self) -> float:
-        """Of training so far, over all resumptions."""
+        """Return the seconds of training so far, over all resumptions."""
         return self._seconds_before + time.monotonic() - self._started
 
 

@@ -1,4 +1,4 @@
-"""Signs that an adversarial training is going wrong, told in one line each when they begin."""
+"""Signs that an adversarial training is going wrong, reported in one line each when they begin."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Health:
         start, least = config.method.loss_d_range
         self.saturated = least + SATURATED * (start - least)
         self.in_a_row = 0
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
 
     def time_left(self, seconds: float) -> Iterator[str]:
         """Yield advice where a run takes longer than a day."""
@@ -58,7 +58,7 @@ class Health:
         self.in_a_row = self.in_a_row + 1 if low else 0
         yield from self._once(
             self.in_a_row >= LONG,
-            f"the discriminator has told nearly every fake for {LONG} lines: the generator learns little from it; "
+            f"the discriminator has recognised nearly every fake for {LONG} lines: the generator learns little from it; "
             "a lower --learning-rate-d or --translation may help",
         )
 
@@ -76,8 +76,8 @@ class Health:
             "agreement has fallen far below its best: the training may have come apart; best/ has the best inverter",
         )
 
-    def _once(self, sign: bool, told: str) -> Iterator[str]:
+    def _once(self, sign: bool, line: str) -> Iterator[str]:
         """The line where a sign begins, and nothing while it lasts."""
-        if sign and told not in self.told:
-            yield told
-        (self.told.add if sign else self.told.discard)(told)
+        if sign and line not in self.reported:
+            yield line
+        (self.reported.add if sign else self.reported.discard)(line)

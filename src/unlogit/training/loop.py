@@ -237,8 +237,8 @@ class Training:
         if self.lead:
             self.folder.begin(self.config, self.trainer.images)
             self._log({"rollbacks": float(self.rollbacks)})
-            told = f"{error}: back to {self.trainer.images:,}, learning rates times {0.5**self.rollbacks:g}"
-            self._warn([f"{told} (rollback {self.rollbacks} of {self.config.rollback})"], bar)
+            message = f"{error}: back to {self.trainer.images:,}, learning rates times {0.5**self.rollbacks:g}"
+            self._warn([f"{message} (rollback {self.rollbacks} of {self.config.rollback})"], bar)
         bar.n = self.trainer.images
         bar.refresh()
 
@@ -274,7 +274,7 @@ class Training:
         return {"log": config.log_every, "validate": config.validate_every, "checkpoint": config.checkpoint_every}
 
     def _validate(self, bar: tqdm[None]) -> dict[str, float]:
-        """Figures, sample grid and saved inverter: made by all processes, told and written by the first."""
+        """Make metrics, sample grid and saved inverter in all processes; the first one reports and writes them."""
         state = self.trainer
         facts: dict[str, Any] = {
             "deviations": self.config.deviations,

@@ -59,9 +59,9 @@ class RunFolder:
         there, here = _fixed(before), _fixed(given)
         changed = [name for name in here if there.get(name) != here[name]]
         if changed:
-            told = "; ".join(f"{name}: {there.get(name)} there, {here[name]} given" for name in changed)
+            differences = "; ".join(f"{name}: {there.get(name)} there, {here[name]} given" for name in changed)
             raise UnlogitError(
-                f"'{self.folder}' holds a run of another configuration ({told}): "
+                f"'{self.folder}' holds a run of another configuration ({differences}): "
                 "resume it with its own, or give another --out"
             )
 

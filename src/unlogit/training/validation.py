@@ -140,7 +140,7 @@ class Validator:
         return {"recognition": sum(cosines.values()) / len(cosines)} | cosines if cosines else {}
 
     def facts(self, images_seen: int, folder: RunFolder, means: dict[str, float]) -> dict[str, object]:
-        """What the model card tells of this run."""
+        """Return the facts of this run for the model card."""
         config = self.config
         return _begun(config.start) | {
             "took_part": self.took_part,
@@ -181,7 +181,7 @@ def _recognisers(
 
 @cache
 def _begun(start: str | None) -> dict[str, Any]:
-    """What the card tells of the inverter that a run started from, less its images where it is gone by now."""
+    """Return the facts of the inverter that a run started from; its number of images only while it exists."""
     if start is None:
         return {}
     try:

@@ -2,7 +2,7 @@
 
 What both Dosovitskiy and Brox, "Inverting Visual Representations with Convolutional Networks", CVPR 2016, and
 "Generating Images with Perceptual Similarity Metrics based on Deep Networks", NeurIPS 2016, train; with which losses
-is told in `unlogit.methods`.
+is described in `unlogit.methods`.
 """
 
 from __future__ import annotations

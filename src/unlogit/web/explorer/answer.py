@@ -82,7 +82,7 @@ class Explorer:
         self._computing = threading.Lock()  # One at a time is as fast, and no two visitors share a network's hooks.
 
     def class_names(self) -> list[str]:
-        """Of all classifiers whose logits are inverted, each once; with the index where several share a name."""
+        """Return the class names of all inverted classifiers, each once; with the index where several share a name."""
         lists = [distinct(i.representation.classifier.class_names) for i in self.inverters.values() if moves_classes(i)]
         return list(dict.fromkeys(name for names in lists for name in names))
 

@@ -21,7 +21,7 @@ UPLOAD_BYTES = 20_000_000
 KEPT = 64
 """How many dropped images are held in memory; the ones not asked for for longest are forgotten."""
 OFFERED = 18
-"""Of a data set, spread over it."""
+"""Number of images of a dataset that are offered, spread over it."""
 
 
 class Gallery:

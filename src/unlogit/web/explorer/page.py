@@ -189,7 +189,7 @@ def build(explorer: Explorer) -> Any:
 
 
 def _state(values: dict[str, Any]) -> State:
-    """Of the controls' values; raises `UnlogitError` for what no control of the page's gives."""
+    """Return the state of the controls' values; raise `UnlogitError` for what no control of the page gives."""
     pairs = [(values.pop(f"class{place}"), values.pop(f"amount{place}")) for place in range(CLASSES)]
     try:
         found = {
@@ -203,7 +203,7 @@ def _state(values: dict[str, Any]) -> State:
 
 
 def _values(state: State) -> dict[str, Any]:
-    """Of the controls, by name."""
+    """Return the values of the controls, by name."""
     found = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != "classes"}
     padded = [*state.classes, *[(None, 0.0)] * CLASSES]
     for place in range(CLASSES):

@@ -19,7 +19,7 @@ from unlogit.web.explorer.state import State
 from unlogit.web.guard import hide_folders
 
 FIRST, ALL = 3, 6
-"""Of the bars, the image's classes come first; the reconstruction's fill up."""
+"""Number of bars: the image's classes come first, then the reconstruction's."""
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Picture(SQLModel, table=True):
     """One image as PNG: an original, or what an inverter made of it.
 
     Attributes:
-        address: random, so that a participant cannot tell the maker from it.
+        address: random, so that it does not reveal the maker to a participant.
         maker: an inverter's name, or `ORIGINAL`.
     """
 
@@ -144,7 +144,7 @@ class Vote(SQLModel, table=True):
         chosen: "left" or "right", or the chosen name.
         milliseconds: from when the images were on the screen to the choice.
         shows: how often the trial was put on the screen; above 1 after a reload, which starts the clock anew.
-        key: made up by the browser; tells a vote that is sent again from another one.
+        key: made up by the browser; identifies a vote that is sent twice.
         received: UTC.
     """
 
