@@ -251,7 +251,7 @@ def test_a_leading_tilde_is_the_home_folder(
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "grid.png"]
     assert not (tmp_path / "~").exists()
     args = ["--images", "folder:~/images", "--held-out", "scenes:test", "--classifier", "small:~/run/classifier"]
-    assert "'~/pictures' is not a folder" in mistake(capsys, "train", *args, "--out", "~/trained").replace(
+    assert "'~/images' is not a folder" in mistake(capsys, "train", *args, "--out", "~/trained").replace(
         str(tmp_path), "~"
     )
 

@@ -58,7 +58,7 @@ def test_it_is_foolbox_s(classifier: Classifier, epsilon: float) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = foolbox.PyTorchModel(classifier, bounds=(0, 1))
-        _, _, fooled = attack(model, given.num_images.float() / 255, given.labels, epsilons=epsilon)
+        _, _, fooled = attack(model, given.images.float() / 255, given.labels, epsilons=epsilon)
     theirs = 1 - float(fooled.float().mean())
     robust = ours[f"pgd-{PGD_STEPS}"]
     assert 0.02 < robust["accuracy"] < 0.98

@@ -123,7 +123,7 @@ def test_a_layer_that_is_too_long_is_refused_with_its_size() -> None:
 
 
 def test_what_never_varies_is_refused_whole_and_floored_in_part(classifier: Classifier) -> None:
-    with pytest.raises(UnlogitError, match="layer 'dead' of test:net is the same for all of 6 training images"):
+    with pytest.raises(UnlogitError, match="layer 'dead' of test:net is the same for all of 6 images"):
         Representation(classifier, "dead").fit([pixels()])
     nan = torch.full((2, 3, 16, 16), torch.nan)
     r = Representation(classifier, "conv")
