@@ -154,7 +154,7 @@ def ablate(out: Path, found: dict[str, TrainConfig], rows: Sequence[str], seeds:
                 {
                     "what": name,
                     "seed": seed,
-                    "num_images": config.num_images,
+                    "images": config.num_images,
                     "n": config.num_validation_images,
                     **formatted,
                 }

@@ -65,7 +65,7 @@ def test_what_is_named_is_written_and_its_numbers_are_printed(
     assert "twin" in said and "twin" in page
     assert "unlogit analyse" in page, "a page without the command that makes it again"
     assert sorted(p.name for p in (out / "results" / "scenes-test-noise-path").iterdir()) == [
-        *("pairs.csv", "paths.csv", "images.png", "images.svg", "results.json", "steps.png", "steps.svg")
+        *("images.png", "images.svg", "pairs.csv", "paths.csv", "results.json", "steps.png", "steps.svg")
     ]
 
 

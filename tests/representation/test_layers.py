@@ -128,7 +128,7 @@ def test_what_never_varies_is_refused_whole_and_floored_in_part(classifier: Clas
     nan = torch.full((2, 3, 16, 16), torch.nan)
     r = Representation(classifier, "conv")
     r.raw = lambda pixels: nan.flatten(1)[:, : r.dim]  # type: ignore[method-assign,assignment]
-    with pytest.raises(UnlogitError, match="is not a number for some of 2 training images"):
+    with pytest.raises(UnlogitError, match="is not a number for some of 2 images"):
         r.fit([nan])
 
 
