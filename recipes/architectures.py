@@ -400,7 +400,7 @@ def measure(a: Architectures, config: TrainConfig) -> dict[str, Any]:
         raise UnlogitError(f"judge '{judge.spec}' takes part in this training as '{part}': give another --judge")
     evidence = Evidence(open_images(a.held_out), {name: inverter}, limit=a.measured, seed=SEED)
     made = evidence.reconstructed(name)
-    pairs = list(zip(evidence.originals.chunks(), made.num_images.chunks(), strict=True))
+    pairs = list(zip(evidence.originals.chunks(), made.images.chunks(), strict=True))
     centre = torch.cat([layout(original) for original, _ in pairs]).mean(0)
     mean = made.logits.mean(0)
     with torch.no_grad():

@@ -5,7 +5,7 @@ Run (the same command resumes what it trains):
     python recipes/tiny_imagenet_methods.py --data DIR --kind robust
     python recipes/tiny_imagenet_methods.py --data DIR --kind robust --learned   # without the learned rivals
 
-"paper" is the inverter that comes with unlogit, with its deviations; rivals are trained here on `--num-images` of the same
+"paper" is the inverter that comes with unlogit, with its deviations; rivals are trained here on `--num-images` of its
 images, against the same classifier, "as many images" from random weights as they are; "paper + re-encoding" goes on
 from "paper" for as many. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes methods.csv and methods.png
 into runs/natural_methods/KIND. Expected: the tables in RESULTS.md, which has their commands.

@@ -181,3 +181,11 @@ def test_split_cuts_at_the_first_colon_alone(spec: str, rest: str) -> None:
 def test_split_asks_for_a_prefix_and_shows_the_known_ones() -> None:
     with pytest.raises(UnlogitError, match="images 'photos' has no source prefix.* folder:, .*parquet:"):
         specs.split("photos", "images", "unlogit.images")
+
+
+def test_options_of_former_versions_are_read_under_their_present_names() -> None:
+    @dataclass(frozen=True)
+    class Options(Checked):
+        layer: str = "logits"
+
+    assert specs.read(Options, "?tap=penultimate", "any:?tap=penultimate") == ("", Options("penultimate"))

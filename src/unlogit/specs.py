@@ -35,6 +35,9 @@ SOURCE = re.compile(r"\[*\w+:")
 TO_QUOTE = re.compile(r"[?&]|%[0-9A-Fa-f]{2}|^\[|^$")
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
+FORMER = {"tap": "layer"}
+"""What options were called up to version 0.2, and what they are called now."""
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -115,7 +118,8 @@ def read(options: type[Options], rest: str, spec: str, name_is: str | None = Non
     what = f"'{plain(spec)}'"
     hints = get_type_hints(options)
     values: dict[str, Any] = {name_is: name} if name_is and name else {}
-    for key, raw in pairs:
+    for written, raw in pairs:
+        key = written if written in hints else FORMER.get(written, written)
         if key not in hints:
             raise unknown(f"option of {what}", plain(key), hints)
         if key in values or not raw:

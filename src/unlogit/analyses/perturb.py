@@ -18,7 +18,7 @@ QUESTION = "How far does an image move when noise is added to its logits: are ne
 
 @dataclass(frozen=True)
 class Config(UnitSweepConfig):
-    """Standard deviations of the perturbation; the paper's own is `units="raw"` with a deviation of 0.742, a variance of 0.55."""
+    """Standard deviations; the paper's own is `units="raw"` with a deviation of 0.742, a variance of 0.55."""
 
     deviations: tuple[Weight, ...] = (0.0, 0.125, 0.25, 0.5, 1.0)
     """Standard deviations of the noise, in growing order."""

@@ -106,8 +106,8 @@ def _fit(config: FitConfig, device: torch.device) -> dict[str, Any]:
         held_out.broken.warn()
         if config.target_accuracy is not None and not fitting.on_target:
             print(
-                f"warning: {config.out}: accuracy {reached['clean']['accuracy']:.1%} after {config.num_images:,} images, "
-                f"below target accuracy {config.target_accuracy:.1%}: give more images, or a lower target",
+                f"warning: {config.out}: {reached['clean']['accuracy']:.1%} accuracy after {config.num_images:,} "
+                f"images, below target accuracy {config.target_accuracy:.1%}: give more images, or a lower target",
                 file=sys.stderr,
             )
     return reached

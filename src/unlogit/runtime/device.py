@@ -51,7 +51,7 @@ def pick_device(name: str = "auto") -> torch.device:
 def fastest_precision(device: torch.device) -> Precision:
     """Measure which is faster on a device, bf16 autocast or fp32; a process measures once.
 
-    CPU flags do not decide this: of two CPUs with AVX512-BF16, one takes half the time in bf16 and one 1.7 times as long.
+    CPU flags do not decide: of two CPUs with AVX512-BF16, one takes half the time in bf16 and one 1.7 times as long.
     A convolution and a product, forward and backward, are timed each way, some tens of milliseconds in all.
     """
     if device.type == "cuda":

@@ -58,7 +58,7 @@ class Health:
         self.in_a_row = self.in_a_row + 1 if low else 0
         yield from self._once(
             self.in_a_row >= LONG,
-            f"the discriminator has recognised nearly every fake for {LONG} lines: the generator learns little from it; "
+            f"the discriminator has spotted nearly every fake for {LONG} lines: the generator learns little from it; "
             "a lower --learning-rate-d or --translation may help",
         )
 
