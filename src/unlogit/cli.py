@@ -81,6 +81,19 @@ def reconstruct(args: Sequence[str]) -> None:
         print(f"unlogit: {len(broken)} of {len(config.files)} photos skipped: {reasons}", file=sys.stderr)
 
 
+def invert(args: Sequence[str]) -> None:
+    """Reconstruct images from logits, or another representation, in a file."""
+    from unlogit.arguments import parse
+    from unlogit.invert import GRID, InvertConfig
+    from unlogit.invert import invert as run
+
+    config = parse(InvertConfig, "unlogit invert", args)
+    for one in run(config):
+        classes = "" if one.given is None else f": {one.given} -> {one.reconstructed}"
+        print(f"{plain(str(one.file))}{classes}")
+    print(config.out / f"{GRID}.png")
+
+
 def analyse(args: Sequence[str]) -> None:
     """Analyse what inverters keep of images: one page of images, numbers and findings."""
     from unlogit.report.command import analyse as run
@@ -123,6 +136,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "classify": classify,
     "train": train,
     "reconstruct": reconstruct,
+    "invert": invert,
     "analyse": analyse,
     "explore": explore,
     "study": study,
