@@ -12,6 +12,7 @@ import pytest
 from unlogit import analyses
 from unlogit.arguments import help_text, parse
 from unlogit.classifier_training import FitLaunch
+from unlogit.invert import InvertConfig
 from unlogit.methods import trainable
 from unlogit.reconstruct import ReconstructConfig
 from unlogit.report.command import AnalyseConfig
@@ -23,7 +24,7 @@ from unlogit.web.study.command import COMMANDS as STUDY
 
 CONFIGS = (
     *map(command, trainable()),
-    *(FitLaunch, ReconstructConfig, ExploreConfig, BenchConfig, AnalyseConfig),
+    *(FitLaunch, ReconstructConfig, InvertConfig, ExploreConfig, BenchConfig, AnalyseConfig),
     *(config for config, _ in STUDY.values()),
     *(analyses.get(name).Config for name in analyses.names()),
 )
@@ -50,6 +51,13 @@ def test_an_option_is_described_by_whole_sentences(option: str, text: str) -> No
     assert text.endswith("."), (option, text)
     assert not re.match(r"(Of|By|As|To) ", text), (option, text)
     assert "  " not in text and "\n" not in text
+
+
+@pytest.mark.parametrize("config", sorted({config for each in CONFIGS for config, _ in options(each)}, key=repr))
+def test_basic_options_are_options_each_once(config: type[Checked]) -> None:
+    basic = config.BASIC or ()
+    assert len(set(basic)) == len(basic)
+    assert set(basic) <= {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass(frozen=True)

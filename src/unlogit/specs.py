@@ -117,6 +117,7 @@ def read(options: type[Options], rest: str, spec: str, name_is: str | None = Non
     name, pairs = _split(rest)
     what = f"'{plain(spec)}'"
     hints = get_type_hints(options)
+    hints = {field.name: hints[field.name] for field in dataclasses.fields(options)}  # type: ignore[arg-type]
     values: dict[str, Any] = {name_is: name} if name_is and name else {}
     for written, raw in pairs:
         key = written if written in hints else FORMER.get(written, written)

@@ -230,7 +230,7 @@ def test_asking_anew_gives_what_the_evidence_has(known: Evidence) -> None:
     images = Images(known.originals.bytes[which])
     asked = known.ask("robust", images, known.noise_at("robust", which))
     kept = known.reconstructed("robust")
-    assert (asked.num_images.bytes.int() - kept.num_images.bytes[which].int()).abs().max() <= 1
+    assert (asked.images.bytes.int() - kept.images.bytes[which].int()).abs().max() <= 1
     assert torch.allclose(asked.logits, kept.logits[which], atol=1e-4)
     assert known.noise_at("grey", which) is None
     assert known.classifiers() == {"perfect": ["perfect", "grey"], "robust": ["robust"]}

@@ -83,4 +83,4 @@ def test_the_documentation_has_the_numbers_of_a_preset(name: str) -> None:
     text = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
     (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
     run = PRESETS[name].run
-    assert f"| {run['batch']:,} | {run['images']:,} |" in row
+    assert f"| {run['batch']:,} | {run['num_images']:,} |" in row

@@ -91,12 +91,14 @@ def _with_options(spec: str, given: Mapping[str, object]) -> str:
     """Return the spec with size, mean and std among its options."""
     if "class_names" in given:
         raise UnlogitError(f"class_names with '{spec}': a string takes a file of names, as ?classes=names.txt")
+    if not given:
+        return spec
     parsed = Spec.parse(spec)
     texts = {
         name: str(value) if name == "size" else ",".join(map(str, triple(value, f"{name} {value!r} of '{spec}'")))
         for name, value in given.items()
     }
-    return str(replace(parsed, options=(*parsed.options, *texts.items()))) if texts else spec
+    return str(replace(parsed, options=(*parsed.options, *texts.items())))
 
 
 def load_classifier(spec: str) -> Classifier:

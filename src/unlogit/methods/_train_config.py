@@ -47,7 +47,7 @@ class TrainConfig(Checked):
         "layer",
         "method",
         "start",
-        "images",
+        "num_images",
         "batch",
         "seed",
         "device",

@@ -30,7 +30,7 @@ class AnalyseConfig(Checked):
     has options of its own, as --noise.draws.
     """
 
-    BASIC: ClassVar = ("inverters", "images", "out", "only", "other", "images", "nearest", "seed", "device")
+    BASIC: ClassVar = ("inverters", "images", "out", "only", "other", "num_images", "nearest", "seed", "device")
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
     """Each a folder such as RUN/inverter, or one that comes with unlogit; NAME=FOLDER says how it is called. Training
