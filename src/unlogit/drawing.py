@@ -130,7 +130,9 @@ def inverter_blocks(
     return blocks
 
 
-def sheet(blocks: Sequence[Block], across: int | None = None, most: int = MOST, note: str = "") -> Figure:
+def sheet(
+    blocks: Sequence[Block], across: int | None = None, most: int = MOST, note: str = "", *, smooth: bool = False
+) -> Figure:
     """Draw blocks that have the same number of columns.
 
     Images are enlarged by a whole factor, which the last column decides; another size that has none, smoothly.
@@ -140,6 +142,7 @@ def sheet(blocks: Sequence[Block], across: int | None = None, most: int = MOST, 
         across: blocks side by side; None for as many as leave their images large enough.
         most: largest side of an image in pixels, unless it is larger in itself.
         note: text below all blocks.
+        smooth: enlarge by bicubic interpolation in place of whole pixels.
     """
     columns = len(blocks[0].columns)
     rows = max(len(block.images) for block in blocks)
@@ -165,7 +168,7 @@ def sheet(blocks: Sequence[Block], across: int | None = None, most: int = MOST, 
             _write(axes, x, top + head - GAP, text, cell, ink, bool(block.inks), va="bottom")
             for row, images in enumerate(block.images):
                 y = top + head + row * down
-                _show(axes, images[column], x - cell / 2, y, cell)
+                _show(axes, images[column], x - cell / 2, y, cell, smooth)
                 if block.words:
                     bold = bool(block.marked) and block.marked[row][column]
                     _write(axes, x, y + cell + GAP / 2, block.words[row][column], cell, MATCH if bold else INK, bold)
@@ -183,10 +186,11 @@ def _canvas(width: int, height: int) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _show(axes: Axes, image: Tensor, x: float, y: float, cell: int) -> None:
+def _show(axes: Axes, image: Tensor, x: float, y: float, cell: int, smooth: bool) -> None:
     factor, rest = divmod(cell, image.shape[-1])
-    pixels = image.permute(1, 2, 0).numpy() if rest else enlarge(image, factor)
-    axes.imshow(pixels, extent=(x, x + cell, y + cell, y), interpolation="bicubic" if rest else "nearest")
+    smooth = smooth or rest > 0
+    pixels = image.permute(1, 2, 0).numpy() if smooth else enlarge(image, factor)
+    axes.imshow(pixels, extent=(x, x + cell, y + cell, y), interpolation="bicubic" if smooth else "nearest")
 
 
 def _letter(points: float, bold: bool = False) -> float:

@@ -261,7 +261,8 @@ def _grid(reconstructions: Sequence[Reconstruction], inverters: Mapping[str, Inv
             )
         )
     with style():
-        figure = sheet(blocks, across, note=f"{_describe(inverters)} {describe_view(inverters, view)}")
+        note = f"{_describe(inverters)} {describe_view(inverters, view)}"
+        figure = sheet(blocks, across, note=note, smooth=True)
     figure.set_facecolor("white")
     return figure
 
