@@ -30,7 +30,7 @@ class Images:
         return len(self.bytes)
 
     def __getitem__(self, which: slice | Tensor) -> Tensor:
-        """float32 in [0, 1], n x 3 x S x S."""
+        """Return images, float32 in [0, 1], n x 3 x S x S."""
         return self.bytes[which].float() / 255
 
     def chunks(self) -> Iterator[Tensor]:

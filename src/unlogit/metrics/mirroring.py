@@ -2,7 +2,8 @@
 
 The paper finds that the logits do not determine which way an object faces: noise mirrors reconstructions (Teterwak et
 al. 2021, section 5.3). Mirroring reverses the sign of the part of an image that is odd about the axis and keeps the
-rest, so that the cosine between two odd parts is 1 for the same handedness, 0 for unrelated ones and -1 for mirror images.
+rest, so that the cosine between two odd parts is 1 for the same handedness, 0 for unrelated ones and -1 for mirror
+images.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ class AnalyseConfig(Checked):
     BASIC: ClassVar = ("inverters", "images", "out", "only", "other", "num_images", "nearest", "seed", "device")
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
-    """Folders such as RUN/inverter, or names of packaged inverters; NAME=FOLDER sets the name shown. Training curves are
-    shown too if the folder is still in its run."""
+    """Folders such as RUN/inverter, or names of packaged inverters; NAME=FOLDER sets the name shown. Training curves
+    are shown too if the folder is still in its run."""
     images: str
     """Images that no inverter was trained on, as source:name, e.g. scenes:test or 'parquet:val.parquet'."""
     out: Path
@@ -54,8 +54,8 @@ class AnalyseConfig(Checked):
     nearest: str | None = None
     """Training images as source:name, for a baseline by nearest neighbours in the first inverter's representation."""
     fit_on: str | None = None
-    """Training images as source:name, on 4,000 of which linear probes are fitted; by default, probes are cross-fitted on
-    the held-out images, which is less accurate."""
+    """Training images as source:name, on 4,000 of which linear probes are fitted; by default, probes are cross-fitted
+    on the held-out images, which is less accurate."""
     cache: Path = Path("runs/cache")
     """Folder in which the classifier's outputs for `nearest` are cached for the next report."""
     strict: bool = False
