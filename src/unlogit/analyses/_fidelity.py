@@ -96,7 +96,7 @@ PERCEPTUAL = MetricInfo(
     "perceptual_distance",
     "perceptual distance",
     "lower",
-    "distance to the original in feature maps of a network that is not an inverter's own classifier: 0 for equal images",
+    "distance to the original in feature maps of a network other than the inverters' classifiers: 0 for equal images",
 )
 SHORT = tuple(m for m in LOGITS + PIXELS if m.name not in ("agreement_top5", "logit_error"))
 """Metrics by which analyses compare groups of images."""

@@ -83,7 +83,7 @@ class Reconstructions:
 
     @torch.no_grad()
     def encoded(self, name: str) -> Encoded:
-        """Return the originals' outputs of the classifier of inverter `name`, shared by all inverters of that classifier."""
+        """Return the outputs of the classifier of inverter `name` for the originals, shared by all its inverters."""
         key = self._keys[name]
         if key not in self._encoded:
             sharing = [i.representation for n, i in self.inverters.items() if self._keys[n] == key]

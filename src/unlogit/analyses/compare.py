@@ -1,4 +1,4 @@
-"""Two classifiers on the same images: which images differ most in what was kept of them, and by which measure."""
+"""Comparison of two classifiers on the same images: the images and measures in which they differ most."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unlogit.settings import Count
 from unlogit.statistics import ALPHA, Estimate, holm, weighted_bootstrap, wilson
 
 TITLE = "Comparison"
-QUESTION = "Which images do two classifiers differ on most, in what can be reconstructed of them?"
+QUESTION = "For which images do the reconstructions from two classifiers differ most?"
 ALL = "all measures together"
 
 
@@ -32,12 +32,12 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Contrast:
-    """How much more of each image inverter `a` kept than `b`, by measures that mean the same for both.
+    """Fidelity of inverter `a` less that of `b` for each image, in measures that are comparable between them.
 
     Attributes:
         metrics: the measures.
-        gains: by measure, in standard deviations of that measure over both, N; above 0 where `a` is nearer.
-        values: by measure, of a and b, each N.
+        gains: differences by measure, in standard deviations over both, N; above 0 where `a` is better.
+        values: values of a and b by measure, each N.
     """
 
     a: str

@@ -1,4 +1,4 @@
-"""Figure 6 of the paper: what is reconstructed of images that the classifier gets wrong."""
+"""Figure 6 of the paper: reconstructions of misclassified images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from unlogit.settings import Count
 from unlogit.statistics import Difference, Estimate, correct_family, wilson
 
 TITLE = "Mistakes"
-QUESTION = "Does less survive of images that the classifier gets wrong?"
+QUESTION = "Are reconstructions of misclassified images less faithful?"
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How much is shown, and which differences count as none."""
+    """Number of images shown, and margins."""
 
     shown: Count = 6
     """Number of wrongly classified images per classifier, each beside a right one of the same class."""
@@ -70,13 +70,13 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
 
 
 def _wrong(evidence: Evidence, name: str) -> Tensor | None:
-    """Which images the classifier of inverter `name` gets wrong, bool; None where that cannot be said."""
+    """Return which images the classifier of inverter `name` misclassifies, bool; None if that is not known."""
     truth = evidence.truth(name)
     return None if truth is None else evidence.encoded(name).logits.argmax(1) != truth
 
 
 def _pairs(evidence: Evidence, wrong: Tensor, count: int, seed: int) -> list[tuple[int, int]]:
-    """Places of wrongly classified images, drawn at random, each with a right one of its class; none twice."""
+    """Return random indices of misclassified images, each with a correct one of its class; none twice."""
     free: dict[int, list[int]] = {}
     order = evidence.sample(len(evidence), seed).tolist()
     for index in order:
@@ -91,7 +91,7 @@ def _pairs(evidence: Evidence, wrong: Tensor, count: int, seed: int) -> list[tup
 
 
 def _figure(config: Config, evidence: Evidence, first: str, sharing: list[str], wrong: Tensor) -> Figure:
-    """Both kinds for one classifier, a row a pair, as all of its inverters see them."""
+    """Return the figure of both kinds for one classifier, one row per pair, with all of its inverters."""
     pairs = torch.tensor(_pairs(evidence, wrong, config.shown, evidence.seed))
     ink = colour(list(evidence.inverters).index(first))
     blocks = []
@@ -102,8 +102,8 @@ def _figure(config: Config, evidence: Evidence, first: str, sharing: list[str], 
     truth = evidence.truth(first)
     names = short_names(evidence.inverters[first].representation.classifier.class_names)
     assert truth is not None
-    asked = evidence.encoded(first).logits.argmax(1)
-    mistaken = (f"{names[truth[index]]} for {names[asked[index]]}" for index in pairs[:, 0].tolist())
+    predicted = evidence.encoded(first).logits.argmax(1)
+    mistaken = (f"{names[truth[index]]} for {names[predicted[index]]}" for index in pairs[:, 0].tolist())
     spec = evidence.inverters[first].representation.classifier.spec
     caption = (
         f"By {spec}; one row per class, drawn from the {int(wrong.sum())} that it gets wrong. From the top down "

@@ -20,10 +20,10 @@ QUESTION = (
 
 @dataclass(frozen=True)
 class Config(SweepConfig):
-    """Factors; the defaults are the paper's, and without a unit."""
+    """Factors by which logits are multiplied; the defaults are the paper's."""
 
     exponents: tuple[Annotated[float, Bounds(-30, 30)], ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
-    """Factors are 10 to the power of these, in growing order."""
+    """Factors are 10 to the power of these, in increasing order."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
