@@ -171,8 +171,8 @@ def _caption() -> str:
         "0: no more than the class alone implies, by its typical values; 1: all variation within a class. Upright "
         "bars: read from the image itself, by a network that was fitted on real scenes, which is a lower bound of "
         "what an image shows. Circles and squares: read from the representation. Diamonds: read from the "
-        "reconstruction by the same reader of images. Rotation and mirroring are read by rendering: the scene is drawn in every pose, "
-        "and the drawing most similar to the image up to a linear change of colours is taken. Lines are 95 % CIs; "
+        "reconstruction by the same reader of images. Rotation and mirroring are read by rendering: the scene is "
+        "drawn in every pose, and the drawing most similar to the image up to a linear change of colours is taken. Lines are 95 % CIs; "
         "values below -0.1 are drawn at -0.1."
     )
 

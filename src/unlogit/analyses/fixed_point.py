@@ -129,8 +129,8 @@ def _numbers(config: Config, evidence: Evidence, walks: dict[str, Walk]) -> Iter
         yield Finding(
             f"{name}: after {config.rounds} rounds {settled.value:.0%} of images have settled, the class is still the "
             f"original's in {same_class.value:.0%} ({same_class.low:.0%} to {same_class.high:.0%}; "
-            f"{first:.0%} after one round), and the layout cosine to the original is {near.value:.2f}, {lost.value:.2f} less than after one round "
-            f"({lost.low:.2f} to {lost.high:.2f})."
+            f"{first:.0%} after one round), and the layout cosine to the original is {near.value:.2f}, "
+            f"{lost.value:.2f} less than after one round ({lost.low:.2f} to {lost.high:.2f})."
         )
     caption = f"After {config.rounds} rounds, with 95 % intervals over images."
     yield Table("fixed-point", "After the last round", caption, columns, tuple(rows))
