@@ -69,7 +69,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         yield _images(config, evidence, contrast, order)
         yield _ranking(config, evidence, contrast, order)
         with style():
-            caption = "One dot per image; on the line both kept equally much, and an arrow says where more is kept."
+            caption = "One dot per image; both are equal on the line, and an arrow shows which direction is better."
             index = list(evidence.inverters).index(b)
             yield Figure(f"scatter-{index}", f"{names[0]} against {b}", caption, _scatter(evidence, contrast))
         correlations = {m: _correlation(*contrast.values[m.name], evidence.seed) for m in metrics}
@@ -161,7 +161,7 @@ def _images(config: Config, evidence: Evidence, c: Contrast, order: Tensor) -> F
     index = list(evidence.inverters).index(c.b)
     caption = f"The {shown} of {len(evidence):,} images per inverter on which they differ most; the extremes first."
     with style():
-        return Figure(f"images-{index}", f"Where {c.a} and {c.b} part", caption, sheet(blocks))
+        return Figure(f"images-{index}", f"Where {c.a} and {c.b} differ most", caption, sheet(blocks))
 
 
 def _ranking(config: Config, evidence: Evidence, c: Contrast, order: Tensor) -> Table:

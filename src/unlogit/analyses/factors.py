@@ -25,16 +25,14 @@ from unlogit.settings import Bounds, Count, Share
 from unlogit.statistics import Estimate
 
 TITLE = "Invariance spectrum"
-QUESTION = (
-    "How much of each factor that a scene was made from is left in the representation, and in what is made of it?"
-)
+QUESTION = "How much of each factor of a scene is kept in the representation, and in its reconstruction?"
 
 IMAGE, LINEAR, MLP = "image", "linear", "MLP"
 MARKS = {IMAGE: "|", LINEAR: "o", MLP: "s"}
 LEAST = 40
 """Minimum number of images in which a factor is visible."""
 Readings = dict[str, dict[str, Reading]]
-"""By reader, by factor."""
+"""Readings by reader and factor."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +170,8 @@ def _caption() -> str:
         "bars: read from the image itself, by a network that was fitted on real scenes, which is a lower bound of "
         "what an image shows. Circles and squares: read from the representation. Diamonds: read from the "
         "reconstruction by the same reader of images. Rotation and mirroring are read by rendering: the scene is "
-        "drawn in every pose, and the drawing most similar to the image up to a linear change of colours is taken. Lines are 95 % CIs; "
-        "values below -0.1 are drawn at -0.1."
+        "drawn in every pose, and the drawing most similar to the image up to a linear change of colours is taken. "
+        "Lines are 95 % CIs; values below -0.1 are drawn at -0.1."
     )
 
 

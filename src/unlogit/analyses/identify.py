@@ -258,7 +258,7 @@ def _bits_table(
 
 def _caption(config: Config, outcomes: dict[str, dict[str, Outcome]]) -> str:
     caption = (
-        "What the reconstruction proves to hold about which image it was made from, by what is compared; lines are "
+        "Lower bounds of the information about the image in its reconstruction, by similarity measure; lines are "
         "95 % CIs. A line-up of N cannot prove more than log2 N."
     )
     if not any("class" in each for each in outcomes.values()):

@@ -59,9 +59,9 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             yield Record(f"mistakes_{m.name}", name, d.estimate, m.unit, m.better)
         yield Finding(_described(name, share, differences))
     caption = (
-        "Images that the inverter's own classifier gets wrong less those of the same true class that it gets right, "
-        "averaged over the wrong ones, with 95 % bootstrap CIs; classes without images of both kinds are left "
-        "out. 'Same class' means the class that is predicted for the original, be that right or wrong."
+        "Images that the inverter's own classifier misclassifies less correctly classified ones of the same true class, "
+        "averaged over the former, with 95 % bootstrap CIs; classes without images of both kinds are left "
+        "out. 'Same class' means the class that is predicted for the original, right or wrong."
     )
     columns = (Column("inverter"), Column("wrong", None, "share of images"), *(m.column for m in SHORT))
     yield Table("mistakes", "Wrong less right", caption, columns, tuple(rows))
@@ -95,7 +95,7 @@ def _figure(config: Config, evidence: Evidence, first: str, sharing: list[str], 
     pairs = torch.tensor(_pairs(evidence, wrong, config.shown, evidence.seed))
     ink = colour(list(evidence.inverters).index(first))
     blocks = []
-    for title, indices in (("taken for something else", pairs[:, 0]), ("right, of the same class", pairs[:, 1])):
+    for title, indices in (("misclassified", pairs[:, 0]), ("correct, of the same class", pairs[:, 1])):
         columns = {"original": evidence.originals.bytes[indices]}
         columns |= {name: evidence.reconstructed(name).images.bytes[indices] for name in sharing}
         blocks.append(Block(title, ink, tuple(columns), torch.stack(list(columns.values()), 1)))

@@ -97,8 +97,8 @@ SETS = (
         "fid",
         "FID",
         "lower",
-        "Fréchet distance between the features of real images and of reconstructions of others: do they look like "
-        "images, be they the right ones or not; biased upwards at few images, so compare only values of this table",
+        "Fréchet distance between the features of real images and of reconstructions of others, which measures realism "
+        "and not fidelity; biased upwards at few images, so compare only values of this table",
     ),
     MetricInfo("kid", "KID", "lower", "the same question by a kernel distance, which few images do not bias"),
     MetricInfo(
@@ -112,7 +112,7 @@ SETS = (
         "recall",
         "recall",
         "higher",
-        "how many originals lie among reconstructions in the same sense: nothing left out",
+        "how many originals lie among reconstructions in the same sense",
         unit="share",
     ),
 )
@@ -131,8 +131,8 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     }
     caption = (
         f"{len(evidence):,} images of {evidence.source.spec}; under each value its 95 % interval over "
-        "images (Wilson's for shares, else bootstrap). Each reconstruction is seen again by its own inverter's "
-        "classifier, and across classifiers each is held against its own classifier's answers."
+        "images (Wilson's for shares, else bootstrap). Each reconstruction is re-encoded by its own inverter's "
+        "classifier, and its logits are compared with that classifier's logits of the original."
     )
     yield _table("quality", "Metrics", caption, METRICS, estimates)
     shown = list(METRICS)
@@ -234,10 +234,10 @@ def _lenient(config: Config, evidence: Evidence, values: dict[str, dict[str, Ten
                     results[name][m.name] = m.estimate(values[name][m.name], evidence.seed)
     caption = (
         f"The nearer of a reconstruction and its mirror image, and the nearest of {config.draws} noises, for "
-        f"{len(which):,} images: what an inverter that has to guess gets wrong, and could have got right."
+        f"{len(which):,} images: an inverter has to guess what the representation leaves open."
     )
     if measures:
-        yield _table("lenient", "With the benefit of the doubt", caption, measures, results), measures, results
+        yield _table("lenient", "Allowing for mirroring and noise", caption, measures, results), measures, results
 
 
 Feature = Callable[[Tensor], Tensor]
@@ -313,7 +313,9 @@ def _in_features(config: Config, evidence: Evidence, feature: Feature, where: st
             "read KID."
         )
     if any(isinstance(inverter, NearestNeighbour) for inverter in evidence.inverters.values()):
-        caption += " Nearest neighbours are real images but no sample of them, so that their values are no reference."
+        caption += (
+            " Nearest neighbours are real images but not a random sample, so that their values are not a reference."
+        )
     return _table(f"{prefix}sets", f"As a set{title}", caption + missing, measures, results), measures, results
 
 

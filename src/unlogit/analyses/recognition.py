@@ -1,4 +1,4 @@
-"""Whether networks that had no part in training recognise the reconstructions."""
+"""Recognition of the reconstructions by networks that had no part in training."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ def _table(name: str, seen: Seen, evidence: Evidence) -> Table:
     caption = (
         f"{n:,} held-out images of {evidence.source.spec}, with 95 % intervals: Wilson's for shares, else bootstrap. "
         "First the originals themselves, mirrored, with Gaussian noise of that standard deviation, and as thumbnails "
-        "that are reduced and enlarged again (bicubic, antialiased). A network that took part in training says "
-        "nothing independent of it."
+        "that are reduced and enlarged again (bicubic, antialiased). The metrics of a network that took part in "
+        "training are not independent of it."
     )
     if unknown:
         caption += " Inverters of earlier versions do not record the networks of their discriminator or comparator."

@@ -13,8 +13,8 @@ from unlogit.settings import Bounds
 
 TITLE = "Scaled logits"
 QUESTION = (
-    "Scaled logits name the same class with more or less confidence: does the image change in its looks, or in what "
-    "it shows?"
+    "Scaling the logits changes the confidence and not the class: does it change the looks of the reconstruction, or "
+    "its content?"
 )
 
 

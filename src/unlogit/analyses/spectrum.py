@@ -92,7 +92,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         yield Figure("curves", "By spatial frequency", text, _curves(evidence, originals, spectra))
         text = (
             f"Power over the originals at each spatial frequency, from -{LIMIT} (blue) to {LIMIT} dB (red); a circle "
-            "marks the largest excess. A lattice of dots is a few red points. The other half of the plane is the "
+            "marks the largest excess. A periodic artefact is a few red points. The other half of the plane is the "
             "mirror image."
         )
         yield Figure("maps", "By direction", text, _maps(evidence, originals, spectra, peaks))
