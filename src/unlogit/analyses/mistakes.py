@@ -59,8 +59,8 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             yield Record(f"mistakes_{m.name}", name, d.estimate, m.unit, m.better)
         yield Finding(_described(name, share, differences))
     caption = (
-        "Images that the inverter's own classifier misclassifies less correctly classified ones of the same true class, "
-        "averaged over the former, with 95 % bootstrap CIs; classes without images of both kinds are left "
+        "Images that the inverter's own classifier misclassifies less correctly classified ones of the same true "
+        "class, averaged over the former, with 95 % bootstrap CIs; classes without images of both kinds are left "
         "out. 'Same class' means the class that is predicted for the original, right or wrong."
     )
     columns = (Column("inverter"), Column("wrong", None, "share of images"), *(m.column for m in SHORT))

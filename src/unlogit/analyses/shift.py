@@ -13,8 +13,8 @@ from unlogit.settings import Bounds
 
 TITLE = "Shifted logits"
 QUESTION = (
-    "A constant added to all logits does not change the softmax: does it change the looks of the reconstruction, or its "
-    "content?"
+    "A constant added to all logits does not change the softmax: does it change the looks of the reconstruction, or "
+    "its content?"
 )
 
 
