@@ -79,12 +79,12 @@ class Evidence(Reconstructions):
 
     @property
     def source(self) -> ImageSource:
-        """Where the images come from."""
+        """Source of the images."""
         return self.dataset.source
 
     @property
     def view(self) -> View:
-        """How images are cropped and resized."""
+        """View by which images are cropped and resized."""
         return self.dataset.view
 
     @property

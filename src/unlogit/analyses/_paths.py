@@ -70,7 +70,7 @@ MEASURES = {
 }
 
 
-def tell_paths(
+def report_paths(
     evidence: Evidence, points: Mapping[str, list[Images]], amounts: Sequence[float], prefix: str, axis: str
 ) -> Iterator[Result]:
     """Yield the steps along the paths, the table of their lengths, records that begin with `prefix`, and findings.

@@ -24,7 +24,7 @@ ALL = "all measures together"
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How many of the most different images are shown."""
+    """Number of images shown."""
 
     shown: Count = 5
     """Number of images per inverter."""

@@ -1,4 +1,4 @@
-"""The invariance spectrum: how much of each known factor of a scene the classifier keeps."""
+"""Invariance spectrum: the share of each known factor of a scene that the classifier keeps."""
 
 from __future__ import annotations
 

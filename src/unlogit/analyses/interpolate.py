@@ -13,7 +13,7 @@ from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Images
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import format_share, pair_tests, report_pairs
-from unlogit.analyses._paths import tell_paths
+from unlogit.analyses._paths import report_paths
 from unlogit.drawing import inverter_blocks, sheet, style
 from unlogit.manipulate import interpolate
 from unlogit.settings import Count, Several
@@ -62,7 +62,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     with style():
         yield Figure("images", "From image to image", caption, sheet(blocks))
     yield from _classes(evidence, points, pairs, amounts)
-    yield from tell_paths(evidence, points, amounts, "interpolation", "way from logits to logits")
+    yield from report_paths(evidence, points, amounts, "interpolation", "way from logits to logits")
 
 
 def _pairs(config: Config, evidence: Evidence, names: list[str]) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from unlogit.analyses import AnalysisConfig, Evidence, Figure, Result
 from unlogit.analyses._evidence import Images
-from unlogit.analyses._paths import tell_paths
+from unlogit.analyses._paths import report_paths
 from unlogit.drawing import inverter_blocks, sheet, style
 from unlogit.manipulate import interpolate, resample
 from unlogit.methods import LearnedInverter
@@ -55,7 +55,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     caption = f"One row per image: from its first noise to its second one, along the {config.path} between them."
     with style():
         yield Figure("images", "From noise to noise", caption, sheet(blocks))
-    yield from tell_paths(evidence, points, amounts, "noise_path", "way from noise to noise")
+    yield from report_paths(evidence, points, amounts, "noise_path", "way from noise to noise")
 
 
 def _walk(config: Config, evidence: Evidence, name: str, which: torch.Tensor, amounts: list[float]) -> list[Images]:

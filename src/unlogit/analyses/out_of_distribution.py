@@ -29,7 +29,7 @@ QUESTION = "How faithful are reconstructions of images that are out of distribut
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How many images of each other kind are measured and shown."""
+    """Numbers of images of each other kind."""
 
     num_images: Several = 256
     """Number of images measured of each kind."""
@@ -83,7 +83,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             f"{len(other):,} images of {source.spec} against {len(evidence):,} of {evidence.source.spec}, with 95 % "
             f"bootstrap CIs over both. Logits and layouts are measured from the usual images' mean. {FAMILY}."
         )
-        yield Table(f"gap-{index}", f"{kind}: how much less survives", caption, tuple(heads), tuple(rows))
+        yield Table(f"gap-{index}", f"{kind}: change of fidelity", caption, tuple(heads), tuple(rows))
         if other.independent is not None:
             for name, each in values.items():
                 each[PERCEPTUAL.name] = over(other.originals, reconstructed[name].images)(other.independent.distance)

@@ -1,4 +1,4 @@
-"""The table of validation figures, after the paper's Table 2: each with a CI, and paired differences."""
+"""Validation metrics, after the paper's Table 2: each with a CI, and paired differences."""
 
 from __future__ import annotations
 

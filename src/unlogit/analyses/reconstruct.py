@@ -23,7 +23,7 @@ CELLS, MANY = 10, 14
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """Which images are shown."""
+    """Number and selection of the images shown."""
 
     num_images: Count = 24
     """Number of images shown, drawn at random."""

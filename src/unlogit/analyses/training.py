@@ -157,7 +157,7 @@ def _draw(evidence: Evidence, runs: list[Run]) -> Drawing:
         axis.axis("off")
     for axis, (key, title) in zip(axes, curves.items(), strict=False):
         for index, r in enumerate(runs):
-            # A run that made one of the inverters has that one's colour.
+            # A run has the colour of its inverter.
             ink = colour(names.index(r.name)) if r.name in names else COLOURS[-1 - index % len(COLOURS)]
             seen, values = r.curve(key)
             marker = "o" if key.startswith("val/") and len(seen) < 40 else ""
