@@ -1,4 +1,4 @@
-"""How figures look, and sheets of images: one ink and one set of colours for white and for near-black paper."""
+"""Style of plots, and sheets of images, with one ink and one palette for light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INK = "#717782"
 GRID = "#8a909c40"
 MATCH = "#16915d"
 COLOURS = ("#3b7dd8", "#e0662b", "#1f9d76", "#b65fc9", "#b58a00", "#d64562", "#2aa1b8", "#7d7568")
-"""By an inverter's position in the evidence, so that it has one colour in all figures."""
+"""Colour of an inverter by its position in the evidence, the same in all figures."""
 WIDTH = 2160
 """Width of a full-width figure in pixels: twice the page's column, for screens of high density."""
 DPI = 200
@@ -31,14 +31,14 @@ LEAST, MOST = 120, 256
 GAP, BLOCK_GAP, TITLE, LINE = 8, 46, 44, 30
 """Pixels between images, between blocks, of a block's title, and of a line of text."""
 LARGE, SMALL = 8.5, 6.2
-"""Points of text. Longer text is smaller, and then cut short; headings are wrapped first."""
+"""Font sizes in points. Longer text is set smaller, and then truncated; headings are wrapped first."""
 LINES = 3
-"""Most lines of a heading."""
+"""Maximum number of lines of a heading."""
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Make figures in the report's look within the context."""
+    """Apply the report's style to plots within the context."""
     with mpl.rc_context(
         {
             "font.family": "sans-serif",
@@ -88,10 +88,10 @@ class Block:
     """Images in rows and columns.
 
     Attributes:
-        title: stands over the block, in `ink`; may be empty.
+        title: text over the block, in `ink`; may be empty.
         columns: heading of each column.
         images: rows x columns x 3 x S x S, uint8; or rows of images of several sizes.
-        words: what stands under each image, rows x columns; empty for nothing.
+        words: text under each image, rows x columns; empty for none.
         marked: which of the words are highlighted, rows x columns.
         inks: colour of each heading, which is then bold; empty for the plain ones.
     """
@@ -114,7 +114,7 @@ def inverter_blocks(
     reconstructions: Mapping[str, Mapping[str, Tensor]],
     after: Mapping[str, Tensor] | None = None,
 ) -> list[Block]:
-    """Return a block per inverter, in its colour: columns that all share, its reconstructions, and more shared columns.
+    """Return a block per inverter, in its colour: shared columns, its reconstructions, and more shared columns.
 
     Args:
         order: all inverters in the order of their colours.
@@ -135,7 +135,8 @@ def sheet(
 ) -> Figure:
     """Draw blocks that have the same number of columns.
 
-    Images are enlarged by a whole factor, which the last column decides; another size that has none, smoothly.
+    Images are enlarged by an integer factor, which the last column decides; images of other sizes are resampled
+    (bicubic).
 
     Args:
         blocks: at least one.
@@ -214,7 +215,7 @@ def _write(
     ha: str = "center",
     va: str = "top",
 ) -> None:
-    """Write text within a width, smaller where it is long, and cut short where it is longer still."""
+    """Write text within a width, smaller where it is long, and truncated where it is still too long."""
     lines = text.split("\n")
     points = min(LARGE, max(SMALL, width / (max(map(len, lines)) or 1) / _letter(1, bold)))
     fitting = "\n".join(shorten(line, max(4, int(width / _letter(points, bold)))) for line in lines)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Statistic = Callable[["Tensor"], "Tensor"]
-"""R figures of R x n weights, float64, whose rows say how much each image counts and have sum 1."""
+"""Maps R x n weights, float64, to R values; a row holds how much each image counts and has sum 1."""
 CHUNK = 1 << 22
 """Values resampled at a time: 16 MB of indices and as much of values."""
 ALPHA = 0.05
@@ -43,10 +43,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference on the same images, with the tests that decide what can be said of it.
+    """A difference on the same images, with its tests.
 
-    Two intervals that overlap say nothing of a difference: what varies between images varies in both, and is not in
-    the interval of the difference.
+    Two intervals that overlap do not decide whether a difference is significant: the variation between images is in
+    both of them, but not in the interval of the difference.
 
     Attributes:
         estimate: the difference with its 95 % CI.
@@ -74,7 +74,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """What both tests allow to say. That a difference is not significant does not make it equivalent to none."""
+        """Verdict of both tests, in words. A difference that is not significant is not thereby equivalent to 0."""
         if self.margin is None:
             return "differs significantly" if self.significant else "not significant"
         within = f"equivalent within ±{self.margin:g}"
@@ -107,10 +107,10 @@ def bootstrap(values: Tensor, seed: int = 0, resamples: int = 2000, level: float
 def weighted_bootstrap(
     statistic: Statistic, n: int, seed: int = 0, resamples: int = 1000, level: float = 0.95
 ) -> Estimate:
-    """Return any figure of n images with the percentile bootstrap interval over them.
+    """Return any statistic of n images with the percentile bootstrap interval over them.
 
-    `statistic` gives R figures of R x n weights, float64, a row how much each image counts, with sum 1; where all
-    count the same it is the value itself.
+    `statistic` maps R x n weights, float64, to R values. A row holds how much each image counts and has sum 1; with
+    equal weights the statistic is the value itself.
     """
     return _resampled(statistic, n, seed, resamples, level)[0]
 
@@ -118,14 +118,14 @@ def weighted_bootstrap(
 def _resampled(
     statistic: Statistic, n: int, seed: int, resamples: int = 1000, level: float = 0.95
 ) -> tuple[Estimate, float]:
-    """Return a figure with its percentile interval, and its standard error."""
+    """Return a statistic with its percentile interval, and its standard error."""
     import torch
 
-    found = statistic(_weights(n, seed, resamples))
+    resampled = statistic(_weights(n, seed, resamples))
     tail = (1 - level) / 2
-    low, high = found.quantile(torch.tensor([tail, 1 - tail], dtype=torch.double)).tolist()
+    low, high = resampled.quantile(torch.tensor([tail, 1 - tail], dtype=torch.double)).tolist()
     value = float(statistic(torch.full((1, n), 1 / n, dtype=torch.double)))
-    return enclosing(value, low, high, n), float(found.std())
+    return enclosing(value, low, high, n), float(resampled.std())
 
 
 def _weights(n: int, seed: int, resamples: int) -> Tensor:
@@ -156,8 +156,8 @@ def paired_tests(
         tails = torch.tensor([ALPHA / 2, 1 - ALPHA / 2], dtype=torch.double)
         low, high = (_weights(n, seed, 2000) @ columns).quantile(tails, dim=0)
         p = sign_flip_test(columns, seed)
-        for key, *found in zip(keys, *(x.tolist() for x in (columns.mean(0), low, high, p, errors)), strict=True):
-            mean, lowest, highest, chance, error = found
+        for key, *row in zip(keys, *(x.tolist() for x in (columns.mean(0), low, high, p, errors)), strict=True):
+            mean, lowest, highest, chance, error = row
             margin = margins.get(key)
             same = _equivalence(mean, error, n - 1, n, margin)
             tests[key] = Difference(enclosing(mean, lowest, highest, n), chance, margin, same)
@@ -165,12 +165,12 @@ def paired_tests(
 
 
 def statistic_test(statistic: Statistic, n: int, seed: int = 0, margin: float | None = None) -> Difference:
-    """Test a difference that is a figure of n images, as `weighted_bootstrap` takes it, by its bootstrap error (Wald).
+    """Test a difference that is a statistic of n images, as for `weighted_bootstrap`, by its bootstrap error (Wald).
 
-    Such as the difference of two shares of variance, of which no image has one of its own.
+    An example is the difference of two shares of variance, which is not defined for a single image.
     """
     estimate, error = _resampled(statistic, n, seed)
-    # Below the rounding of the resamples the figure does not vary at all.
+    # Below the rounding of the resamples the statistic does not vary at all.
     p = two_sided(estimate.value / error) if error > 1e-12 else float(abs(estimate.value) < 1e-12)
     return Difference(estimate, p, margin, _equivalence(estimate.value, error, math.inf, n, margin))
 
@@ -188,11 +188,11 @@ def _below(t: float, degrees: float) -> float:
 
 
 def _equivalence(value: float, error: float, degrees: float, n: int, margin: float | None) -> float | None:
-    """Return the larger p of the tests that a figure is at least `margin`, and at most -`margin`."""
+    """Return the larger p of the tests that a statistic is at least `margin`, and at most -`margin`."""
     if margin is None:
         return None
     if not error > 1e-12:
-        # Nothing varies. Were at least a share `margin` of images off by one, n would show none so often.
+        # Nothing varies. If a share `margin` of images differed by 1, n images would show none with this probability.
         return (1 - min(margin, 1)) ** n if abs(value) < margin else 1.0
     return max(_below((value - margin) / error, degrees), _below((-value - margin) / error, degrees))
 
@@ -200,7 +200,7 @@ def _equivalence(value: float, error: float, degrees: float, n: int, margin: flo
 def correct_family(tests: Mapping[Key, Difference]) -> dict[Key, Difference]:
     """Correct the p-values of tests that answer one question together (Holm 1979); intervals stay as they are.
 
-    Tests of a difference are one family, and tests of equivalence another: a reader asks one or the other.
+    Tests of a difference are one family, and tests of equivalence another, since each answers its own question.
     """
     import torch
 
@@ -208,13 +208,13 @@ def correct_family(tests: Mapping[Key, Difference]) -> dict[Key, Difference]:
         return holm(torch.tensor(p, dtype=torch.double)).tolist()
 
     differs = dict(zip(tests, corrected([d.p for d in tests.values()]), strict=True))
-    asked = {key: d.p_equivalence for key, d in tests.items() if d.p_equivalence is not None}
-    same = dict(zip(asked, corrected(list(asked.values())), strict=True))
+    equivalences = {key: d.p_equivalence for key, d in tests.items() if d.p_equivalence is not None}
+    same = dict(zip(equivalences, corrected(list(equivalences.values())), strict=True))
     return {key: replace(d, p=differs[key], p_equivalence=same.get(key)) for key, d in tests.items()}
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
-    """Return a proportion with Wilson's score interval (Wilson 1927), which holds near 0 and 1 unlike others."""
+    """Return a proportion with Wilson's score interval (Wilson 1927), which is also valid near 0 and 1."""
     if not (0 <= successes <= n and n > 0):
         raise UnlogitError(f"{successes} successes of {n}: must be 0 to n, and n at least 1")
     from scipy.stats import binomtest  # Here, since it takes most of a second to import.
@@ -224,7 +224,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
 
 
 def enclosing(value: float, low: float, high: float, n: int) -> Estimate:
-    """Return the estimate, its interval widened to hold the value where rounding or a skewed resample left it out."""
+    """Return the estimate, with its interval widened to hold a value that rounding or a skewed resample left out."""
     return Estimate(value, min(low, value), max(high, value), n)
 
 
@@ -245,13 +245,13 @@ def sign_flip_test(differences: Tensor, seed: int = 0, flips: int = 10_000) -> T
     beyond = torch.zeros_like(seen)
     for done in range(0, flips, rows):
         signs = torch.randint(2, (min(rows, flips - done), len(differences)), generator=generator).double() * 2 - 1
-        # A hair of slack, since equal means may be added up in different orders.
+        # A small tolerance, since equal means may be added up in different orders.
         beyond += ((signs @ differences / len(differences)).abs() >= seen * (1 - 1e-9)).sum(0)
     return (1 + beyond) / (1 + flips)
 
 
 def holm(p: Tensor) -> Tensor:
-    """Return p-values of any shape, each as large as testing all of these at once demands (Holm 1979)."""
+    """Return p-values of any shape, corrected for multiple tests (Holm 1979)."""
     flat = p.flatten()
     order = flat.argsort()
     factors = flat.new_tensor(range(len(flat), 0, -1))

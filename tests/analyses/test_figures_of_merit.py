@@ -80,7 +80,7 @@ def test_features_add_distances_between_sets(
     assert found["kid", "standard"].low > real["kid"].high
     assert real["kid"].low < 0 < real["kid"].high
     assert "is of the order of the 16 feature dimensions" in table.caption
-    assert "no sample of them" in table.caption
+    assert "not a random sample" in table.caption
     assert "Left out: FID in Inception needs" in table.caption
     # Real images lie among real images, those of an untrained generator do not.
     assert found["precision", "standard"].high < found["precision", "perfect"].low

@@ -1,4 +1,4 @@
-"""Questions to inverters: one file each, with a frozen `Config` and `run(config, evidence)`."""
+"""Analyses of inverters: one file each, with a frozen `Config` and `run(config, evidence)`."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What analyses yield, and the registry of them: the folder."""
+"""Types of results, and the registry of analyses, which is the folder."""
 
 from __future__ import annotations
 
@@ -131,11 +131,11 @@ Result = Figure | Table | Record | Finding
 
 
 class Analysis(Protocol):
-    """What a module of this folder holds.
+    """Interface of an analysis: a module of this folder.
 
     Attributes:
         TITLE: heading of its section.
-        QUESTION: one sentence saying what is asked.
+        QUESTION: one sentence that states the question.
         Config: a frozen dataclass whose fields all have defaults.
     """
 
@@ -174,10 +174,10 @@ ORDER = (
 
 def names() -> list[str]:
     """Return the registered analyses with hyphens, as users write them, in the order of a report."""
-    known = [name.replace("_", "-") for name in registry.names("unlogit.analyses")]
-    return [name for name in ORDER if name in known] + [name for name in known if name not in ORDER]
+    registered = [name.replace("_", "-") for name in registry.names("unlogit.analyses")]
+    return [name for name in ORDER if name in registered] + [name for name in registered if name not in ORDER]
 
 
 def get(name: str) -> Analysis:
-    """Return the analysis of that name, with hyphens or underscores; raises `UnlogitError` for an unknown one."""
+    """Return the analysis of that name, with hyphens or underscores; raise `UnlogitError` for an unknown one."""
     return cast(Analysis, registry.module("unlogit.analyses", name.replace("-", "_"), "analysis"))

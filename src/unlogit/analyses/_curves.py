@@ -1,4 +1,4 @@
-"""Curves with their intervals: a panel a measure, one line per inverter."""
+"""Curves with their intervals: one panel per measure, one line per inverter."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from unlogit.outside import figure_text
 from unlogit.statistics import Estimate
 
 Curves = Mapping[str, Mapping[str, Sequence[Estimate]]]
-"""By the panel's title, by the line's name: a value for each point of the axis."""
+"""By panel title and line name, a value for each point of the axis."""
 
 
 def draw_curves(
     curves: Curves, points: Sequence[float], axis: str, names: Sequence[str], *, log: bool = False, across: int = 4
 ) -> Drawing:
-    """Every panel over the same points, called `axis`; `names` are all inverters, whose places give the colours."""
+    """Draw panels over the same points, labelled `axis`; colours are by the position in `names`, all inverters."""
     down = -(-len(curves) // across)
     figure, axes = panels(down, across, 1.9)
     for index, (title, lines) in enumerate(curves.items()):
@@ -45,7 +45,7 @@ def draw_curves(
 
 
 def draw_curve(panel: Axes, points: Sequence[float], estimates: Sequence[Estimate], ink: str, name: str) -> None:
-    """One line with the band of its intervals."""
+    """Draw a line with the band of its intervals."""
     panel.fill_between(
         points, [e.low for e in estimates], [e.high for e in estimates], color=ink, alpha=0.22, linewidth=0
     )

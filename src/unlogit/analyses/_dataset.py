@@ -1,4 +1,4 @@
-"""The images that inverters are analysed on, read once."""
+"""Images that inverters are analysed on, read once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Images:
-    """Images kept as bytes: at 64 px, 10,000 of them take 123 MB.
+    """Images stored as bytes: at 64 px, 10,000 of them take 123 MB.
 
     Attributes:
         bytes: uint8, N x 3 x S x S.
@@ -30,7 +30,7 @@ class Images:
         return len(self.bytes)
 
     def __getitem__(self, which: slice | Tensor) -> Tensor:
-        """float32 in [0, 1], n x 3 x S x S."""
+        """Return images, float32 in [0, 1], n x 3 x S x S."""
         return self.bytes[which].float() / 255
 
     def chunks(self) -> Iterator[Tensor]:
@@ -46,7 +46,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images of a source with their labels, read at first use and kept as bytes.
+    """Images of a source with their labels, read at first use and stored as bytes.
 
     Attributes:
         source: where the images come from.

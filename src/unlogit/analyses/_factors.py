@@ -1,4 +1,4 @@
-"""Reading known factors: their targets as vectors, and readers fitted on real scenes."""
+"""Readers of known factors, fitted on real scenes, and their targets as vectors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Target:
     Attributes:
         values: N x D: continuous ones in half ranges from the middle, circular ones as a point of the unit circle,
             binary ones as -1 and 1, categories as one-hot vectors.
-        shows: bool, N: where the factor can be seen at all, such as mirroring on a shape that has a handedness.
+        shows: bool, N: where the factor is visible, such as mirroring on a shape that has a handedness.
         classes: int64, N, for binary and categorical factors.
     """
 
@@ -41,8 +41,8 @@ class Target:
 
 
 def targets(factors: dict[str, Tensor], shapes: Tensor) -> dict[str, Target]:
-    """By factor, of scenes with these factors and shapes (int64, N)."""
-    found = {}
+    """Return the targets by factor of scenes with these factors and shapes (int64, N)."""
+    result = {}
     for name, factor in FACTORS.items():
         value, classes = factors[name], None
         shows = torch.ones(len(shapes), dtype=torch.bool) if factor.only is None else factors[factor.only].clone()
@@ -60,13 +60,13 @@ def targets(factors: dict[str, Tensor], shapes: Tensor) -> dict[str, Target]:
                 values, classes = F.one_hot(value, len(factor.names)), value
         if name == "mirror":
             shows = torch.tensor([shape.chiral for shape in SHAPES])[shapes]
-        found[name] = Target(values.float(), shows, classes)
-    return found
+        result[name] = Target(values.float(), shows, classes)
+    return result
 
 
 def _seen_rotation(turns: Tensor, mirror: Tensor, shapes: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotation as it looks, and where it does: on the shapes that no smaller turn brings back onto themselves."""
-    # Alone of the shapes that have an axis, the crescent has it lying: mirrored, it looks turned by half a turn.
+    """Return the apparent rotation, and where it is visible: on shapes without rotational symmetry."""
+    # The crescent is the only shape with a horizontal axis of symmetry: mirrored, it looks turned by half a turn.
     lying = shapes == [shape.name for shape in SHAPES].index("crescent")
     return turns + 0.5 * (mirror & lying), torch.tensor([shape.symmetry == 1 for shape in SHAPES])[shapes]
 
@@ -77,39 +77,39 @@ def of_source(source: SceneImages, indices: Tensor) -> dict[str, Target]:
 
 
 class Readers:
-    """What is fitted on real scenes: each factor's mean by class, and readers of images and of representations.
+    """Means of each factor by class, and readers of images and of representations, fitted on real scenes.
 
     Args:
-        known: the targets of the training scenes.
-        shapes: their classes, int64, M.
-        seed: of weights and of orders.
-        epochs: how often a network sees the training scenes.
+        factors: targets of the training scenes.
+        shapes: classes of the training scenes, int64, M.
+        seed: random seed of the weights and of the order of images.
+        epochs: number of epochs.
     """
 
-    def __init__(self, known: dict[str, Target], shapes: Tensor, *, seed: int, epochs: int) -> None:
-        self.known = known
+    def __init__(self, factors: dict[str, Target], shapes: Tensor, *, seed: int, epochs: int) -> None:
+        self.factors = factors
         self.shapes = shapes
         self.seed = seed
         self.epochs = epochs
-        self.widths = [target.values.shape[1] for target in known.values()]
-        self.values = torch.cat([target.values for target in known.values()], 1)
-        self.shown = torch.cat([t.shows[:, None].expand_as(t.values) for t in known.values()], 1).float()
+        self.widths = [target.values.shape[1] for target in factors.values()]
+        self.values = torch.cat([target.values for target in factors.values()], 1)
+        self.shown = torch.cat([t.shows[:, None].expand_as(t.values) for t in factors.values()], 1).float()
         one_hot = F.one_hot(shapes, len(SHAPES)).float()
         self.means = (one_hot.T @ (self.values * self.shown)) / (one_hot.T @ self.shown).clamp(min=1)
-        # A factor's variance within classes: what squared errors are counted in while fitting.
+        # Variance within classes, by which squared errors are divided in training.
         within = ((self.values - self.means[shapes]).square() * self.shown).sum(0) / self.shown.sum(0).clamp(min=1)
         self.scale = within.clamp(min=1e-6)
 
     def of_class(self, shapes: Tensor) -> dict[str, Tensor]:
-        """Each factor's mean for these classes: what is known of it from the class alone."""
+        """Return each factor's mean for these classes: its prediction from the class alone."""
         return self._split(self.means[shapes])
 
     def linear(self, raw: Tensor) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
-        """By ridge regression from representations M x K and the class; returns a reader of both."""
+        """Fit ridge regression from representations M x K and the class; return a function of both."""
         prepare = self._inputs(raw)
         x = prepare(raw, self.shapes).double()
         weights = []
-        for values, shows in zip(self.values.split(self.widths, 1), self.known.values(), strict=True):
+        for values, shows in zip(self.values.split(self.widths, 1), self.factors.values(), strict=True):
             a = x[shows.shows]
             penalty = RIDGE * max(1, len(a)) * torch.eye(a.shape[1], dtype=torch.double)
             weights.append(torch.linalg.solve(a.T @ a + penalty, a.T @ values[shows.shows].double()))
@@ -117,7 +117,7 @@ class Readers:
         return lambda new, shapes: self._split(prepare(new, shapes) @ every)
 
     def mlp(self, raw: Tensor) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
-        """By a network with one hidden layer, from the same."""
+        """Fit a multilayer perceptron on the same inputs; return a function of both."""
         prepare = self._inputs(raw)
         x = prepare(raw, self.shapes)
         with torch.random.fork_rng(devices=[]):
@@ -125,29 +125,29 @@ class Readers:
             network = nn.Sequential(
                 nn.Linear(x.shape[1], HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN), nn.GELU(), self._head(HIDDEN)
             )
-        self._fit(network, lambda at: (x[at],), "probe of the representation", 2e-3)
+        self._fit(network, lambda indices: (x[indices],), "probe of the representation", 2e-3)
         return lambda new, shapes: self._split(network(prepare(new, shapes)).detach())
 
     def convolutional(
         self, training_images: Callable[[Tensor], Tensor]
     ) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
-        """By a convolutional network from pixels and the class.
+        """Fit a convolutional network from pixels and the class; return a function of both.
 
         Args:
-            training_images: gives the training scenes at places, n x 3 x S x S in [0, 1].
+            training_images: returns the training scenes at the given indices, n x 3 x S x S in [0, 1].
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = ImageReader(self.values.shape[1])
         one_hot = F.one_hot(self.shapes, len(SHAPES)).float()
-        self._fit(network, lambda at: (training_images(at), one_hot[at]), "reader of images", 3e-3)
+        self._fit(network, lambda indices: (training_images(indices), one_hot[indices]), "reader of images", 3e-3)
         return lambda images, shapes: self._split(network(images, F.one_hot(shapes, len(SHAPES)).float()).detach())
 
     def _head(self, width: int) -> nn.Linear:
         return nn.Linear(width, self.values.shape[1])
 
     def _inputs(self, raw: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """Standardised, with the class as a one-hot vector beside it: the class is given to whoever wants it."""
+        """Return a function that standardises representations and appends the class as a one-hot vector."""
         deviation, mean = torch.std_mean(raw, 0)
         deviation = deviation.clamp(min=1e-6)
         return lambda new, shapes: torch.cat([(new - mean) / deviation, F.one_hot(shapes, len(SHAPES)).float()], 1)
@@ -166,10 +166,10 @@ class Readers:
             for o in optimisers
         ]
         network.train()
-        for at in tqdm(self._batches(generator), total=steps, desc=what, leave=False, disable=None):
+        for indices in tqdm(self._batches(generator), total=steps, desc=what, leave=False, disable=None):
             with torch.enable_grad():
-                error = (network(*inputs(at)) - self.values[at]).square() / self.scale * self.shown[at]
-                loss = error.sum() / len(at)
+                error = (network(*inputs(indices)) - self.values[indices]).square() / self.scale * self.shown[indices]
+                loss = error.sum() / len(indices)
                 network.zero_grad()
                 loss.backward()
             for optimiser, schedule in zip(optimisers, schedules, strict=True):
@@ -180,14 +180,14 @@ class Readers:
     def _batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         for _ in range(self.epochs):
             order = torch.randperm(len(self.shapes), generator=generator)
-            yield from (at for at in order.split(BATCH) if len(at) == BATCH)
+            yield from (indices for indices in order.split(BATCH) if len(indices) == BATCH)
 
     def _split(self, outputs: Tensor) -> dict[str, Tensor]:
-        return dict(zip(self.known, outputs.split(self.widths, 1), strict=True))
+        return dict(zip(self.factors, outputs.split(self.widths, 1), strict=True))
 
 
 class ImageReader(nn.Module):
-    """From images N x 3 x S x S in [0, 1] and one-hot classes N x C to N x `outputs`."""
+    """Network from images N x 3 x S x S in [0, 1] and one-hot classes N x C to N x `outputs`."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -204,12 +204,12 @@ class ImageReader(nn.Module):
 
 @dataclass(frozen=True)
 class Reading:
-    """A factor as it was read, against what it is, where it shows.
+    """Predicted and true values of a factor, where it is visible.
 
     Attributes:
-        read, true: n x D, both less the class's mean, the reading brought to the true scale.
-        offset: the class's means, n x D.
-        classes: the true ones, of binary and categorical factors.
+        read, true: predicted and true values, n x D, less the class's mean; predictions are calibrated.
+        offset: means of the class, n x D.
+        classes: true classes of binary and categorical factors.
     """
 
     read: Tensor
@@ -219,16 +219,16 @@ class Reading:
 
     @staticmethod
     def of(raw: Tensor, target: Target, offset: Tensor, seed: int) -> Reading:
-        """From what a reader says, N x D.
+        """Return the calibrated predictions `raw` of a reader, N x D.
 
-        A reader that was fitted on other images may be off in scale and offset: one slope for the factor, and an
-        offset for each dimension, are fitted on one half of the images for the other, and the other way round.
+        A reader that was fitted on other images may be off in scale and offset: one slope per factor, and an offset per
+        dimension, are fitted on one half of the images for the other, and vice versa.
         """
-        at = target.shows.nonzero()[:, 0]
-        read, offset = (raw[at] - offset[at]).double(), offset[at].double()
-        true = target.values[at].double() - offset
-        order = torch.randperm(len(at), generator=torch.Generator().manual_seed(seed))
-        halves = order[: len(at) // 2], order[len(at) // 2 :]
+        visible = target.shows.nonzero()[:, 0]
+        read, offset = (raw[visible] - offset[visible]).double(), offset[visible].double()
+        true = target.values[visible].double() - offset
+        order = torch.randperm(len(visible), generator=torch.Generator().manual_seed(seed))
+        halves = order[: len(visible) // 2], order[len(visible) // 2 :]
         brought = torch.empty_like(read)
         for used, fitted in (halves, halves[::-1]):
             x, y = read[fitted], true[fitted]
@@ -236,7 +236,7 @@ class Reading:
             spread = (x - mean_x).square().sum().clamp(min=1e-12)
             grad = ((x - mean_x) * (y - mean_y)).sum() / spread
             brought[used] = mean_y + grad * (read[used] - mean_x)
-        classes = None if target.classes is None else target.classes[at]
+        classes = None if target.classes is None else target.classes[visible]
         return Reading(brought, true, offset, classes)
 
     def __len__(self) -> int:
@@ -245,8 +245,8 @@ class Reading:
     def shares(self, weights: Tensor) -> Tensor:
         """Return the share of the variance within classes that is read, R, for R weightings of the images, R x n.
 
-        1 for all, 0 for no more than the class alone gives, below 0 where a reading is worse than none. For a circular
-        factor, of the points on the circle.
+        1 for all, 0 for no more than the class alone predicts, below 0 for a reader that is worse than that. Circular
+        factors count as points on the circle.
         """
         left, whole = (self.true - self.read).square().sum(1), self.true.square().sum(1)
         return 1 - (weights @ left) / (weights @ whole).clamp(min=1e-12)
@@ -256,11 +256,11 @@ class Reading:
         return weighted_bootstrap(self.shares, len(self), seed)
 
     def explained_more(self, other: Reading, seed: int) -> Difference:
-        """Test that share less the one of another reading of the same images."""
+        """Test the difference of that share to the one of another reading of the same images."""
         return statistic_test(lambda w: self.shares(w) - other.shares(w), len(self), seed)
 
     def accuracy(self, seed: int) -> Estimate | None:
-        """Balanced over classes, of the likeliest class by reading and class mean; None for other factors."""
+        """Return the balanced accuracy of the predicted class; None for factors that are not categorical."""
         if self.classes is None:
             return None
         read = self.offset + self.read
@@ -277,9 +277,9 @@ class Reading:
 
 
 def class_share(target: Target, offset: Tensor, seed: int) -> Estimate:
-    """The share of a factor's whole variance that its class's mean explains: the habits of the scenes."""
-    at = target.shows.nonzero()[:, 0]
-    values = target.values[at].double()
-    left = (values - offset[at]).square().sum(1)
+    """Return the share of a factor's whole variance that the mean of its class explains."""
+    visible = target.shows.nonzero()[:, 0]
+    values = target.values[visible].double()
+    left = (values - offset[visible]).square().sum(1)
     whole = (values - values.mean(0)).square().sum(1)
     return weighted_bootstrap(lambda w: 1 - (w @ left) / (w @ whole).clamp(min=1e-12), len(left), seed)

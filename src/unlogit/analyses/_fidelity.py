@@ -1,4 +1,4 @@
-"""How near reconstructions are to their originals, one value per image: what several analyses compare groups by."""
+"""Fidelity of reconstructions to their originals, one value per image, for several analyses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unlogit.statistics import Difference, Estimate, bootstrap, statistic_test, 
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """One metric; `proportion` says that its values are 0 and 1."""
+    """Description of a metric; if `proportion`, its values are 0 and 1."""
 
     name: str
     title: str
@@ -77,7 +77,7 @@ LOGITS = (
         "re-encoding error",
         "lower",
         "mean squared difference of the two logit vectors in units of each logit's variance over originals: 0 for "
-        "equal ones, 2 for two strangers",
+        "equal ones, 2 for unrelated images",
     ),
 )
 PIXELS = (
@@ -96,10 +96,10 @@ PERCEPTUAL = MetricInfo(
     "perceptual_distance",
     "perceptual distance",
     "lower",
-    "distance to the original in feature maps of a network that is no inverter's own classifier: 0 for equal images",
+    "distance to the original in feature maps of a network other than the inverters' classifiers: 0 for equal images",
 )
 SHORT = tuple(m for m in LOGITS + PIXELS if m.name not in ("agreement_top5", "logit_error"))
-"""Those that analyses compare groups of images by."""
+"""Metrics by which analyses compare groups of images."""
 
 
 @dataclass(frozen=True)
@@ -124,18 +124,18 @@ class Margins(Checked):
         return "margins."
 
     def of(self, metric: MetricInfo) -> float:
-        """Return the margin of a figure of `SHORT`."""
+        """Return the margin of a metric of `SHORT`."""
         named = {"pixel_error": self.pixel_error, "ssim": self.ssim}
         return named.get(metric.name, self.share if metric.proportion else self.cosine)
 
 
 @dataclass(frozen=True)
 class ReferenceStatistics:
-    """The constants of the held-out images, by which images of any other kind are measured too.
+    """Statistics of the held-out images, by which other images are measured too.
 
     Attributes:
-        centre: the originals' mean layout.
-        mean, spread: of each logit over the originals, K.
+        centre: mean layout of the originals.
+        mean, spread: mean and standard deviation of each logit over the originals, K.
     """
 
     centre: Tensor
@@ -144,19 +144,21 @@ class ReferenceStatistics:
 
     @staticmethod
     def of(evidence: Evidence, name: str) -> ReferenceStatistics:
-        """For inverter `name`."""
+        """Return the statistics for inverter `name`."""
         logits = evidence.encoded(name).logits
         centre = torch.cat([layout(images) for images in evidence.originals.chunks()]).mean(0)
         return ReferenceStatistics(centre, logits.mean(0), logits.std(0).clamp(min=1e-6))
 
-    def __call__(self, originals: Images, made: Reconstructed) -> dict[str, Tensor]:
-        """By the names of `LOGITS` and `PIXELS`, one value per image, N."""
-        by_chunk = over(originals, made.images)
+    def __call__(self, originals: Images, reconstructed: Reconstructed) -> dict[str, Tensor]:
+        """Return by the names of `LOGITS` and `PIXELS` one value per image, N."""
+        by_chunk = over(originals, reconstructed.images)
         return {
-            "agreement": agreement(made.logits, made.reencoded),
-            "agreement_top5": agreement(made.logits, made.reencoded, k=min(5, made.logits.shape[1])),
-            "logit_cosine": logit_cosine(made.logits - self.mean, made.reencoded - self.mean),
-            "logit_error": logit_error(made.logits / self.spread, made.reencoded / self.spread),
+            "agreement": agreement(reconstructed.logits, reconstructed.reencoded),
+            "agreement_top5": agreement(
+                reconstructed.logits, reconstructed.reencoded, k=min(5, reconstructed.logits.shape[1])
+            ),
+            "logit_cosine": logit_cosine(reconstructed.logits - self.mean, reconstructed.reencoded - self.mean),
+            "logit_error": logit_error(reconstructed.logits / self.spread, reconstructed.reencoded / self.spread),
             "pixel_error": by_chunk(pixel_error),
             "layout_cosine": by_chunk(lambda a, b: layout_cosine(a, b, self.centre)),
             "ssim": by_chunk(ssim),
@@ -164,7 +166,7 @@ class ReferenceStatistics:
 
 
 def over(a: Images, b: Images) -> Callable[[Callable[[Tensor, Tensor], Tensor]], Tensor]:
-    """Applies a function of two batches of pixels to two sets of images, chunk by chunk."""
+    """Return a function that applies a function of two batches of pixels to two sets of images, chunk by chunk."""
 
     def apply(function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         return torch.cat([function(a[i : i + CHUNK], b[i : i + CHUNK]) for i in range(0, len(a), CHUNK)])
@@ -178,16 +180,16 @@ def fidelity(evidence: Evidence, name: str) -> dict[str, Tensor]:
 
 
 def common_metrics(evidence: Evidence) -> tuple[MetricInfo, ...]:
-    """Return the measures that mean the same for every inverter.
+    """Return the metrics that are comparable between inverters.
 
-    A score of the logits does not: each inverter's are of its own classifier, so that a difference may be one of the
-    two classifiers and not of what is reconstructed.
+    Metrics of the logits are not: each inverter's are of its own classifier, so that a difference may be due to the
+    classifiers and not to the reconstructions.
     """
     return PIXELS if evidence.independent is None else (*PIXELS, PERCEPTUAL)
 
 
 def common_fidelity(evidence: Evidence, name: str) -> dict[str, Tensor]:
-    """Return the values of `common_merits` for all held-out images as inverter `name` reconstructs them, N each."""
+    """Return the values of `common_metrics` for all held-out images as inverter `name` reconstructs them, N each."""
     values = fidelity(evidence, name)
     if evidence.independent is not None:
         apply = over(evidence.originals, evidence.reconstructed(name).images)
@@ -203,20 +205,20 @@ def difference(a: Tensor, b: Tensor, seed: int) -> Difference:
     def statistic(weights: Tensor) -> Tensor:
         return _mean(values, weights * first) - _mean(values, weights * (1 - first))
 
-    found = statistic_test(statistic, len(values), seed)
-    return replace(found, estimate=replace(found.estimate, n=len(a)))
+    test = statistic_test(statistic, len(values), seed)
+    return replace(test, estimate=replace(test.estimate, n=len(a)))
 
 
 def matched_difference(
     values: Tensor, marked: Tensor, classes: Tensor, seed: int, margin: float | None = None
 ) -> Difference:
-    """Test marked images less unmarked ones of the same class, averaged over the marked: the class has no part in it.
+    """Test marked images less unmarked ones of the same class, averaged over the marked, so that classes cancel.
 
     Args:
         values: one per image, N.
         marked: bool, N.
         classes: int64, N; classes that have no images of one of the two kinds are left out.
-        seed: of the resampling.
+        seed: random seed of the resampling.
         margin: size below which the difference counts as none.
 
     Returns:
@@ -240,12 +242,12 @@ def matched_difference(
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted means, R, of N values by R x N weights."""
+    """Return weighted means, R, of N values by R x N weights."""
     return weights @ values / weights.sum(1).clamp(min=1e-12)
 
 
 def verdict(metrics: Sequence[MetricInfo], differences: Mapping[str, Difference]) -> str:
-    """Return in which metrics, by name, a difference is significant, and to which side."""
+    """Return in words in which metrics a difference is significant, and its direction."""
     sides: dict[str, list[str]] = {"better in": [], "worse in": [], "not significantly different in": []}
     for metric in metrics:
         side = ("not significantly different in", "better in", "worse in")[metric.gain(differences[metric.name])]

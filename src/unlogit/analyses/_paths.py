@@ -1,4 +1,4 @@
-"""Images along a path, of the noise or of the logits: how far they travel, and how evenly."""
+"""Images along a path in noise or logits: the length of the path and the evenness of its steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unlogit.drawing import style
 from unlogit.statistics import bootstrap
 
 STILL = 1e-6
-"""A path shorter than this goes nowhere: its steps are called even and its way straight."""
+"""Length below which a path counts as constant, with even steps and no detour."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Paths:
     """N paths of T images in a space with distances.
 
     Attributes:
-        steps: distance from each image to the next, (T - 1) x N.
-        direct: from the first to the last, N.
+        steps: distances of consecutive images, (T - 1) x N.
+        direct: distances of the first and the last image, N.
     """
 
     steps: Tensor
@@ -46,39 +46,41 @@ class Paths:
 
     @property
     def length(self) -> Tensor:
-        """All steps together, N."""
+        """Sum of all steps, N."""
         return self.steps.sum(0)
 
     @property
     def detour(self) -> Tensor:
-        """Length over direct distance, N: 1 for a straight way."""
+        """Length divided by direct distance, N: 1 for a straight path."""
         return torch.where(self.length > STILL, self.length / self.direct.clamp(min=STILL), 1)
 
     @property
     def largest(self) -> Tensor:
-        """The largest step's share of the length times the number of steps, N: 1 for even steps, T - 1 for one leap."""
+        """Largest step divided by the mean step, N: 1 for even steps, T - 1 for a single jump."""
         even = self.steps.amax(0) * len(self.steps) / self.length.clamp(min=STILL)
         return torch.where(self.length > STILL, even, 1)
 
 
 MEASURES = {
-    "length": Column("length", None, "all steps of a path together"),
-    "detour": Column("detour", None, "length over the distance of the path's ends: 1 for a straight way"),
-    "largest": Column("largest step", None, "over the mean step: 1 for an even path; its highest value is one leap"),
+    "length": Column("length", None, "sum of all steps of a path"),
+    "detour": Column("detour", None, "length divided by the distance of the path's ends: 1 for a straight path"),
+    "largest": Column(
+        "largest step", None, "divided by the mean step: 1 for even steps, the number of steps for a single jump"
+    ),
 }
 
 
-def tell_paths(
+def report_paths(
     evidence: Evidence, points: Mapping[str, list[Images]], amounts: Sequence[float], prefix: str, axis: str
 ) -> Iterator[Result]:
-    """Yield the steps along the paths, the table of their lengths, numbers that begin with `prefix`, and findings.
+    """Yield the steps along the paths, the table of their lengths, records that begin with `prefix`, and findings.
 
     Args:
-        evidence: gives the space that distances are taken in.
+        evidence: evidence, whose embedding defines distances.
         points: by inverter, the images at each amount; the same paths for all inverters.
-        amounts: from 0 to 1.
-        prefix: of the numbers' names.
-        axis: what an amount is.
+        amounts: positions on the path, from 0 to 1.
+        prefix: prefix of the records' names.
+        axis: label of the axis of amounts.
     """
     paths = {name: Paths.of(evidence, p) for name, p in points.items()}
     n = len(next(iter(paths.values())).direct)
@@ -87,19 +89,19 @@ def tell_paths(
     with style():
         middles = [(a + b) / 2 for a, b in pairwise(amounts)]
         drawn = draw_curves({"length of a step": steps}, middles, axis, list(evidence.inverters), across=2)
-    yield Figure("steps", "How even the way is", measured, drawn)
-    found = {
+    yield Figure("steps", "Evenness of the path", measured, drawn)
+    estimates = {
         name: {key: bootstrap(getattr(path, key), evidence.seed) for key in MEASURES} for name, path in paths.items()
     }
-    rows: list[tuple[Cell, ...]] = [(name, *found[name].values()) for name in paths]
+    rows: list[tuple[Cell, ...]] = [(name, *estimates[name].values()) for name in paths]
     yield Table("paths", "Lengths", measured, (Column("inverter"), *MEASURES.values()), tuple(rows))
-    for name, each in found.items():
+    for name, each in estimates.items():
         for key, estimate in each.items():
             yield Record(f"{prefix}_{key}", name, estimate, "", None)
     parts = "; ".join(
         f"the path of {name} has length {e['length'].value:.3f} (95 % CI {e['length'].low:.3f} to "
         f"{e['length'].high:.3f}), and its largest step is {e['largest'].value:.2f} times the mean one"
-        for name, e in found.items()
+        for name, e in estimates.items()
     )
     yield Finding(f"In {len(amounts) - 1} steps: {parts}.")
     metrics = [

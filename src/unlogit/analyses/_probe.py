@@ -1,4 +1,4 @@
-"""Linear probes of the representations that inverters read: layout, colours and, of scenes, every known factor."""
+"""Linear probes of the representations that inverters read: layout, colours and, for scenes, every known factor."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from unlogit.metrics.probe import Probed, cross_fit, fit_ridge
 
 FOLDS = 5
 LEAST = 40
-"""Images in which a factor must show, for a probe of it."""
+"""Minimum number of images in which a factor is visible, for a probe of it."""
 LAYOUT, COLOURS = "layout", "colours"
 
 
 def probed_names(evidence: Evidence) -> dict[str, list[str]]:
-    """Return by the first inverter of each classifier and layer, all inverters that read the same."""
+    """Return, by the first inverter of each classifier and layer, all inverters that read the same."""
     groups: dict[tuple[str, str], list[str]] = {}
     for first, sharing in evidence.classifiers().items():
         for name in sharing:
@@ -29,43 +29,45 @@ def probed_names(evidence: Evidence) -> dict[str, list[str]]:
     return {names[0]: names for names in groups.values()}
 
 
-def probe(evidence: Evidence, name: str, targets: Tensor, of_training: Tensor | None, at: Tensor) -> Probed:
-    """Read targets, N x D, from the representation that inverter `name` reads, of the held-out images at `at`.
+def probe(evidence: Evidence, name: str, targets: Tensor, of_training: Tensor | None, which: Tensor) -> Probed:
+    """Read targets, N x D, from the representation that inverter `name` reads, of the held-out images `which`.
 
     The probe is fitted on the evidence's training images, whose targets are `of_training`; without those, each image is
     read by a probe that is fitted on other held-out images.
     """
-    raw = evidence.raw(name)[at]
+    raw = evidence.raw(name)[which]
     if of_training is None:
         return cross_fit(raw, targets, FOLDS, evidence.seed)
     return fit_ridge(evidence.training_raw(name), of_training)(raw)
 
 
 def probe_layout(evidence: Evidence, name: str) -> tuple[Reading, Tensor]:
-    """Return the layout as it is read, and one cosine per image, N, measured as the layout cosine of inverters."""
+    """Return the predicted layout, and one layout cosine per image, N, measured as for inverters."""
     truth = _over(evidence.originals, layout)
     training = evidence.training_images
-    found = probe(
+    probed = probe(
         evidence, name, truth, None if training is None else _over(training, layout), torch.arange(len(evidence))
     )
     centre = truth.mean(0)
-    return _reading(found, truth), F.cosine_similarity(truth - centre, found.read.float() - centre)
+    return _reading(probed, truth), F.cosine_similarity(truth - centre, probed.read.float() - centre)
 
 
 def probe_others(evidence: Evidence, name: str) -> dict[str, Reading]:
-    """Return by target, colours and factors, how it is read from the representation that inverter `name` reads."""
+    """Return the readings of colours and factors, by target, from the representation that inverter `name` reads."""
     every = torch.arange(len(evidence))
     truth, training = _over(evidence.originals, colours), evidence.training_images
     of_training = None if training is None else _over(training, colours)
-    found = {COLOURS: _reading(probe(evidence, name, truth, of_training, every), truth)}
-    # Scenes of other sources have other factors, so that these are always read by probes of the held-out ones.
+    readings = {COLOURS: _reading(probe(evidence, name, truth, of_training, every), truth)}
+    # Scenes of other sources have other factors, so that factors are always read by cross-fitted probes.
     if isinstance(evidence.source, SceneImages):
         for factor, target in of_source(evidence.source, evidence.indices).items():
-            at = target.shows.nonzero()[:, 0]
-            if len(at) >= LEAST:
-                values = target.values[at]
-                found[factor] = _reading(cross_fit(evidence.raw(name)[at], values, FOLDS, evidence.seed), values)
-    return found
+            visible = target.shows.nonzero()[:, 0]
+            if len(visible) >= LEAST:
+                values = target.values[visible]
+                readings[factor] = _reading(
+                    cross_fit(evidence.raw(name)[visible], values, FOLDS, evidence.seed), values
+                )
+    return readings
 
 
 def colours(images: Tensor) -> Tensor:
@@ -78,5 +80,5 @@ def _over(images: Images, target: Callable[[Tensor], Tensor]) -> Tensor:
     return torch.cat([target(chunk) for chunk in images.chunks()])
 
 
-def _reading(found: Probed, truth: Tensor) -> Reading:
-    return Reading(found.read - found.baseline, truth.double() - found.baseline, found.baseline, None)
+def _reading(probed: Probed, truth: Tensor) -> Reading:
+    return Reading(probed.read - probed.baseline, truth.double() - probed.baseline, probed.baseline, None)

@@ -1,4 +1,4 @@
-"""What inverters and their classifiers make of a dataset, computed at first use and kept."""
+"""Reconstructions and logits of a dataset, computed at first use and cached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from unlogit.runtime.seeds import seeded
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a classifier says of images: logits, N x K, and by layer the raw representations, N x D."""
+    """Outputs of a classifier: logits, N x K, and by layer the raw representations, N x D."""
 
     logits: Tensor
     raw: dict[str, Tensor]
@@ -28,12 +28,12 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """What an inverter made of the evidence.
+    """Reconstructions by an inverter, with the logits of its own classifier.
 
     Attributes:
-        images: one reconstruction an original, from one noise.
-        logits: of the originals, N x K, by the inverter's own classifier.
-        reencoded: of the reconstructions, N x K, by the same.
+        images: one reconstruction per original, from one noise.
+        logits: logits of the originals, N x K.
+        reencoded: logits of the reconstructions, N x K.
     """
 
     images: Images
@@ -83,13 +83,13 @@ class Reconstructions:
 
     @torch.no_grad()
     def encoded(self, name: str) -> Encoded:
-        """What the classifier of inverter `name` says of the originals, shared by all inverters of that classifier."""
+        """Return the outputs of the classifier of inverter `name` for the originals, shared by all its inverters."""
         key = self._keys[name]
         if key not in self._encoded:
             sharing = [i.representation for n, i in self.inverters.items() if self._keys[n] == key]
             classifier = sharing[0].classifier
             logits, raw = [], {r.layer: [] for r in sharing}  # type: ignore[var-annotated]
-            for images in self._progress(self.originals.chunks(), f"{classifier.spec} sees originals"):
+            for images in self._progress(self.originals.chunks(), f"{classifier.spec} encodes originals"):
                 # One pass for all layers.
                 outputs = classifier.features(images.to(device_of(classifier)), list({r.module for r in sharing}))
                 logits.append(outputs["logits"].float().cpu())
@@ -99,12 +99,12 @@ class Reconstructions:
         return self._encoded[key]
 
     def raw(self, name: str) -> Tensor:
-        """The originals' representations that inverter `name` reads, N x K."""
+        """Return the originals' representations that inverter `name` reads, N x K."""
         return self.encoded(name).raw[self.inverters[name].representation.layer]
 
     @torch.no_grad()
     def reconstructed(self, name: str) -> Reconstructed:
-        """What inverter `name` makes of every image, re-encoded with its own classifier."""
+        """Return the reconstructions of every image by inverter `name`, re-encoded with its own classifier."""
         if name not in self._reconstructed:
             inverter = self.inverters[name]
             encoded = self.encoded(name)
@@ -113,20 +113,20 @@ class Reconstructions:
             parts = encoded.raw[inverter.representation.layer].split(CHUNK)
             for position, raw in enumerate(self._progress(parts, f"{name} reconstructs")):
                 noise = self.noise(inverter, len(raw), position)
-                made = inverter.invert(raw.to(device_of(classifier)), noise)
-                images = _checked(name, made)
+                reconstructions = inverter.invert(raw.to(device_of(classifier)), noise)
+                images = _checked(name, reconstructions)
                 chunks.append(images)
-                # As the image that is shown and could be saved: with its 256 levels.
+                # Re-encode the image as it is shown or saved, with 256 levels.
                 reencoded.append(classifier(images.to(device_of(classifier)).float() / 255).float().cpu())
             self._reconstructed[name] = Reconstructed(Images.of(chunks), encoded.logits, torch.cat(reencoded))
         return self._reconstructed[name]
 
     def noise(self, inverter: Inverter, n: int, position: int, draw: int = 0) -> Tensor | None:
-        """The noise of chunk `position`; the same for all inverters of one noise length. Other draws differ."""
+        """Return the noise of chunk `position`, the same for all inverters of one noise length; other draws differ."""
         return inverter.sample_noise(n, seeded(self.seed, draw, position))
 
     def noise_at(self, name: str, which: Tensor) -> Tensor | None:
-        """The very noise from which `reconstructed` made the images at these places, n x Z; None without noise."""
+        """Return the noise from which `reconstructed` made the images at these positions, n x Z; None without noise."""
         inverter = self.inverters[name]
         if inverter.sample_noise(1) is None:
             return None
@@ -136,67 +136,67 @@ class Reconstructions:
 
     @torch.no_grad()
     def draws(self, name: str, which: Tensor, count: int) -> Tensor | None:
-        """`count` reconstructions of each of the images at these places from other noises, count x n x 3 x S x S.
+        """Return `count` reconstructions of the images at these positions from other noises, count x n x 3 x S x S.
 
-        None where the method has no noise.
+        None if the method has no noise.
         """
         inverter = self.inverters[name]
         if inverter.sample_noise(1) is None:
             return None
         parts = self.encoded(name).raw[inverter.representation.layer][which].split(CHUNK)
         device = device_of(inverter.representation.classifier)
-        made = [
+        reconstructions = [
             inverter.invert(raw.to(device), self.noise(inverter, len(raw), position, 1 + draw)).cpu()
             for draw in range(count)
             for position, raw in enumerate(parts)
         ]
-        return torch.cat(made).unflatten(0, (count, -1))
+        return torch.cat(reconstructions).unflatten(0, (count, -1))
 
     @torch.no_grad()
     def invert(self, name: str, raw: Tensor, noise: Tensor | None) -> Images:
-        """What inverter `name` makes of any raw representations N x K, manipulated ones for instance."""
+        """Return the reconstructions by inverter `name` of any raw representations N x K, such as manipulated ones."""
         inverter = self.inverters[name]
         device = device_of(inverter.representation.classifier)
         noises = [None] * -(-len(raw) // CHUNK) if noise is None else noise.split(CHUNK)
-        made = [inverter.invert(r.to(device), z) for r, z in zip(raw.split(CHUNK), noises, strict=True)]
-        return Images.of([_checked(name, m) for m in made])
+        reconstructions = [inverter.invert(r.to(device), z) for r, z in zip(raw.split(CHUNK), noises, strict=True)]
+        return Images.of([_checked(name, m) for m in reconstructions])
 
     @torch.no_grad()
     def reencode(self, name: str, images: Images) -> Tensor:
-        """Logits, N x K, of any images by the classifier of inverter `name`."""
+        """Return the logits, N x K, of any images by the classifier of inverter `name`."""
         classifier = self.inverters[name].representation.classifier
         return torch.cat([classifier(c.to(device_of(classifier))).float().cpu() for c in images.chunks()])
 
     @torch.no_grad()
-    def ask(self, name: str, asked: Images, noise: Tensor | None) -> Reconstructed:
-        """What inverter `name` makes of any images, adversarial ones for instance; `noise` as of `noise_at`."""
+    def ask(self, name: str, originals: Images, noise: Tensor | None) -> Reconstructed:
+        """Return the reconstructions by inverter `name` of any images, such as adversarial ones, from that noise."""
         representation = self.inverters[name].representation
         raw, logits = [], []
-        for images in asked.chunks():
+        for images in originals.chunks():
             images = images.to(device_of(representation.classifier))
             outputs = representation.classifier.features(images, [representation.module])
             raw.append(representation.reduce(outputs[representation.module]).cpu())
             logits.append(outputs["logits"].float().cpu())
-        made = self.invert(name, torch.cat(raw), noise)
-        return Reconstructed(made, torch.cat(logits), self.reencode(name, made))
+        reconstructions = self.invert(name, torch.cat(raw), noise)
+        return Reconstructed(reconstructions, torch.cat(logits), self.reencode(name, reconstructions))
 
     def classifiers(self) -> dict[str, list[str]]:
-        """By the first inverter of each classifier, all inverters of that classifier."""
+        """Return, by the first inverter of each classifier, all inverters of that classifier."""
         sharing: dict[str, list[str]] = {}
         for name in self.inverters:
             sharing.setdefault(self._keys[name], []).append(name)
         return {names[0]: names for names in sharing.values()}
 
     def measured(self) -> list[str]:
-        """Inverters that read numbers which can be moved a little: all but those of a class alone."""
+        """Return the inverters of a continuous representation: all but those of the predicted class alone."""
         return [name for name, inverter in self.inverters.items() if inverter.representation.layer != "label"]
 
     def noisy(self) -> list[str]:
-        """Inverters that have noise."""
+        """Return the inverters that have noise."""
         return [name for name, inverter in self.inverters.items() if inverter.sample_noise(1) is not None]
 
     def representations(self) -> list[str]:
-        """Return the first inverter of each classifier and layer, for questions that need no inverter."""
+        """Return the first inverter of each classifier and layer, for analyses that use no inverter."""
         first: dict[tuple[str, str], str] = {}
         for name in self.measured():
             first.setdefault((self._keys[name], self.inverters[name].representation.layer), name)
@@ -204,7 +204,7 @@ class Reconstructions:
 
     @cached_property
     def _keys(self) -> dict[str, str]:
-        """By the inverters' names, the fingerprint of the classifier."""
+        """Fingerprint of the classifier, by inverter."""
         return {n: i.representation.classifier.fingerprint() for n, i in self.inverters.items()}
 
     def _progress(self, parts: Iterable[Tensor], what: str) -> Iterator[Tensor]:
@@ -218,7 +218,7 @@ def device_of(classifier: Classifier) -> torch.device:
 
 
 def _checked(name: str, images: Tensor) -> Tensor:
-    """Return reconstructions as uint8 on the CPU; raises `UnlogitError` for non-finite ones."""
+    """Return reconstructions as uint8 on the CPU; raise `UnlogitError` for non-finite ones."""
     if not images.isfinite().all():
         raise UnlogitError(f"inverter '{name}' returns non-finite values (NaN or inf): its training diverged")
     return to_bytes(images).cpu()

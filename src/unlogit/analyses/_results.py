@@ -1,4 +1,4 @@
-"""What analyses measured, in one object: as a data frame, as text, and as HTML in a notebook."""
+"""Results of analyses in one object: as a data frame, as text, and as HTML in a notebook."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnalysisResult:
-    """What one analysis yielded, by kind."""
+    """Results of one analysis, by type."""
 
     analysis: str
     title: str
@@ -35,7 +35,7 @@ class AnalysisResult:
 
 
 def run_analysis(name: str, config: Any, evidence: Evidence) -> AnalysisResult:
-    """Run one analysis and sort what it yields."""
+    """Run one analysis and collect its results by type."""
     analysis = get(name)
     result = AnalysisResult(name, analysis.TITLE, analysis.QUESTION)
     for each in analysis.run(config, evidence):
@@ -113,11 +113,11 @@ def analyse(
     """Run analyses of inverters on held-out images.
 
     Args:
-        inverters: one, several, or by the name shown.
+        inverters: one inverter, several, or a mapping by the name shown.
         images: images that no inverter was trained on.
         only: names of analyses; all of them by default.
         limit: number of images, spread at random over the source; None takes all.
-        configs: by name of an analysis, its configuration where it is not the default.
+        configs: configurations by name of the analysis, where they are not the default.
         evidence: further arguments of `Evidence`, such as `features` and `seed`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Representations moved by growing amounts: the images, and how their looks and their content change."""
+"""Manipulation of representations by increasing amounts: the images, and the changes of their looks and content."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ CONTENT = {
     "content": ("content", "cosine of the logits of reconstruction and original, both less the originals' mean"),
     "same_class": ("same class", "how often the reconstruction has the original's predicted class"),
     # Beside content, which is measured from a centre that does not move with the manipulation.
-    "distance": ("distance to original", "in the space that the caption names"),
-    "moved": ("moved", "distance to the reconstruction of the representation as it is"),
+    "distance": ("distance to original", "in the embedding that the caption names"),
+    "moved": ("moved", "distance to the reconstruction of the unchanged representation"),
 }
 CHANGES = (*LOOKS, "content", "same_class", "distance")
-"""What is compared with the neutral amount; `moved` is 0 there."""
+"""Measures that are compared with the neutral amount, where `moved` is 0."""
 COMPARED = ("content", "same_class", "distance", "moved")
-"""What inverters are compared by."""
+"""Measures by which inverters are compared."""
 TITLES = {name: title for name, (title, *_) in (LOOKS | CONTENT).items()}
 EXPLAINED = {name: words[-1] for name, words in (LOOKS | CONTENT).items()}
 
 
 @dataclass(frozen=True)
 class SweepConfig(AnalysisConfig):
-    """What the configuration of every sweep has beside its amounts."""
+    """Options that all sweeps share, beside their amounts."""
 
     num_images: Several = 256
     """Number of images measured."""
@@ -59,7 +59,7 @@ class SweepConfig(AnalysisConfig):
 
 @dataclass(frozen=True)
 class UnitSweepConfig(SweepConfig):
-    """The same for amounts that are in units of the logits."""
+    """Options of sweeps whose amounts are in units of the logits."""
 
     units: Units = "sd"
     """Unit of the change: "sd" is the standard deviation of a logit over images, which makes classifiers comparable;
@@ -71,11 +71,12 @@ class Sweep:
     """One manipulation.
 
     Attributes:
-        amounts: in growing order.
-        neutral: the amount that changes nothing.
-        axis: what an amount is, with its unit.
-        words: an amount as a column's heading.
-        apply: the manipulated representations of an inverter: its name, them as they are, N x K, and the amount.
+        amounts: amounts in increasing order.
+        neutral: amount that changes nothing.
+        axis: label of the amounts, with their unit.
+        words: function that formats an amount as a column's heading.
+        apply: function that manipulates representations, of an inverter's name, the representations, N x K, and the
+            amount.
         margins: changes that count as none.
     """
 
@@ -93,34 +94,34 @@ class Sweep:
 
 
 def unit(evidence: Evidence, name: str, units: Units) -> float:
-    """What an amount is counted in: the dimensions' standard deviation over the originals, their mean; or 1."""
+    """Return the unit of an amount: the mean over dimensions of the standard deviation over originals, or 1."""
     return 1.0 if units == "raw" else float(evidence.raw(name).std(0).mean())
 
 
 def check_amounts(amounts: Sequence[float], what: str) -> None:
-    """Raise `UnlogitError` unless they grow and are at least two."""
+    """Raise `UnlogitError` unless there are at least two amounts, in increasing order."""
     if len(amounts) < 2 or any(b <= a for a, b in pairwise(amounts)):
         raise UnlogitError(f"{what} {' '.join(f'{a:g}' for a in amounts)}: must be two or more in growing order")
 
 
 def run_sweep(sweep: Sweep, evidence: Evidence, num_images: int, shown: int, note: str) -> Iterator[Result]:
-    """Yield the sheet, curves, their table, every number, and what changes from the neutral amount to each other one.
+    """Yield the sheet, curves, their table, every record, and the changes from the neutral amount to each other one.
 
     Args:
         sweep: the manipulation and its amounts.
-        evidence: whose inverters draw, where they read more than a class.
-        num_images: how many images are measured.
-        shown: so many of them are drawn.
-        note: said of the amounts in the captions.
+        evidence: images and inverters; those of the predicted class alone are left out.
+        num_images: number of images measured.
+        shown: number of images shown.
+        note: sentence on the amounts for the captions.
     """
     names = evidence.measured()
     if not names:
         return
     which = evidence.sample(num_images, evidence.seed)
-    made = {name: _made(sweep, evidence, name, which) for name in names}
-    values = {name: _measure(sweep, evidence, name, which, made[name]) for name in names}
-    # The last values are those of the representation as it is.
-    found = {
+    reconstructions = {name: _reconstruct(sweep, evidence, name, which) for name in names}
+    values = {name: _measure(sweep, evidence, name, which, reconstructions[name]) for name in names}
+    # The last values are those of the unchanged representation.
+    estimates_of = {
         name: {m: [bootstrap(v, evidence.seed) for v in each[:-1]] for m, each in values[name].items()}
         for name in names
     }
@@ -129,7 +130,10 @@ def run_sweep(sweep: Sweep, evidence: Evidence, num_images: int, shown: int, not
     blocks = inverter_blocks(
         evidence.inverters,
         {"original": originals},
-        {n: {head: images.bytes[:shown] for head, images in zip(heads, made[n], strict=False)} for n in names},
+        {
+            n: {head: images.bytes[:shown] for head, images in zip(heads, reconstructions[n], strict=False)}
+            for n in names
+        },
     )
     with style():
         yield Figure(
@@ -138,7 +142,7 @@ def run_sweep(sweep: Sweep, evidence: Evidence, num_images: int, shown: int, not
             f"One row per image, with the same noise in all columns. {note}",
             sheet(blocks),
         )
-        curves = {TITLES[m]: {name: found[name][m] for name in names} for m in TITLES}
+        curves = {TITLES[m]: {name: estimates_of[name][m] for name in names} for m in TITLES}
         drawn = draw_curves(curves, sweep.amounts, sweep.axis, list(evidence.inverters), log=sweep.neutral == 1)
     measured = (
         f"Means over {len(which):,} images with 95 % bootstrap CIs; 'distance to original' and 'moved' are distances "
@@ -147,12 +151,12 @@ def run_sweep(sweep: Sweep, evidence: Evidence, num_images: int, shown: int, not
     yield Figure("curves", "How looks and content change", f"{measured} {note}", drawn)
     yield from _changes(sweep, evidence, values, len(which))
     rows: list[tuple[Cell, ...]] = [
-        (name, head, *(found[name][m][i] for m in TITLES)) for name in names for i, head in enumerate(heads)
+        (name, head, *(estimates_of[name][m][i] for m in TITLES)) for name in names for i, head in enumerate(heads)
     ]
     columns = (Column("inverter"), Column(sweep.axis), *(Column(TITLES[m], None, EXPLAINED[m]) for m in TITLES))
     yield Table("curves", "The curves' points", measured, columns, tuple(rows))
     for name in names:
-        for m, estimates in found[name].items():
+        for m, estimates in estimates_of[name].items():
             for amount, estimate in zip(sweep.amounts, estimates, strict=True):
                 yield Record(m, name, estimate, "", None, at=amount)
 
@@ -180,9 +184,9 @@ def _changes(sweep: Sweep, evidence: Evidence, values: dict[str, dict[str, list[
     verdicts: list[tuple[Cell, ...]] = []
     for name in values:
         for amount in indices:
-            found = [tests[name, m, amount] for m in CHANGES]
-            rows.append((name, sweep.words(amount), *(d.estimate for d in found)))
-            verdicts.append((name, sweep.words(amount), *(f"{d.verdict} (p {format_p(d.p)})" for d in found)))
+            row = [tests[name, m, amount] for m in CHANGES]
+            rows.append((name, sweep.words(amount), *(d.estimate for d in row)))
+            verdicts.append((name, sweep.words(amount), *(f"{d.verdict} (p {format_p(d.p)})" for d in row)))
     neutral = sweep.words(sweep.neutral)
     caption = (
         f"Each amount less {neutral}, the reconstruction of the unchanged representation, on the same {n:,} images, "
@@ -231,28 +235,30 @@ def describe_changes(changes: dict[str, Difference]) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _made(sweep: Sweep, evidence: Evidence, name: str, which: Tensor) -> list[Images]:
-    """Reconstructions by amount, and last those of the representation as it is."""
+def _reconstruct(sweep: Sweep, evidence: Evidence, name: str, which: Tensor) -> list[Images]:
+    """Return reconstructions by amount, and last those of the unchanged representation."""
     raw = evidence.raw(name)[which]
     noise = evidence.noise(evidence.inverters[name], len(raw), 0)
     moved = [sweep.apply(name, raw, amount) for amount in sweep.amounts]
     return [evidence.invert(name, r, noise) for r in (*moved, raw)]
 
 
-def _measure(sweep: Sweep, evidence: Evidence, name: str, which: Tensor, made: list[Images]) -> dict[str, list[Tensor]]:
-    """Return by measure one value per image, for each amount and last for the representation as it is."""
+def _measure(
+    sweep: Sweep, evidence: Evidence, name: str, which: Tensor, reconstructions: list[Images]
+) -> dict[str, list[Tensor]]:
+    """Return by measure one value per image, for each amount and last for the unchanged representation."""
     logits = evidence.encoded(name).logits
-    mean, asked = logits.mean(0), logits[which]
-    unmoved = evidence.embed(made[-1])
+    mean, target = logits.mean(0), logits[which]
+    unmoved = evidence.embed(reconstructions[-1])
     originals = evidence.embed(Images(evidence.originals.bytes[which]))
     values: dict[str, list[Tensor]] = {m: [] for m in TITLES}
-    for images in made:
+    for images in reconstructions:
         for m, (_, look, _) in LOOKS.items():
             values[m].append(torch.cat([look(chunk) for chunk in images.chunks()]))
-        answered = evidence.reencode(name, images)
+        reencoded = evidence.reencode(name, images)
         embedded = evidence.embed(images)
-        values["content"].append(F.cosine_similarity(asked - mean, answered - mean))
-        values["same_class"].append((asked.argmax(1) == answered.argmax(1)).float())
+        values["content"].append(F.cosine_similarity(target - mean, reencoded - mean))
+        values["same_class"].append((target.argmax(1) == reencoded.argmax(1)).float())
         values["distance"].append((embedded - originals).norm(dim=1))
         values["moved"].append((embedded - unmoved).norm(dim=1))
     return values

@@ -1,4 +1,4 @@
-"""Figure 7 of the paper: images changed so that the classifier errs, and what is reconstructed of them."""
+"""Figure 7 of the paper: reconstructions of adversarial images."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from unlogit.settings import Bounds, Count, Several
 from unlogit.statistics import Difference, Estimate, bootstrap, correct_family, paired_tests, wilson
 
 TITLE = "Adversarial images"
-QUESTION = "What does an inverter reconstruct of an image that was changed a little so that the classifier errs?"
+QUESTION = "What does an inverter reconstruct from an adversarial image?"
 
 BATCH = 32
-"""Images attacked at a time: gradients take memory."""
+"""Images per batch of an attack, whose gradients take memory."""
 COLUMNS = (
     Column("inverter"),
     Column("attack"),
@@ -45,7 +45,7 @@ COSTS = (
     MetricInfo("layout_lost", "layout lost", "lower", "layout cosine before the attack less after it"),
     MetricInfo("pixel_error_gained", "pixel error gained", "lower", "after the attack less before it"),
 )
-"""What an attack costs; equivalence to no cost is tested."""
+"""Costs of an attack; equivalence to no cost is tested."""
 SHARES = ("label_changed", "paints_new", "paints_old")
 
 
@@ -54,7 +54,7 @@ UNIT = "pixels are from 0 to 1, and 8/255 is 0.0314"
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """Which attacks, under a maximum norm, on how many images."""
+    """Options of the attacks, which are bounded in maximum norm."""
 
     epsilons: tuple[Annotated[float, Bounds(0, 1, above=True, hint=UNIT)], ...] = (0.1,)
     """Radii in the scale where pixels are in [0, 1]; the paper's is 0.1."""
@@ -75,7 +75,7 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Attacked:
-    """What became of the same images under one attack: before and after it, and what was made of both."""
+    """Images and their reconstructions before and after one attack."""
 
     clean: Images
     images: Images
@@ -89,9 +89,9 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     measured: dict[tuple[str, str, float], dict[str, Estimate | None]] = {}
     costs: dict[tuple[str, str, float], dict[str, Tensor]] = {}
     for first, sharing in evidence.classifiers().items():
-        found = _attack(config, evidence, first, sharing, which)
-        yield _figure(config, evidence, first, sharing, found)
-        for (attack, epsilon, name), attacked in found.items():
+        results = _attack(config, evidence, first, sharing, which)
+        yield _figure(config, evidence, first, sharing, results)
+        for (attack, epsilon, name), attacked in results.items():
             measured[name, attack, epsilon] = _measure(evidence, attacked)
             costs[name, attack, epsilon] = _costs(evidence, name, attacked)
     tested = {(key, m): cost for key, each in costs.items() for m, cost in each.items()}
@@ -118,7 +118,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
 
 
 def _compare(evidence: Evidence, costs: dict[tuple[str, str, float], dict[str, Tensor]], n: int) -> Iterator[Result]:
-    """Yield the inverters compared by what the same attack, each on its own classifier, costs them."""
+    """Yield comparisons of inverters by the costs of the same attack, each on its own classifier."""
     metrics = []
     tests: dict[tuple[str, str, str], Difference] = {}
     for attack, epsilon in dict.fromkeys((attack, epsilon) for _, attack, epsilon in costs):
@@ -134,7 +134,7 @@ def _compare(evidence: Evidence, costs: dict[tuple[str, str, float], dict[str, T
 def _attack(
     config: Config, evidence: Evidence, first: str, sharing: list[str], which: Tensor
 ) -> dict[tuple[str, float, str], Attacked]:
-    """By attack, radius and inverter, for the inverters that share the classifier of `first`."""
+    """Return results by attack, radius and inverter, for the inverters that share the classifier of `first`."""
     classifier = evidence.inverters[first].representation.classifier
     clean = Images(evidence.originals.bytes[which])
     predicted = evidence.encoded(first).logits[which].argmax(1)
@@ -147,23 +147,23 @@ def _attack(
         )
         for name in sharing
     }
-    found = {}
+    results = {}
     for epsilon in config.epsilons:
         attacks = {"fgsm": fgsm, "pgd": partial(pgd, steps=config.pgd_steps, generator=generator)}
         for attack, method in attacks.items():
             images = _apply(method, classifier, clean, predicted, epsilon)
             for name in sharing:
                 after = evidence.ask(name, images, evidence.noise_at(name, which))
-                found[attack, epsilon, name] = Attacked(clean, images, before[name], after)
-    return found
+                results[attack, epsilon, name] = Attacked(clean, images, before[name], after)
+    return results
 
 
 def _apply(method: object, classifier: Classifier, clean: Images, labels: Tensor, epsilon: float) -> Images:
     device = classifier.mean.device
     parts = zip(torch.arange(len(clean)).split(BATCH), labels.split(BATCH), strict=True)
-    made = [method(classifier, clean[at].to(device), y.to(device), epsilon).cpu() for at, y in parts]  # type: ignore[operator]
-    # As they could be saved. Rounding moves a pixel by at most half a level.
-    return Images.of([to_bytes(images) for images in made])
+    attacked = [method(classifier, clean[indices].to(device), y.to(device), epsilon).cpu() for indices, y in parts]  # type: ignore[operator]
+    # Round to bytes, as in a saved image, which changes a pixel by at most half a level.
+    return Images.of([to_bytes(images) for images in attacked])
 
 
 def _measure(evidence: Evidence, a: Attacked) -> dict[str, Estimate | None]:
@@ -187,8 +187,8 @@ def _measure(evidence: Evidence, a: Attacked) -> dict[str, Estimate | None]:
 
 def _costs(evidence: Evidence, name: str, a: Attacked) -> dict[str, Tensor]:
     """Return by the names of `COSTS` one value per image, N."""
-    perceptual_network = ReferenceStatistics.of(evidence, name)
-    before, after = perceptual_network(a.clean, a.before), perceptual_network(a.clean, a.after)
+    statistics = ReferenceStatistics.of(evidence, name)
+    before, after = statistics(a.clean, a.before), statistics(a.clean, a.after)
     return {
         "layout_lost": before["layout_cosine"] - after["layout_cosine"],
         "pixel_error_gained": after["pixel_error"] - before["pixel_error"],
@@ -196,26 +196,24 @@ def _costs(evidence: Evidence, name: str, a: Attacked) -> dict[str, Tensor]:
 
 
 def _figure(
-    config: Config, evidence: Evidence, first: str, sharing: list[str], found: dict[tuple[str, float, str], Attacked]
+    config: Config, evidence: Evidence, first: str, sharing: list[str], results: dict[tuple[str, float, str], Attacked]
 ) -> Figure:
-    """For one classifier, a row per image: before the attacks and after each."""
+    """Return the figure of one classifier, a row per image: before the attacks and after each."""
     index = list(evidence.inverters).index(first)
-    some = found[next(iter(found))]
+    some = results[next(iter(results))]
     blocks = []
-    kinds = list(dict.fromkeys((attack, epsilon) for attack, epsilon, _ in found))
+    kinds = list(dict.fromkeys((attack, epsilon) for attack, epsilon, _ in results))
     for title, seen in (("unchanged", None), *((_called(*kind), kind) for kind in kinds)):
-        images = some.clean if seen is None else found[(*seen, first)].images
+        images = some.clean if seen is None else results[(*seen, first)].images
         columns = {"image": images.bytes}
         for name in sharing:
             columns[name] = (
-                found[(*kinds[0], name)].before if seen is None else found[(*seen, name)].after
+                results[(*kinds[0], name)].before if seen is None else results[(*seen, name)].after
             ).images.bytes
         shown = torch.stack([column[: config.shown] for column in columns.values()], 1)
         blocks.append(Block(title, colour(index), tuple(columns), shown))
     spec = evidence.inverters[first].representation.classifier.spec
-    caption = (
-        f"{len(shown)} of the images, drawn at random; {spec} is attacked, and its inverters see what it then says."
-    )
+    caption = f"{len(shown)} of the images, drawn at random; {spec} is attacked, and its inverters read its outputs."
     with style():
         return Figure(f"images-{index}", f"Attacks on the classifier of {first}", caption, sheet(blocks))
 

@@ -1,4 +1,4 @@
-"""The paper's supplement: an image made brighter, richer in contrast or sharper, and how its logits change."""
+"""The paper's supplement: changes of the logits with an image's brightness, contrast and sharpness."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from unlogit.settings import Count, Several, Weight
 from unlogit.statistics import Difference, Estimate, bootstrap, correct_family, paired_tests
 
 TITLE = "Brightness, contrast, sharpness"
-QUESTION = "When an image is made brighter, richer in contrast or sharper, do its logits shift or scale as a whole?"
+QUESTION = "Do logits shift or scale as a whole when an image's brightness, contrast or sharpness changes?"
 
 CHANGES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "brightness": transforms.adjust_brightness,
@@ -39,7 +39,7 @@ ANSWERS = {
 }
 
 UNCHANGED = {"shift": 0.0, "scale": 1.0}
-"""What the unchanged image answers."""
+"""Values of the unchanged image."""
 OWNER = "inverter's classifier"
 
 
@@ -60,7 +60,7 @@ class Config(AnalysisConfig):
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yield the changed images, the curves of what the representation answers, and tests against the unchanged."""
+    """Yield the changed images, curves of the representation, and tests against the unchanged images."""
     names = evidence.representations()
     if not names:
         return
@@ -72,7 +72,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         for c, each in changed.items()
     ]
     with style():
-        yield Figure("images", "The changed images", "What the classifiers are given.", sheet(blocks))
+        yield Figure("images", "The changed images", "Inputs of the classifiers.", sheet(blocks))
     values = {name: _answers(evidence, name, which, changed) for name in names}
     curves: dict[str, dict[str, list[Estimate]]] = {
         f"{ANSWERS[answer][0]}, by {c}": {
@@ -86,7 +86,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         drawn = draw_curves(
             curves, config.factors, "factor", list(evidence.inverters), log=config.factors[0] > 0, across=3
         )
-    yield Figure("curves", "What the logits answer", measured, drawn)
+    yield Figure("curves", "Change of the logits", measured, drawn)
     yield from _changes(config, evidence, values, len(which))
     rows: list[tuple[Cell, ...]] = [
         (name, f"{c} {head}", *(curves[f"{ANSWERS[a][0]}, by {c}"][name][i] for a in ANSWERS))
@@ -123,8 +123,8 @@ def _changes(
     for name in values:
         for c in CHANGES:
             for _, factor in factors:
-                found = [tests[name, c, a, factor] for a in UNCHANGED]
-                cells = [cell for d in found for cell in (d.estimate, f"{d.verdict} (p {format_p(d.p)})")]
+                row = [tests[name, c, a, factor] for a in UNCHANGED]
+                cells = [cell for d in row for cell in (d.estimate, f"{d.verdict} (p {format_p(d.p)})")]
                 rows.append((name, f"{c} × {factor:g}", *cells))
     caption = f"Changed less unchanged on the same {n:,} images, with 95 % bootstrap CIs. {FAMILY}."
     yield Table("changes", "Change against the unchanged image", caption, columns, tuple(rows))
@@ -152,8 +152,8 @@ def _described(d: Difference) -> str:
 
 
 def _change(evidence: Evidence, which: Tensor, change: str, factor: float) -> Images:
-    made = [CHANGES[change](chunk, factor) for chunk in Images(evidence.originals.bytes[which]).chunks()]
-    return Images.of([to_bytes(images) for images in made])
+    changed = [CHANGES[change](chunk, factor) for chunk in Images(evidence.originals.bytes[which]).chunks()]
+    return Images.of([to_bytes(images) for images in changed])
 
 
 def _answers(

@@ -1,4 +1,4 @@
-"""Two classifiers on the same images: which images differ most in what was kept of them, and by which measure."""
+"""Comparison of two classifiers on the same images: the images and measures in which they differ most."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from unlogit.settings import Count
 from unlogit.statistics import ALPHA, Estimate, holm, weighted_bootstrap, wilson
 
 TITLE = "Comparison"
-QUESTION = "Which images do two classifiers differ on most, in what can be reconstructed of them?"
+QUESTION = "For which images do the reconstructions from two classifiers differ most?"
 ALL = "all measures together"
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How many of the most different images are shown."""
+    """Number of images shown."""
 
     shown: Count = 5
     """Number of images per inverter."""
@@ -32,12 +32,12 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Contrast:
-    """How much more of each image inverter `a` kept than `b`, by measures that mean the same for both.
+    """Fidelity of inverter `a` less that of `b` for each image, in measures that are comparable between them.
 
     Attributes:
         metrics: the measures.
-        gains: by measure, in standard deviations of that measure over both, N; above 0 where `a` is nearer.
-        values: by measure, of a and b, each N.
+        gains: differences by measure, in standard deviations over both, N; above 0 where `a` is better.
+        values: values of a and b by measure, each N.
     """
 
     a: str
@@ -69,7 +69,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         yield _images(config, evidence, contrast, order)
         yield _ranking(config, evidence, contrast, order)
         with style():
-            caption = "One dot per image; on the line both kept equally much, and an arrow says where more is kept."
+            caption = "One dot per image; both are equal on the line, and an arrow shows which direction is better."
             index = list(evidence.inverters).index(b)
             yield Figure(f"scatter-{index}", f"{names[0]} against {b}", caption, _scatter(evidence, contrast))
         correlations = {m: _correlation(*contrast.values[m.name], evidence.seed) for m in metrics}
@@ -161,7 +161,7 @@ def _images(config: Config, evidence: Evidence, c: Contrast, order: Tensor) -> F
     index = list(evidence.inverters).index(c.b)
     caption = f"The {shown} of {len(evidence):,} images per inverter on which they differ most; the extremes first."
     with style():
-        return Figure(f"images-{index}", f"Where {c.a} and {c.b} part", caption, sheet(blocks))
+        return Figure(f"images-{index}", f"Where {c.a} and {c.b} differ most", caption, sheet(blocks))
 
 
 def _ranking(config: Config, evidence: Evidence, c: Contrast, order: Tensor) -> Table:

@@ -1,4 +1,4 @@
-"""The invariance spectrum: how much of each known factor of a scene the classifier keeps."""
+"""Invariance spectrum: the share of each known factor of a scene that the classifier keeps."""
 
 from __future__ import annotations
 
@@ -25,21 +25,19 @@ from unlogit.settings import Bounds, Count, Share
 from unlogit.statistics import Estimate
 
 TITLE = "Invariance spectrum"
-QUESTION = (
-    "How much of each factor that a scene was made from is left in the representation, and in what is made of it?"
-)
+QUESTION = "How much of each factor of a scene is kept in the representation, and in its reconstruction?"
 
 IMAGE, LINEAR, MLP = "image", "linear", "MLP"
 MARKS = {IMAGE: "|", LINEAR: "o", MLP: "s"}
 LEAST = 40
-"""Images in which a factor must show, for its reading to be fitted and judged on different ones."""
+"""Minimum number of images in which a factor is visible."""
 Readings = dict[str, dict[str, Reading]]
-"""By reader, by factor."""
+"""Readings by reader and factor."""
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How well the readers are fitted."""
+    """Training of the readers."""
 
     training: Annotated[int, Bounds(200, 10**9)] = 6_000
     """Number of scenes of the other split that the readers are fitted on."""
@@ -50,26 +48,26 @@ class Config(AnalysisConfig):
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields a chart with a panel a classifier, tables, and which factors are kept; nothing for other images."""
+    """Yield a plot with one panel per classifier, tables, and which factors are kept; nothing for other images."""
     source = evidence.source
     if not isinstance(source, SceneImages):
         return
-    known = of_source(source, evidence.indices)
-    known = {name: target for name, target in known.items() if int(target.shows.sum()) >= LEAST}
-    if not known:
+    truth = of_source(source, evidence.indices)
+    truth = {name: target for name, target in truth.items() if int(target.shows.sum()) >= LEAST}
+    if not truth:
         return
     training, images = _training(config, evidence, source)
     readers = Readers(
         of_source(training, images[1]), training.labels[images[1]], seed=evidence.seed, epochs=config.epochs
     )
     offsets = readers.of_class(evidence.labels)
-    read = _read(evidence, readers, images[0], known, offsets)
+    read = _read(evidence, readers, images[0], truth, offsets)
     shares = {reader: {f: r.explained(evidence.seed) for f, r in each.items()} for reader, each in read.items()}
     groups = _groups(evidence)
     with style():
-        yield Figure("spectrum", "The invariance spectrum", _caption(), _draw(evidence, groups, known, shares))
-    yield _table(evidence, known, offsets, shares)
-    accuracies = _accuracies(evidence, known, read)
+        yield Figure("spectrum", "The invariance spectrum", _caption(), _draw(evidence, groups, truth, shares))
+    yield _table(evidence, truth, offsets, shares)
+    accuracies = _accuracies(evidence, truth, read)
     if accuracies is not None:
         yield accuracies
     for name in evidence.inverters:
@@ -81,11 +79,11 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
                 yield Record(f"factor_{factor}_{kind.lower()}", name, share, "share", None)
     for name in evidence.representations():
         yield _finding(config, name, shares)
-    yield from _compare(evidence, list(known), read)
+    yield from _compare(evidence, list(truth), read)
 
 
 def _training(config: Config, evidence: Evidence, source: SceneImages) -> tuple[SceneImages, tuple[Images, Tensor]]:
-    """Scenes of the split that the evidence is not from, and as they are seen."""
+    """Return scenes of the other split than the evidence's, with their images and indices."""
     split = "test" if source.split == "train" else "train"
     training = SceneImages(f"scenes:{split}", split, source.size, config.training, source.seed)
     batches = list(Loader(training, evidence.view, CHUNK, seed=0).once())
@@ -95,34 +93,34 @@ def _training(config: Config, evidence: Evidence, source: SceneImages) -> tuple[
 
 @torch.no_grad()
 def _read(
-    evidence: Evidence, readers: Readers, training: Images, known: dict[str, Target], offsets: dict[str, Tensor]
+    evidence: Evidence, readers: Readers, training: Images, truth: dict[str, Target], offsets: dict[str, Tensor]
 ) -> Readings:
-    """What is read from the images, from each representation by two probes, and from each reconstruction."""
+    """Return readings from the images, from each representation by two probes, and from each reconstruction."""
 
-    def judged(said: dict[str, Tensor]) -> dict[str, Reading]:
-        return {name: Reading.of(said[name], known[name], offsets[name], evidence.seed) for name in known}
+    def calibrated(predictions: dict[str, Tensor]) -> dict[str, Reading]:
+        return {name: Reading.of(predictions[name], truth[name], offsets[name], evidence.seed) for name in truth}
 
-    look, source = readers.convolutional(lambda at: training[at]), evidence.source
+    look, source = readers.convolutional(lambda positions: training[positions]), evidence.source
     assert isinstance(source, SceneImages)
 
     def seen(images: Images) -> dict[str, Tensor]:
         indices = zip(images.chunks(), evidence.labels.split(CHUNK), evidence.indices.split(CHUNK), strict=True)
-        parts = [{**look(x, labels), **matched(x, source, at)} for x, labels, at in indices]
-        return {name: torch.cat([part[name] for part in parts]) for name in known}
+        parts = [{**look(x, labels), **matched(x, source, positions)} for x, labels, positions in indices]
+        return {name: torch.cat([part[name] for part in parts]) for name in truth}
 
-    found = {IMAGE: judged(seen(evidence.originals))}
+    readings = {IMAGE: calibrated(seen(evidence.originals))}
     for name in evidence.representations():
         representation = evidence.inverters[name].representation
         raw = torch.cat([representation.raw(x.to(representation.shift.device)).cpu() for x in training.chunks()])
         for kind, fit in ((LINEAR, readers.linear), (MLP, readers.mlp)):
-            found[f"{kind}, {name}"] = judged(fit(raw)(evidence.raw(name), evidence.labels))
+            readings[f"{kind}, {name}"] = calibrated(fit(raw)(evidence.raw(name), evidence.labels))
     for name in evidence.inverters:
-        found[name] = judged(seen(evidence.reconstructed(name).images))
-    return found
+        readings[name] = calibrated(seen(evidence.reconstructed(name).images))
+    return readings
 
 
 def _groups(evidence: Evidence) -> dict[str, list[str]]:
-    """By a classifier's first inverter that reads more than a class, its readers in the order drawn."""
+    """Return the readers of each classifier in the order drawn, by its first inverter that is probed."""
     groups = {}
     probed = evidence.representations()
     for sharing in evidence.classifiers().values():
@@ -135,10 +133,10 @@ def _groups(evidence: Evidence) -> dict[str, list[str]]:
 def _draw(
     evidence: Evidence,
     groups: dict[str, list[str]],
-    known: dict[str, Target],
+    truth: dict[str, Target],
     shares: dict[str, dict[str, Estimate]],
 ) -> Drawing:
-    factors = list(known)
+    factors = list(truth)
     names = list(evidence.inverters)
     figure, axes = panels(1, len(groups), 1.0 + 0.31 * len(factors), sharey=True)
     for axis, (first, readers) in zip(axes, groups.items(), strict=True):
@@ -169,16 +167,16 @@ def _draw(
 def _caption() -> str:
     return (
         "0: no more than the class alone implies, by its typical values; 1: all variation within a class. Upright "
-        "bars: read from the image itself, by a network that was fitted on real scenes, which is a floor of what a "
-        "image shows. Circles and squares: read from the representation. Diamonds: read from the reconstruction by "
-        "the very reader of images. Rotation and mirroring no such network sees; in an image they are those with "
-        "which the scene, drawn with all else as it is, is most like it up to a linear change of colours. Lines are "
-        "95 % intervals; what lies left of -0.1 is drawn there."
+        "bars: read from the image itself, by a network that was fitted on real scenes, which is a lower bound of "
+        "what an image shows. Circles and squares: read from the representation. Diamonds: read from the "
+        "reconstruction by the same reader of images. Rotation and mirroring are read by rendering: the scene is "
+        "drawn in every pose, and the drawing most similar to the image up to a linear change of colours is taken. "
+        "Lines are 95 % CIs; values below -0.1 are drawn at -0.1."
     )
 
 
 def _table(
-    evidence: Evidence, known: dict[str, Target], offsets: dict[str, Tensor], shares: dict[str, dict[str, Estimate]]
+    evidence: Evidence, truth: dict[str, Target], offsets: dict[str, Tensor], shares: dict[str, dict[str, Estimate]]
 ) -> Table:
     columns = (
         Column("factor"),
@@ -186,7 +184,7 @@ def _table(
         *(Column(reader, "higher") for reader in shares),
     )
     rows: list[tuple[Cell, ...]] = []
-    for factor, target in known.items():
+    for factor, target in truth.items():
         alone = class_share(target, offsets[factor], evidence.seed)
         rows.append((factor.replace("_", " "), alone, *(each[factor] for each in shares.values())))
     caption = (
@@ -199,34 +197,34 @@ def _table(
     return Table("factors", "How much of each factor", caption, columns, tuple(rows))
 
 
-def _accuracies(evidence: Evidence, known: dict[str, Target], read: Readings) -> Table | None:
-    """Yes-no and categorical factors as a share of right answers."""
-    factors = [name for name, target in known.items() if target.classes is not None]
+def _accuracies(evidence: Evidence, truth: dict[str, Target], read: Readings) -> Table | None:
+    """Return the table of accuracies of binary and categorical factors."""
+    factors = [name for name, target in truth.items() if target.classes is not None]
     if not factors:
         return None
     rows: list[tuple[Cell, ...]] = []
     for factor in factors:
         answers = max(2, len(FACTORS[factor].names))
-        found = [each[factor].accuracy(evidence.seed) for each in read.values()]
-        rows.append((factor.replace("_", " "), round(1 / answers, 2), *found))
+        accuracies = [each[factor].accuracy(evidence.seed) for each in read.values()]
+        rows.append((factor.replace("_", " "), round(1 / answers, 2), *accuracies))
     columns = (Column("factor"), Column("by chance"), *(Column(reader) for reader in read))
     caption = "Balanced over the answers: the mean of how often each is recognised, with bootstrap intervals."
     return Table("answers", "How often the right answer", caption, columns, tuple(rows))
 
 
 def _finding(config: Config, name: str, shares: dict[str, dict[str, Estimate]]) -> Finding:
-    """Say which factors the representation keeps beyond the class, by the better probe, and which it loses."""
+    """Return a sentence on the factors that the representation keeps beyond the class, by the better probe."""
     probes = [shares[f"{kind}, {name}"] for kind in (LINEAR, MLP)]
     best = {factor: max((each[factor] for each in probes), key=lambda e: e.low) for factor in shares[IMAGE]}
-    kept = sorted((f for f in best if best[f].low > config.clear), key=lambda f: -best[f].value)
-    shown = [f for f in best if shares[IMAGE][f].low > config.clear and f not in kept]
+    preserved = sorted((f for f in best if best[f].low > config.clear), key=lambda f: -best[f].value)
+    shown = [f for f in best if shares[IMAGE][f].low > config.clear and f not in preserved]
     # That a factor is not shown to be kept does not make it lost.
     lost = [f for f in shown if all(each[f].high < config.clear for each in probes)]
     undecided = [f for f in shown if f not in lost]
-    painted = [f for f in kept if shares[name][f].low > config.clear]
+    painted = [f for f in preserved if shares[name][f].low > config.clear]
     text = [f"{name}: beyond the class, its representation keeps "]
-    text.append(listed([f"{f.replace('_', ' ')} ({best[f].value:.2f})" for f in kept]) or "none of the factors")
-    if kept:
+    text.append(listed([f"{f.replace('_', ' ')} ({best[f].value:.2f})" for f in preserved]) or "none of the factors")
+    if preserved:
         text.append(f"; of these the reconstruction shows {listed([f.replace('_', ' ') for f in painted]) or 'none'}")
     for word, factors in (("lost", lost), ("inconclusive", undecided)):
         if factors:

@@ -1,4 +1,4 @@
-"""Reconstructing the reconstruction, again and again: where it settles, and how far it drifts on the way."""
+"""Repeated reconstruction: whether it converges, and how far it drifts from the original."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from unlogit.settings import Count, Several, Weight
 from unlogit.statistics import Estimate, bootstrap, wilson
 
 TITLE = "Fixed points"
-QUESTION = (
-    "If a reconstruction is reconstructed again and again, where does it settle, and what of the original is left?"
-)
+QUESTION = "Does repeated reconstruction converge, and how much of the original is left?"
 
 CURVES = {
     "step": "step in pixels ↓",
@@ -28,12 +26,12 @@ CURVES = {
     "stayed": "class of the round before",
     "layout": "layout cosine to the original ↑",
 }
-"""By measure, in the order drawn."""
+"""Titles by measure, in the order drawn."""
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How long and how many."""
+    """Number of rounds and images."""
 
     rounds: Several = 8
     """Number of successive reconstructions, each image with its own noise throughout."""
@@ -47,7 +45,7 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Walk:
-    """One inverter's rounds: images by round, and by measure its values, rounds x n."""
+    """Rounds of one inverter: images by round, and values by measure, rounds x n."""
 
     images: list[Images]
     values: dict[str, Tensor]
@@ -55,7 +53,7 @@ class Walk:
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields images by round, curves, and what is left at the end."""
+    """Yield images by round, curves, and the measures of the last round."""
     which = evidence.sample(config.num_images, evidence.seed)
     walks = {name: _walk(config, evidence, name, which) for name in evidence.inverters}
     rounds = sorted({1, 2, 4, config.rounds} & set(range(1, config.rounds + 1)))
@@ -67,36 +65,36 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             for name, walk in walks.items()
         },
     )
-    caption = "Each round reconstructs what the round before made, from the same noise throughout."
+    caption = "Each round reconstructs the images of the previous round, with the same noise throughout."
     with style():
-        yield Figure("images", "Round after round", caption, sheet(blocks))
+        yield Figure("images", "Images by round", caption, sheet(blocks))
         curves = {
             title: {name: [_estimate(key, v, evidence.seed) for v in walk.values[key]] for name, walk in walks.items()}
             for key, title in CURVES.items()
         }
         drawn = draw_curves(curves, list(range(1, config.rounds + 1)), "round", list(evidence.inverters))
     caption = f"{len(which)} images; bands are 95 % intervals. The first round's step is from the original."
-    yield Figure("curves", "How it drifts", caption, drawn)
+    yield Figure("curves", "Drift by round", caption, drawn)
     yield from _numbers(config, evidence, walks)
 
 
 @torch.no_grad()
 def _walk(config: Config, evidence: Evidence, name: str, which: Tensor) -> Walk:
     noise = evidence.noise_at(name, which)
-    perceptual_network = ReferenceStatistics.of(evidence, name)
+    statistics = ReferenceStatistics.of(evidence, name)
     originals = before = Images(evidence.originals.bytes[which])
     classes = previous = evidence.encoded(name).logits[which].argmax(1)
     images: list[Images] = []
     values: dict[str, list[Tensor]] = {key: [] for key in CURVES}
     for _ in range(config.rounds):
-        made = evidence.ask(name, before, noise)
-        now = made.reencoded.argmax(1)
-        values["step"].append((made.images[:] - before[:]).square().mean((1, 2, 3)).sqrt())
+        reconstructed = evidence.ask(name, before, noise)
+        now = reconstructed.reencoded.argmax(1)
+        values["step"].append((reconstructed.images[:] - before[:]).square().mean((1, 2, 3)).sqrt())
         values["kept"].append((now == classes).float())
         values["stayed"].append((now == previous).float())
-        values["layout"].append(perceptual_network(originals, made)["layout_cosine"])
-        images.append(made.images)
-        before, previous = made.images, now
+        values["layout"].append(statistics(originals, reconstructed)["layout_cosine"])
+        images.append(reconstructed.images)
+        before, previous = reconstructed.images, now
     return Walk(images, {key: torch.stack(each) for key, each in values.items()}, previous)
 
 
@@ -118,24 +116,24 @@ def _numbers(config: Config, evidence: Evidence, walks: dict[str, Walk]) -> Iter
         last = {key: values[-1] for key, values in walk.values.items()}
         n = len(last["step"])
         settled = wilson(int((last["step"] < config.still).sum()), n)
-        kept = _estimate("kept", last["kept"], evidence.seed)
+        same_class = _estimate("kept", last["kept"], evidence.seed)
         near = _estimate("layout", last["layout"], evidence.seed)
         lost = bootstrap(walk.values["layout"][0] - last["layout"], evidence.seed)
         left = len(walk.classes.unique())
-        rows.append((name, settled, kept, near, lost, left))
+        rows.append((name, settled, same_class, near, lost, left))
         yield Record("settled", name, settled, "share", None)
-        yield Record("class_after_rounds", name, kept, "share", "higher")
+        yield Record("class_after_rounds", name, same_class, "share", "higher")
         yield Record("layout_after_rounds", name, near, "", "higher")
         yield Record("layout_lost_in_rounds", name, lost, "", "lower")
         first = walk.values["kept"][0].mean()
         yield Finding(
-            f"{name}: after {config.rounds} rounds {settled.value:.0%} of images stand still, the class is still the "
-            f"original's in {kept.value:.0%} ({kept.low:.0%} to {kept.high:.0%}; {first:.0%} after one round), and the "
-            f"layout cosine to the original is {near.value:.2f}, {lost.value:.2f} less than after one round "
-            f"({lost.low:.2f} to {lost.high:.2f})."
+            f"{name}: after {config.rounds} rounds {settled.value:.0%} of images have settled, the class is still the "
+            f"original's in {same_class.value:.0%} ({same_class.low:.0%} to {same_class.high:.0%}; "
+            f"{first:.0%} after one round), and the layout cosine to the original is {near.value:.2f}, "
+            f"{lost.value:.2f} less than after one round ({lost.low:.2f} to {lost.high:.2f})."
         )
     caption = f"After {config.rounds} rounds, with 95 % intervals over images."
-    yield Table("fixed-point", "Where it ends", caption, columns, tuple(rows))
+    yield Table("fixed-point", "After the last round", caption, columns, tuple(rows))
     metrics = (
         MetricInfo("class_after_rounds", "class kept", "higher", "by the inverter's own classifier", unit="share"),
         MetricInfo("layout_after_rounds", "layout cosine", "higher", "to the original"),

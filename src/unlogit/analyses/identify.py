@@ -1,4 +1,4 @@
-"""Finding a reconstruction's original among others, and the bits about the single image that this proves."""
+"""Identification of a reconstruction's original among others, and the bits of information that this proves."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ QUESTION = "Can the original be identified by its reconstruction, and how many b
 
 TOGETHER = "together"
 LEAST = 8
-"""Line-ups that a statement about bits needs: Student's interval over fewer is too wide and too uncertain."""
+"""Minimum number of line-ups for a statement about bits; Student's interval over fewer is too wide."""
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How long the line-ups are, and which classes they are of."""
+    """Sizes and classes of the line-ups."""
 
     among: Several = 32
     """Length of a line-up of originals of any class; there are at least two line-ups, or they get shorter."""
@@ -56,14 +56,14 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of line-ups of one kind for one inverter, by measure and for all measures together.
+    """Results of one kind of line-ups for one inverter, by measure and for all measures together.
 
     Attributes:
-        among: originals in a line-up.
-        accuracy: how often the own one fits best.
-        rank: its place as a share: 0 first, 0.5 chance, 1 last.
-        bits: the lower bound.
-        proven: what each image's line-up proves by all measures together, in bits, groups x N.
+        among: number of originals in a line-up.
+        accuracy: share of reconstructions whose own original fits best.
+        rank: relative rank of the own original: 0 first, 0.5 chance, 1 last.
+        bits: lower bound of the information.
+        proven: contribution of each image by all measures together, in bits, groups x N.
     """
 
     among: int
@@ -74,7 +74,7 @@ class Outcome:
 
     @property
     def enough(self) -> bool:
-        """Whether there are line-ups enough for a statement about bits."""
+        """Whether there are enough line-ups for a statement about bits."""
         return len(self.proven) >= LEAST
 
 
@@ -152,30 +152,33 @@ def _compare(outcomes: dict[str, dict[str, Outcome]], whose: str) -> Iterator[Re
 
 
 def _spaces(evidence: Evidence, name: str) -> dict[str, tuple[Tensor, Tensor]]:
-    """By measure, a vector for each reconstruction and each original, between which distances are taken."""
-    made, originals = evidence.reconstructed(name).images, evidence.originals
+    """Return by measure the vectors of reconstructions and originals, between which distances are taken."""
+    reconstructions, originals = evidence.reconstructed(name).images, evidence.originals
 
     def layouts(those: Images) -> Tensor:
         return torch.cat([layout(images) for images in those.chunks()])
 
     spaces = {
-        "pixels": (made[:].flatten(1), originals[:].flatten(1)),
-        "layout": _directions(layouts(made), layouts(originals)),
+        "pixels": (reconstructions[:].flatten(1), originals[:].flatten(1)),
+        "layout": _directions(layouts(reconstructions), layouts(originals)),
     }
     if evidence.features is not None:
-        spaces["features"] = _directions(evidence.embed(made), evidence.embed(originals))
+        spaces["features"] = _directions(evidence.embed(reconstructions), evidence.embed(originals))
     return spaces
 
 
-def _directions(made: Tensor, originals: Tensor) -> tuple[Tensor, Tensor]:
-    """Both less the originals' mean, at length one: so that distances order as cosines do."""
+def _directions(reconstructions: Tensor, originals: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both less the originals' mean, at length one, so that distances order as cosines do."""
     centre = originals.mean(0)
-    return F.normalize(made - centre, dim=1), F.normalize(originals - centre, dim=1)
+    return F.normalize(reconstructions - centre, dim=1), F.normalize(originals - centre, dim=1)
 
 
 def _ask(lineups: Lineups, spaces: dict[str, tuple[Tensor, Tensor]], seed: int) -> Outcome:
     among = lineups.among
-    scores = {measure: lineups.similarity(made, originals) for measure, (made, originals) in spaces.items()}
+    scores = {
+        measure: lineups.similarity(reconstructions, originals)
+        for measure, (reconstructions, originals) in spaces.items()
+    }
     accuracy, rank = {}, {}
     for measure, score in scores.items():
         accuracy[measure] = over_lineups(named(score), 0, 1)
@@ -187,14 +190,14 @@ def _ask(lineups: Lineups, spaces: dict[str, tuple[Tensor, Tensor]], seed: int) 
 
 
 def _label(evidence: Evidence, name: str) -> Estimate:
-    """Bits about the predicted class that its reconstruction proves to keep, by Fano from the agreement."""
-    made = evidence.reconstructed(name)
-    asked = made.logits.argmax(1)
-    share = wilson(int((made.reencoded.argmax(1) == asked).sum()), len(asked))
-    worth, classes = entropy(asked), made.logits.shape[1]
+    """Return a lower bound of the bits about the predicted class that are kept, by Fano from the agreement."""
+    reconstructed = evidence.reconstructed(name)
+    predicted = reconstructed.logits.argmax(1)
+    share = wilson(int((reconstructed.reencoded.argmax(1) == predicted).sum()), len(predicted))
+    worth, classes = entropy(predicted), reconstructed.logits.shape[1]
 
     def proven(agreement: float) -> float:
-        # Fano for classes of any frequency: what is known is what there was less what may be left open.
+        # Fano for classes of any frequency: the entropy less the largest possible remaining uncertainty.
         return max(0.0, worth - (math.log2(classes) - fano(agreement, classes)))
 
     return enclosing(proven(share.value), proven(share.low), proven(share.high), share.n)
@@ -255,7 +258,7 @@ def _bits_table(
 
 def _caption(config: Config, outcomes: dict[str, dict[str, Outcome]]) -> str:
     caption = (
-        "What the reconstruction proves to hold about which image it was made from, by what is compared; lines are "
+        "Lower bounds of the information about the image in its reconstruction, by similarity measure; lines are "
         "95 % CIs. A line-up of N cannot prove more than log2 N."
     )
     if not any("class" in each for each in outcomes.values()):

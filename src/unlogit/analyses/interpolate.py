@@ -13,7 +13,7 @@ from unlogit.analyses._curves import draw_curves
 from unlogit.analyses._evidence import Images
 from unlogit.analyses._fidelity import MetricInfo
 from unlogit.analyses._paired import format_share, pair_tests, report_pairs
-from unlogit.analyses._paths import tell_paths
+from unlogit.analyses._paths import report_paths
 from unlogit.drawing import inverter_blocks, sheet, style
 from unlogit.manipulate import interpolate
 from unlogit.settings import Count, Several
@@ -27,7 +27,7 @@ CLASSES = ("first image's class", "second image's class", "any other class")
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """Between how many, and how finely the line is walked."""
+    """Number of pairs and of steps."""
 
     steps: Several = 8
     """Number of steps along a line."""
@@ -38,7 +38,7 @@ class Config(AnalysisConfig):
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields images along the lines, the classes that they show, and the lines' length and evenness."""
+    """Yield images along the lines, their class probabilities, and the lines' length and evenness."""
     names = evidence.measured()
     pairs = _pairs(config, evidence, names)
     if not names or len(pairs) < 2:
@@ -56,17 +56,17 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         {"second": second},
     )
     caption = (
-        "A row a pair of images that every classifier takes for two classes; between the two, reconstructions of the "
-        "line from the logits of the first to those of the second, the noise the same."
+        "One row per pair of images of which every classifier predicts different classes; between the "
+        "two, reconstructions of the line from the logits of the first to those of the second, the noise the same."
     )
     with style():
         yield Figure("images", "From image to image", caption, sheet(blocks))
     yield from _classes(evidence, points, pairs, amounts)
-    yield from tell_paths(evidence, points, amounts, "interpolation", "way from logits to logits")
+    yield from report_paths(evidence, points, amounts, "interpolation", "way from logits to logits")
 
 
 def _pairs(config: Config, evidence: Evidence, names: list[str]) -> Tensor:
-    """Places of images, pairs x 2, that no classifier takes for one class."""
+    """Return indices of images, pairs x 2, of which every classifier predicts different classes."""
     order = evidence.sample(len(evidence), evidence.seed)
     pairs = order[: len(order) // 2 * 2].view(-1, 2)
     for name in names:
@@ -85,7 +85,7 @@ def _walk(evidence: Evidence, name: str, pairs: Tensor, amounts: list[float]) ->
 def _classes(
     evidence: Evidence, points: dict[str, list[Images]], pairs: Tensor, amounts: list[float]
 ) -> Iterator[Result]:
-    """Yield how likely the classifier holds both ends' classes and any other one along the way."""
+    """Yield the probabilities of both ends' classes and of all others along the path."""
     curves: dict[str, dict[str, list[Estimate]]] = {title: {} for title in CLASSES}
     others: dict[str, dict[str, Tensor]] = {}
     middle = len(amounts) // 2
@@ -101,10 +101,10 @@ def _classes(
     with style():
         drawn = draw_curves(curves, amounts, "way from logits to logits", list(evidence.inverters), across=3)
     yield Figure("classes", "What the classifier sees on the way", measured, drawn)
-    at = f"at {amounts[middle]:.0%} of the way"
+    position = f"at {amounts[middle]:.0%} of the way"
     rows: list[tuple[Cell, ...]] = [(name, *(curves[title][name][middle] for title in CLASSES)) for name in points]
     columns = (Column("inverter"), *(Column(title) for title in CLASSES))
-    yield Table("classes", f"Class probabilities {at}", measured, columns, tuple(rows))
+    yield Table("classes", f"Class probabilities {position}", measured, columns, tuple(rows))
     other = curves[CLASSES[2]]
     for name in points:
         for key, title in zip(("first", "second", "other"), CLASSES, strict=True):
@@ -114,9 +114,11 @@ def _classes(
     parts = ", ".join(
         f"{format_share(e)} for {name}" for name, e in ((name, each[middle]) for name, each in other.items())
     )
-    yield Finding(f"{at[0].upper()}{at[1:]} the mean probability of any other class than the two is {parts}.")
+    yield Finding(
+        f"{position[0].upper()}{position[1:]} the mean probability of any other class than the two is {parts}."
+    )
     metric = MetricInfo(
-        midway, f"any other class {at}", None, "probability by the inverter's own classifier", unit="probability"
+        midway, f"any other class {position}", None, "probability by the inverter's own classifier", unit="probability"
     )
     yield from report_pairs(
         [metric],

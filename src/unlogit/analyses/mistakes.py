@@ -1,4 +1,4 @@
-"""Figure 6 of the paper: what is reconstructed of images that the classifier gets wrong."""
+"""Figure 6 of the paper: reconstructions of misclassified images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from unlogit.settings import Count
 from unlogit.statistics import Difference, Estimate, correct_family, wilson
 
 TITLE = "Mistakes"
-QUESTION = "Does less survive of images that the classifier gets wrong?"
+QUESTION = "Are reconstructions of misclassified images less faithful?"
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How much is shown, and which differences count as none."""
+    """Number of images shown, and margins."""
 
     shown: Count = 6
     """Number of wrongly classified images per classifier, each beside a right one of the same class."""
@@ -59,9 +59,9 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             yield Record(f"mistakes_{m.name}", name, d.estimate, m.unit, m.better)
         yield Finding(_described(name, share, differences))
     caption = (
-        "Images that the inverter's own classifier gets wrong less those of the same true class that it gets right, "
-        "averaged over the wrong ones, with 95 % bootstrap CIs; classes without images of both kinds are left "
-        "out. 'Same class' means the class that is predicted for the original, be that right or wrong."
+        "Images that the inverter's own classifier misclassifies less correctly classified ones of the same true "
+        "class, averaged over the former, with 95 % bootstrap CIs; classes without images of both kinds are left "
+        "out. 'Same class' means the class that is predicted for the original, right or wrong."
     )
     columns = (Column("inverter"), Column("wrong", None, "share of images"), *(m.column for m in SHORT))
     yield Table("mistakes", "Wrong less right", caption, columns, tuple(rows))
@@ -70,13 +70,13 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
 
 
 def _wrong(evidence: Evidence, name: str) -> Tensor | None:
-    """Which images the classifier of inverter `name` gets wrong, bool; None where that cannot be said."""
+    """Return which images the classifier of inverter `name` misclassifies, bool; None if that is not known."""
     truth = evidence.truth(name)
     return None if truth is None else evidence.encoded(name).logits.argmax(1) != truth
 
 
 def _pairs(evidence: Evidence, wrong: Tensor, count: int, seed: int) -> list[tuple[int, int]]:
-    """Places of wrongly classified images, drawn at random, each with a right one of its class; none twice."""
+    """Return random indices of misclassified images, each with a correct one of its class; none twice."""
     free: dict[int, list[int]] = {}
     order = evidence.sample(len(evidence), seed).tolist()
     for index in order:
@@ -91,19 +91,19 @@ def _pairs(evidence: Evidence, wrong: Tensor, count: int, seed: int) -> list[tup
 
 
 def _figure(config: Config, evidence: Evidence, first: str, sharing: list[str], wrong: Tensor) -> Figure:
-    """Both kinds for one classifier, a row a pair, as all of its inverters see them."""
+    """Return the figure of both kinds for one classifier, one row per pair, with all of its inverters."""
     pairs = torch.tensor(_pairs(evidence, wrong, config.shown, evidence.seed))
     ink = colour(list(evidence.inverters).index(first))
     blocks = []
-    for title, indices in (("taken for something else", pairs[:, 0]), ("right, of the same class", pairs[:, 1])):
+    for title, indices in (("misclassified", pairs[:, 0]), ("correct, of the same class", pairs[:, 1])):
         columns = {"original": evidence.originals.bytes[indices]}
         columns |= {name: evidence.reconstructed(name).images.bytes[indices] for name in sharing}
         blocks.append(Block(title, ink, tuple(columns), torch.stack(list(columns.values()), 1)))
     truth = evidence.truth(first)
     names = short_names(evidence.inverters[first].representation.classifier.class_names)
     assert truth is not None
-    asked = evidence.encoded(first).logits.argmax(1)
-    mistaken = (f"{names[truth[index]]} for {names[asked[index]]}" for index in pairs[:, 0].tolist())
+    predicted = evidence.encoded(first).logits.argmax(1)
+    mistaken = (f"{names[truth[index]]} for {names[predicted[index]]}" for index in pairs[:, 0].tolist())
     spec = evidence.inverters[first].representation.classifier.spec
     caption = (
         f"By {spec}; one row per class, drawn from the {int(wrong.sum())} that it gets wrong. From the top down "

@@ -23,7 +23,7 @@ from unlogit.settings import Count, Several
 from unlogit.statistics import Difference, Estimate, bootstrap, statistic_test, weighted_bootstrap
 
 TITLE = "Resampled noise"
-QUESTION = "What does the generator make up: how much of a reconstruction changes when only its noise does?"
+QUESTION = "How much of a reconstruction changes with the noise alone?"
 
 MEASURES = {
     "diversity": ("diversity", "distance between two reconstructions of one image from different noise"),
@@ -34,7 +34,7 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How much is drawn."""
+    """Number of images and noises."""
 
     draws: Several = 4
     """Number of noise vectors, each of which is tried on every image."""
@@ -48,13 +48,13 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Moved:
-    """What moves an inverter's images in one space.
+    """Variance of an inverter's images in one embedding.
 
     Attributes:
-        layout: the variances of every noise with every image.
+        layout: two-way layout of every noise with every image.
         diversity: mean distance between two reconstructions of an image, N.
-        estimates: by `MEASURES`.
-        components: shares of the variance: of the logits, of the noise in all images alike, in each alone.
+        estimates: estimates by the keys of `MEASURES`.
+        components: shares of the variance: of the logits, of the noise, and of their interaction.
     """
 
     layout: TwoWay
@@ -64,7 +64,7 @@ class Moved:
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields images, what moves them, and diversities; nothing where no inverter has noise."""
+    """Yield images, variance components and diversities; nothing if no inverter has noise."""
     names = evidence.noisy()
     if not names:
         return
@@ -78,13 +78,13 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             for name in names
         },
     )
-    caption = "A row per image; a column a noise, the same in all rows."
+    caption = "One row per image; one column per noise, the same in all rows."
     with style():
         yield Figure("images", "One image, many noises", caption, sheet(blocks))
     spaces: dict[str, Embedding] = {"pixels": Pixels()}
     if evidence.features is not None:
         spaces["perceptual"] = evidence.embedding
-    found = {
+    moved = {
         name: {
             space: _moved(embedding, draws[name][: config.draws], evidence.seed) for space, embedding in spaces.items()
         }
@@ -98,9 +98,9 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         "whatever the noise; middle: what a noise moves in all images alike; light: what it moves in each alone."
     )
     with style():
-        yield Figure("variance", "What moves the images", caption, _draw(evidence, found))
+        yield Figure("variance", "What moves the images", caption, _draw(evidence, moved))
     rows: list[tuple[Cell, ...]] = [
-        (name, *(found[name][space].estimates[key] for space in spaces for key in MEASURES)) for name in names
+        (name, *(moved[name][space].estimates[key] for space in spaces for key in MEASURES)) for name in names
     ]
     columns = [
         Column(f"{title}, {space}", None, explanation if space == "pixels" else "")
@@ -111,19 +111,19 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     yield Table("noise", "Diversity and shares", caption, (Column("inverter"), *columns), tuple(rows))
     for name in names:
         for space in spaces:
-            for key, estimate in found[name][space].estimates.items():
+            for key, estimate in moved[name][space].estimates.items():
                 yield Record(f"noise_{key}_{space}", name, estimate, "" if key == "diversity" else "share", None)
-    yield _finding({name: each[list(spaces)[-1]].estimates["share"] for name, each in found.items()}, list(spaces)[-1])
+    yield _finding({name: each[list(spaces)[-1]].estimates["share"] for name, each in moved.items()}, list(spaces)[-1])
     if weak := [name for name in names if FIRST_LAYER in evidence.inverters[name].deviations]:
         yield Finding(
             f"Not a test of the paper's finding for {listed(weak)}: unlike in the paper, the representation enters the "
             "first layer too, so that noise has little effect, whatever the logits leave open."
         )
-    yield from _compare(evidence, found, len(which), measured)
+    yield from _compare(evidence, moved, len(which), measured)
 
 
 def _draws(evidence: Evidence, name: str, which: Tensor, count: int) -> list[Images]:
-    """A noise for all images, again and again: crossed, so that both effects can be separated."""
+    """Return the reconstructions of all images from each noise: a crossed design, which separates both effects."""
     raw = evidence.raw(name)[which]
     noises = evidence.noise(evidence.inverters[name], count, 0)
     assert noises is not None
@@ -143,19 +143,19 @@ def _moved(embedding: Embedding, draws: list[Images], seed: int) -> Moved:
     return Moved(layout, pairs, estimates, tuple((components / components.sum().clamp(min=1e-30)).tolist()))
 
 
-def _draw(evidence: Evidence, found: dict[str, dict[str, Moved]]) -> Drawing:
-    spaces = list(next(iter(found.values())))
-    figure, axes = panels(1, len(spaces), 0.7 + 0.28 * len(found), sharey=True)
+def _draw(evidence: Evidence, moved: dict[str, dict[str, Moved]]) -> Drawing:
+    spaces = list(next(iter(moved.values())))
+    figure, axes = panels(1, len(spaces), 0.7 + 0.28 * len(moved), sharey=True)
     indices = list(evidence.inverters)
     for panel, space in zip(axes, spaces, strict=True):
-        for row, name in enumerate(found):
+        for row, name in enumerate(moved):
             ink, left = colour(indices.index(name)), 0.0
-            for share, alpha in zip(found[name][space].components, (1.0, 0.55, 0.25), strict=True):
+            for share, alpha in zip(moved[name][space].components, (1.0, 0.55, 0.25), strict=True):
                 panel.barh(row, share, left=left, height=0.62, color=ink, alpha=alpha, linewidth=0)
                 left += share
         panel.set_title(f"share of variance, {space}")
-        panel.set_yticks(range(len(found)), [figure_text(name) for name in found])
-        panel.set(xlim=(0, 1), ylim=(len(found) - 0.5, -0.5))
+        panel.set_yticks(range(len(moved)), [figure_text(name) for name in moved])
+        panel.set(xlim=(0, 1), ylim=(len(moved) - 0.5, -0.5))
         panel.grid(axis="y", visible=False)
     return figure
 
@@ -165,18 +165,18 @@ def _finding(shares: dict[str, Estimate], space: str) -> Finding:
     return Finding(f"The share of the variance ({space}) that a new noise moves is {parts}.")
 
 
-def _compare(evidence: Evidence, found: dict[str, dict[str, Moved]], n: int, measured: str) -> Iterator[Result]:
+def _compare(evidence: Evidence, moved: dict[str, dict[str, Moved]], n: int, measured: str) -> Iterator[Result]:
     """Yield the inverters compared, over the same images and noises."""
     metrics = []
     tests: dict[tuple[str, str, str], Difference] = {}
-    for space in next(iter(found.values())):
+    for space in next(iter(moved.values())):
         diversity = MetricInfo(f"noise_diversity_{space}", f"diversity, {space}", None, MEASURES["diversity"][1])
         share = MetricInfo(f"noise_share_{space}", f"moved by noise, {space}", None, MEASURES["share"][1], unit="share")
         metrics += [diversity, share]
-        values = {name: {diversity.name: each[space].diversity} for name, each in found.items()}
+        values = {name: {diversity.name: each[space].diversity} for name, each in moved.items()}
         tests |= pair_tests([diversity], values, evidence.seed)
-        for a, b in combinations(found, 2):
-            of_a, of_b = found[a][space].layout, found[b][space].layout
+        for a, b in combinations(moved, 2):
+            of_a, of_b = moved[a][space].layout, moved[b][space].layout
 
             def difference(weights: Tensor, of_a: TwoWay = of_a, of_b: TwoWay = of_b) -> Tensor:
                 return of_a.noise_share(weights) - of_b.noise_share(weights)

@@ -10,19 +10,19 @@ import torch
 
 from unlogit.analyses import AnalysisConfig, Evidence, Figure, Result
 from unlogit.analyses._evidence import Images
-from unlogit.analyses._paths import tell_paths
+from unlogit.analyses._paths import report_paths
 from unlogit.drawing import inverter_blocks, sheet, style
 from unlogit.manipulate import interpolate, resample
 from unlogit.methods import LearnedInverter
 from unlogit.settings import Count, Several
 
 TITLE = "A path through the noise"
-QUESTION = "As one noise turns into another and the logits stay, how far does the image travel, and how evenly?"
+QUESTION = "How far and how evenly does the image change on a path between two noises, with the same logits?"
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """Which path, and how finely it is walked."""
+    """Shape of the path and number of its steps."""
 
     path: Literal["arc", "line"] = "arc"
     """Shape of the path: on the "arc" every point is as likely a noise as its ends; the "line" is the paper's, whose
@@ -36,8 +36,8 @@ class Config(AnalysisConfig):
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields images along the path, its steps, length and evenness; nothing where no inverter has noise."""
-    # What a trained inverter has is N(0, 1); a method that descends in pixels starts from images.
+    """Yield images along the path, its steps, length and evenness; nothing if no inverter has noise."""
+    # Trained inverters have noise from N(0, 1); the noise of pixel optimisation is the initial image.
     names = [name for name in evidence.noisy() if isinstance(evidence.inverters[name], LearnedInverter)]
     which = evidence.sample(config.num_images, evidence.seed)
     amounts = [step / config.steps for step in range(config.steps + 1)]
@@ -52,10 +52,10 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             for name in points
         },
     )
-    caption = f"A row per image: from its first noise to its second one, along the {config.path} between them."
+    caption = f"One row per image: from its first noise to its second one, along the {config.path} between them."
     with style():
         yield Figure("images", "From noise to noise", caption, sheet(blocks))
-    yield from tell_paths(evidence, points, amounts, "noise_path", "way from noise to noise")
+    yield from report_paths(evidence, points, amounts, "noise_path", "way from noise to noise")
 
 
 def _walk(config: Config, evidence: Evidence, name: str, which: torch.Tensor, amounts: list[float]) -> list[Images]:

@@ -1,4 +1,4 @@
-"""Figure 10 of the paper: images of another kind through the same classifier and inverter."""
+"""Figure 10 of the paper: reconstructions of images out of distribution."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from unlogit.settings import Count, Several
 from unlogit.statistics import correct_family
 
 TITLE = "Out of distribution"
-QUESTION = "What do classifier and inverter make of images of a kind that neither was trained on?"
+QUESTION = "How faithful are reconstructions of images that are out of distribution?"
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How many images of each other kind are measured and shown."""
+    """Numbers of images of each other kind."""
 
     num_images: Several = 256
     """Number of images measured of each kind."""
@@ -40,7 +40,7 @@ class Config(AnalysisConfig):
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     """Yield for each of the evidence's `others` images, the gap to the usual images, and the inverters compared.
 
-    The gap says what an inverter loses by leaving its distribution, the comparison which inverter is better there.
+    The gap is the loss of an inverter out of distribution; the comparison is between inverters there.
     """
     usual = {name: fidelity(evidence, name) for name in evidence.inverters} if evidence.others else {}
     metrics = tuple(dict.fromkeys((*SHORT, *common_metrics(evidence))))
@@ -49,14 +49,17 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             source, evidence.inverters, limit=config.num_images, features=evidence.features, seed=evidence.seed
         )
         which = other.sample(config.shown, evidence.seed)
-        made = {name: other.reconstructed(name) for name in other.inverters}
+        reconstructed = {name: other.reconstructed(name) for name in other.inverters}
         columns = {"original": other.originals.bytes[which]}
-        columns |= {name: m.images.bytes[which] for name, m in made.items()}
+        columns |= {name: m.images.bytes[which] for name, m in reconstructed.items()}
         block = Block(kind, INK, tuple(columns), torch.stack(list(columns.values()), 1))
         caption = f"{len(which)} of {len(other):,} images of {source.spec}, drawn at random and not chosen."
         with style():
             yield Figure(f"images-{index}", kind, caption, sheet([block]))
-        values = {name: ReferenceStatistics.of(evidence, name)(other.originals, made[name]) for name in other.inverters}
+        values = {
+            name: ReferenceStatistics.of(evidence, name)(other.originals, reconstructed[name])
+            for name in other.inverters
+        }
         tests = correct_family(
             {
                 (name, m.name): difference(each[m.name], usual[name][m.name], evidence.seed)
@@ -67,9 +70,9 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         rows: list[tuple[Cell, ...]] = []
         for name, each in values.items():
             gaps = {m.name: tests[name, m.name] for m in SHORT}
-            found = [m.estimate(each[m.name], evidence.seed) for m in SHORT]
+            values_here = [m.estimate(each[m.name], evidence.seed) for m in SHORT]
             estimates = [gap.estimate for gap in gaps.values()]
-            rows.append((name, *(cell for pair in zip(found, estimates, strict=True) for cell in pair)))
+            rows.append((name, *(cell for pair in zip(values_here, estimates, strict=True) for cell in pair)))
             for m in SHORT:
                 yield Record(f"gap_{m.name}_{kind}", name, gaps[m.name].estimate, m.unit, m.better)
             yield Finding(f"{name} on {kind}, against {evidence.source.spec}: {verdict(SHORT, gaps)}.")
@@ -80,10 +83,10 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
             f"{len(other):,} images of {source.spec} against {len(evidence):,} of {evidence.source.spec}, with 95 % "
             f"bootstrap CIs over both. Logits and layouts are measured from the usual images' mean. {FAMILY}."
         )
-        yield Table(f"gap-{index}", f"{kind}: how much less survives", caption, tuple(heads), tuple(rows))
+        yield Table(f"gap-{index}", f"{kind}: change of fidelity", caption, tuple(heads), tuple(rows))
         if other.independent is not None:
             for name, each in values.items():
-                each[PERCEPTUAL.name] = over(other.originals, made[name].images)(other.independent.distance)
+                each[PERCEPTUAL.name] = over(other.originals, reconstructed[name].images)(other.independent.distance)
         yield from report_pairs(
             [m.named(f"{m.name}_{kind}", f"{m.title}, {kind}") for m in metrics],
             {(a, b, f"{m}_{kind}"): test for (a, b, m), test in pair_tests(metrics, values, evidence.seed).items()},

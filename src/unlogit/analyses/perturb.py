@@ -13,7 +13,7 @@ from unlogit.manipulate import perturb
 from unlogit.settings import Weight
 
 TITLE = "Perturbed logits"
-QUESTION = "How far does an image move when noise is added to its logits: are near logits near images?"
+QUESTION = "How much does a reconstruction change when noise is added to the logits?"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Config(UnitSweepConfig):
     """Standard deviations; the paper's own is `units="raw"` with a deviation of 0.742, a variance of 0.55."""
 
     deviations: tuple[Weight, ...] = (0.0, 0.125, 0.25, 0.5, 1.0)
-    """Standard deviations of the noise, in growing order."""
+    """Standard deviations of the noise, in increasing order."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -33,7 +33,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     units = {name: unit(evidence, name, config.units) for name in evidence.measured()}
 
     def apply(name: str, raw: torch.Tensor, amount: float) -> torch.Tensor:
-        # The same noise in every amount, and in all inverters of one length: a straight way out.
+        # The same noise for every amount, and for all inverters of one dimension: a straight path.
         noise = torch.randn(raw.shape, generator=torch.Generator().manual_seed(evidence.seed))
         return perturb(raw, amount * units[name], noise)
 

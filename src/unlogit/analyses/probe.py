@@ -1,4 +1,4 @@
-"""A linear probe of the representation: what a linear map reads from it, with no inverter between."""
+"""Linear probes of the representations, without an inverter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COSINE = MetricInfo("probe_layout_cosine", "layout cosine of the probe", "higher
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """Which inverters stand beside their probes."""
+    """Comparison with inverters."""
 
     inverters: bool = True
     """Compare the layout that each inverter reconstructs with the layout that the probe reads."""

@@ -1,4 +1,4 @@
-"""The table of validation figures, after the paper's Table 2: each with a CI, and paired differences."""
+"""Validation metrics, after the paper's Table 2: each with a CI, and paired differences."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ AMONG = 48
 GROUPS = 10
 """Number of groups of images left out in turn for FID's interval."""
 NEIGHBOURS = 3
-"""How far an image's ball reaches for precision and recall, as in their paper."""
+"""Number of neighbours that sets the radius for precision and recall, as in their paper."""
 REAL = "real images"
 FEW = 10
-"""With fewer images than so many times the feature dimensions, FID is biased more than inverters differ."""
+"""Images per feature dimension below which the bias of FID exceeds the differences of inverters."""
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How much is measured."""
+    """Further metrics, and numbers of images and noises."""
 
     metrics: tuple[str, ...] = ("psnr", "st_lpips_alex", "lpips_alex", "lpips_vgg", "lpips_squeeze", "dists")
     """Further distances to the original, by name; those whose weights are not on this machine are left out and said."""
@@ -97,8 +97,8 @@ SETS = (
         "fid",
         "FID",
         "lower",
-        "Fréchet distance between the features of real images and of reconstructions of others: do they look like "
-        "images, be they the right ones or not; biased upwards at few images, so compare only values of this table",
+        "Fréchet distance between the features of real images and of reconstructions of others, which measures realism "
+        "and not fidelity; biased upwards at few images, so compare only values of this table",
     ),
     MetricInfo("kid", "KID", "lower", "the same question by a kernel distance, which few images do not bias"),
     MetricInfo(
@@ -112,7 +112,7 @@ SETS = (
         "recall",
         "recall",
         "higher",
-        "how many originals lie among reconstructions in the same sense: nothing left out",
+        "how many originals lie among reconstructions in the same sense",
         unit="share",
     ),
 )
@@ -131,28 +131,28 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     }
     caption = (
         f"{len(evidence):,} images of {evidence.source.spec}; under each value its 95 % interval over "
-        "images (Wilson's for shares, else bootstrap). Each reconstruction is seen again by its own inverter's "
-        "classifier, and across classifiers each is held against its own classifier's answers."
+        "images (Wilson's for shares, else bootstrap). Each reconstruction is re-encoded by its own inverter's "
+        "classifier, and its logits are compared with that classifier's logits of the original."
     )
     yield _table("quality", "Metrics", caption, METRICS, estimates)
     shown = list(METRICS)
     real: dict[str, Estimate] = {}
-    for table, measures, found in (*_perceptual(config, evidence, values), *_lenient(config, evidence, values)):
+    for table, measures, added in (*_perceptual(config, evidence, values), *_lenient(config, evidence, values)):
         yield table
         shown += measures
-        estimates = {name: estimates[name] | found[name] for name in estimates}
+        estimates = {name: estimates[name] | added[name] for name in estimates}
     compared = tuple(m for m in shown if m.better)
-    for table, measures, found in _sets(config, evidence):
+    for table, measures, added in _sets(config, evidence):
         yield table
         shown += measures
-        estimates = {name: estimates[name] | found[name] for name in estimates}
-        real |= found[REAL]
+        estimates = {name: estimates[name] | added[name] for name in estimates}
+        real |= added[REAL]
     with style():
         drawn = _draw(shown, estimates, real)
     text = "Dots are the values of the tables, lines their 95 % CIs; an arrow says which way is better."
     if real:
         text += " Dashed: real images against other real images."
-    yield Figure("quality", "The same at a glance", text, drawn)
+    yield Figure("quality", "Metrics at a glance", text, drawn)
     for name, each in estimates.items():
         for m in shown:
             if m.name in each:
@@ -162,18 +162,18 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
 
 
 def per_image(config: Config, evidence: Evidence, name: str) -> dict[str, Tensor]:
-    """By metric, one value per image, N; diversity on some of them, and absent where there is no noise.
+    """Return by metric one value per image, N; diversity is of some images, and absent without noise.
 
     Images are in a random order, the same for every inverter: `layout_top` takes them in groups, and a source may
     be sorted by class.
     """
     order = evidence.sample(len(evidence), evidence.seed)
-    made = evidence.reconstructed(name)
+    reconstructed = evidence.reconstructed(name)
     values = {key: value[order] for key, value in fidelity(evidence, name).items()}
     if len(order) >= AMONG:
         centre = torch.cat([layout(images) for images in evidence.originals.chunks()]).mean(0)
         whole = order[: len(order) // AMONG * AMONG]
-        pairs = [(evidence.originals[group], made.images[group]) for group in whole.split(AMONG)]
+        pairs = [(evidence.originals[group], reconstructed.images[group]) for group in whole.split(AMONG)]
         values["layout_top5"] = torch.cat([layout_top(a, b, centre, 5, AMONG) for a, b in pairs])
     draws = evidence.draws(name, order[: config.num_draw_images], config.draws)
     if draws is not None:
@@ -185,7 +185,7 @@ Found = tuple[Table, list[MetricInfo], dict[str, dict[str, Estimate]]]
 
 
 def _perceptual(config: Config, evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Found]:
-    """Yield the metrics that are asked for by name, where they can be had; adds what each image has to `values`."""
+    """Yield the named metrics that are available; add their values per image to `values`."""
     available, missing = [], []
     for name in config.metrics:
         try:
@@ -194,17 +194,17 @@ def _perceptual(config: Config, evidence: Evidence, values: dict[str, dict[str, 
             missing.append(str(error))
     which = evidence.sample(config.num_metric_images, evidence.seed)
     originals = Images(evidence.originals.bytes[which])
-    found: dict[str, dict[str, Estimate]] = {}
+    results: dict[str, dict[str, Estimate]] = {}
     measures = [MetricInfo(m.name, m.title, m.better, m.explanation) for m in available]
     for name in evidence.inverters:
         by_chunk = over(originals, Images(evidence.reconstructed(name).images.bytes[which]))
         values[name] |= {m.name: by_chunk(metric) for m, metric in zip(measures, available, strict=True)}
-        found[name] = {m.name: m.estimate(values[name][m.name], evidence.seed) for m in measures}
+        results[name] = {m.name: m.estimate(values[name][m.name], evidence.seed) for m in measures}
     caption = f"{len(which):,} of the same images, drawn at random, with 95 % bootstrap CIs."
     if missing:
         caption += f" Left out: {'; '.join(missing)}."
     if available:
-        yield _table("perceptual", "Distances tuned to people", caption, measures, found), measures, found
+        yield _table("perceptual", "Perceptual metrics", caption, measures, results), measures, results
 
 
 def _lenient(config: Config, evidence: Evidence, values: dict[str, dict[str, Tensor]]) -> Iterator[Found]:
@@ -212,7 +212,7 @@ def _lenient(config: Config, evidence: Evidence, values: dict[str, dict[str, Ten
     which = evidence.sample(config.num_draw_images, evidence.seed)
     originals = evidence.originals[which]
     measures: list[MetricInfo] = []
-    found: dict[str, dict[str, Estimate]] = {name: {} for name in evidence.inverters}
+    results: dict[str, dict[str, Estimate]] = {name: {} for name in evidence.inverters}
     for chosen in config.lenient:
         metric = metrics.get(chosen)
         flip = metric.flip_aware()
@@ -231,13 +231,13 @@ def _lenient(config: Config, evidence: Evidence, values: dict[str, dict[str, Ten
                 values[name][best.name] = each.amax(0) if metric.better == "higher" else each.amin(0)
             for m in measures[-2:]:
                 if m.name in values[name]:
-                    found[name][m.name] = m.estimate(values[name][m.name], evidence.seed)
+                    results[name][m.name] = m.estimate(values[name][m.name], evidence.seed)
     caption = (
         f"The nearer of a reconstruction and its mirror image, and the nearest of {config.draws} noises, for "
-        f"{len(which):,} images: what an inverter that has to guess gets wrong, and could have got right."
+        f"{len(which):,} images: an inverter has to guess what the representation leaves open."
     )
     if measures:
-        yield _table("lenient", "With the benefit of the doubt", caption, measures, found), measures, found
+        yield _table("lenient", "Allowing for mirroring and noise", caption, measures, results), measures, results
 
 
 Feature = Callable[[Tensor], Tensor]
@@ -286,12 +286,12 @@ def _in_features(config: Config, evidence: Evidence, feature: Feature, where: st
     real = features(evidence.originals, one)
 
     def measure(images: Images) -> dict[str, Estimate]:
-        made = features(images, other)
+        generated = features(images, other)
         generator = torch.Generator().manual_seed(evidence.seed)
-        distance = kid(real, made, subsets=config.kid_subsets, subset_size=size, generator=generator)
-        shares = precision_recall(real, made, NEIGHBOURS)
+        distance = kid(real, generated, subsets=config.kid_subsets, subset_size=size, generator=generator)
+        shares = precision_recall(real, generated, NEIGHBOURS)
         return {
-            f"{prefix}fid": fid_interval(real, made, GROUPS),
+            f"{prefix}fid": fid_interval(real, generated, GROUPS),
             f"{prefix}kid": distance.estimate(half),
             f"{prefix}precision": shares.precision,
             f"{prefix}recall": shares.recall,
@@ -299,8 +299,8 @@ def _in_features(config: Config, evidence: Evidence, feature: Feature, where: st
 
     title = " (Inception)" if prefix else ""
     measures = [m.named(f"{prefix}{m.name}", f"{m.title}{title}") for m in SETS]
-    found = {REAL: measure(evidence.originals)}
-    found |= {name: measure(evidence.reconstructed(name).images) for name in evidence.inverters}
+    results = {REAL: measure(evidence.originals)}
+    results |= {name: measure(evidence.reconstructed(name).images) for name in evidence.inverters}
     dimensions = real.shape[1]
     caption = (
         f"Real images of one half ({half:,}) against reconstructions of the other half, in {where}. '{REAL}' is real "
@@ -313,8 +313,10 @@ def _in_features(config: Config, evidence: Evidence, feature: Feature, where: st
             "read KID."
         )
     if any(isinstance(inverter, NearestNeighbour) for inverter in evidence.inverters.values()):
-        caption += " Nearest neighbours are real images but no sample of them, so that their values are no reference."
-    return _table(f"{prefix}sets", f"As a set{title}", caption + missing, measures, found), measures, found
+        caption += (
+            " Nearest neighbours are real images but not a random sample, so that their values are not a reference."
+        )
+    return _table(f"{prefix}sets", f"As a set{title}", caption + missing, measures, results), measures, results
 
 
 def _table(
@@ -324,12 +326,12 @@ def _table(
     measures: tuple[MetricInfo, ...] | list[MetricInfo],
     estimates: dict[str, dict[str, Estimate]],
 ) -> Table:
-    rows = tuple((inverter, *(found.get(m.name) for m in measures)) for inverter, found in estimates.items())
+    rows = tuple((inverter, *(results.get(m.name) for m in measures)) for inverter, results in estimates.items())
     return Table(name, title, caption, (Column("inverter"), *(m.column for m in measures)), rows)
 
 
 def _draw(measures: list[MetricInfo], estimates: dict[str, dict[str, Estimate]], real: dict[str, Estimate]) -> Drawing:
-    shown = [m for m in measures if any(m.name in found for found in estimates.values())]
+    shown = [m for m in measures if any(m.name in results for results in estimates.values())]
     across = 4
     down = -(-len(shown) // across)
     names = list(estimates)
@@ -384,11 +386,11 @@ def _differences(
     yield Table("tests", "Which differences are significant", caption, (Column("pair"), *columns), tuple(pairs))
     own = {name: of for of, sharing in evidence.classifiers().items() for name in sharing}
     for b in others:
-        found = {m.name: tests[first, b, m.name] for m in measures if (first, b, m.name) in tests}
-        named = [m for m in measures if m.name in found]
+        results = {m.name: tests[first, b, m.name] for m in measures if (first, b, m.name) in tests}
+        named = [m for m in measures if m.name in results]
         # A score of two classifiers' logits may differ because the classifiers do.
         common = [m for m in named if m not in LOGITS or own[first] == own[b]]
-        text = f"Against {b}, {first} is {verdict(common, found)} (paired tests, Holm-corrected)."
+        text = f"Against {b}, {first} is {verdict(common, results)} (paired tests, Holm-corrected)."
         if apart := [m for m in named if m not in common]:
-            text += f" By the logits of each one's own classifier, no common measure, it is {verdict(apart, found)}."
+            text += f" By the logits of each one's own classifier, no common measure, it is {verdict(apart, results)}."
         yield Finding(text)

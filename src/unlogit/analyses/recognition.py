@@ -1,4 +1,4 @@
-"""Whether networks that had no part in training recognise the reconstructions."""
+"""Recognition of the reconstructions by networks that had no part in training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUESTION = "Do classifiers that had no part in training recognise the reconstruc
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """Which classifiers evaluate, and on how many images."""
+    """Evaluating classifiers and number of images."""
 
     networks: tuple[str, ...] = ("auto",)
     """Classifiers as source:name, of any classes. "auto" is EfficientNet-Lite1 and Lite2 at 160 px where they are
@@ -73,11 +73,11 @@ PART = Column("part in training", None, "whether the network, or one that it was
 
 @dataclass
 class Seen:
-    """What one network makes of the images.
+    """Metrics of the images by one network.
 
     Attributes:
-        values: by row of the table and name of the merit, one value per image.
-        part: by inverter, the classifier of its training that this network is, if it is one.
+        values: one value per image, by row of the table and name of the metric.
+        part: classifier of the inverter's training that this network is, if any, by inverter.
     """
 
     spec: str
@@ -88,7 +88,7 @@ class Seen:
         return [m.estimate(self.values[row][m.name], seed) for m in METRICS]
 
     def independent(self) -> list[str]:
-        """Inverters in whose training the network had no known part."""
+        """Return the inverters in whose training the network had no known part."""
         return [name for name, part in self.part.items() if part is None]
 
 
@@ -122,8 +122,8 @@ def _look(classifier: Classifier, config: Config, evidence: Evidence) -> Seen:
     for name, change in references(evidence.seed).items():
         seen.values[name] = recognition(logits, encode(classifier, map(change, originals.chunks())))
     for name, inverter in evidence.inverters.items():
-        made = Images(evidence.reconstructed(name).images.bytes[which])
-        seen.values[name] = recognition(logits, encode(classifier, made.chunks()))
+        reconstructions = Images(evidence.reconstructed(name).images.bytes[which])
+        seen.values[name] = recognition(logits, encode(classifier, reconstructions.chunks()))
         seen.part[name] = part_in_training(classifier, inverter.took_part())
     return seen
 
@@ -143,8 +143,8 @@ def _table(name: str, seen: Seen, evidence: Evidence) -> Table:
     caption = (
         f"{n:,} held-out images of {evidence.source.spec}, with 95 % intervals: Wilson's for shares, else bootstrap. "
         "First the originals themselves, mirrored, with Gaussian noise of that standard deviation, and as thumbnails "
-        "that are reduced and enlarged again (bicubic, antialiased). A network that took part in training says "
-        "nothing independent of it."
+        "that are reduced and enlarged again (bicubic, antialiased). The metrics of a network that took part in "
+        "training are not independent of it."
     )
     if unknown:
         caption += " Inverters of earlier versions do not record the networks of their discriminator or comparator."
@@ -172,7 +172,7 @@ def _draw(seen: list[Seen], evidence: Evidence) -> Drawing:
 
 
 def _finding(seen: Seen, name: str, seed: int) -> Finding:
-    """Where the reconstructions stand between thumbnails."""
+    """Return a sentence that compares the reconstructions with thumbnails of the originals."""
     cosine, _, five = seen.estimates(name, seed)
     thumbnails = ", ".join(
         f"{row.removeprefix('thumbnail ')} {float(values['cosine'].mean()):.2f}"

@@ -15,15 +15,15 @@ from unlogit.outside import short_names
 from unlogit.settings import Count, Seed
 
 TITLE = "Reconstructions"
-QUESTION = "What does each inverter see of an image, once all that it is given is the classifier's answer?"
+QUESTION = "What does each inverter reconstruct from the representation of an image?"
 
 CELLS, MANY = 10, 14
-"""Images across the page: as many blocks side by side as the first allows; two where the second allows two."""
+"""Images per row of the page: as many blocks as fit into the first number, or two if they fit into the second."""
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """Which images are shown."""
+    """Number and selection of the images shown."""
 
     num_images: Count = 24
     """Number of images shown, drawn at random."""
@@ -33,38 +33,38 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Shown:
-    """The row of one image: a word under the original and each reconstruction, and which of these keep their class."""
+    """Row of one image: the class under the original and each reconstruction, and which of these keep the class."""
 
-    place: int
+    index: int
     words: tuple[str, ...]
-    kept: tuple[bool, ...]
+    same_class: tuple[bool, ...]
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields the figure, and in how many of the shown images each inverter kept the predicted class."""
-    rows = [_row(evidence, place) for place in evidence.sample(config.num_images, config.seed).tolist()]
+    """Yield the figure, and in how many of the shown images each inverter keeps the predicted class."""
+    rows = [_row(evidence, index) for index in evidence.sample(config.num_images, config.seed).tolist()]
     with style():
         figure = _draw(evidence, rows)
     caption = _caption(evidence, len(rows))
     if any(" / " in row.words[0] for row in rows):
         caption += " Two words under an original: the classifiers differ."
-    yield Figure("grid", "Originals and what was made of them", caption, figure)
-    counts = [sum(row.kept[i] for row in rows) for i in range(len(evidence.inverters))]
+    yield Figure("grid", "Originals and reconstructions", caption, figure)
+    counts = [sum(row.same_class[i] for row in rows) for i in range(len(evidence.inverters))]
     counted = ", ".join(f"{count} for {name}" for name, count in zip(evidence.inverters, counts, strict=True))
     yield Finding(f"Of these {len(rows)} images, the reconstruction keeps the predicted class in {counted}.")
 
 
-def _row(evidence: Evidence, place: int) -> Shown:
-    before, after, kept = [], [], []
+def _row(evidence: Evidence, index: int) -> Shown:
+    before, after, same_class = [], [], []
     for name, inverter in evidence.inverters.items():
         classes = short_names(inverter.representation.classifier.class_names)
-        made = evidence.reconstructed(name)
-        asked, answered = int(made.logits[place].argmax()), int(made.reencoded[place].argmax())
-        before.append(classes[asked])
-        after.append(classes[answered])
-        kept.append(asked == answered)
-    # Two classifiers may see two things in one original.
-    return Shown(place, (" / ".join(dict.fromkeys(before)), *after), tuple(kept))
+        reconstructed = evidence.reconstructed(name)
+        predicted, reencoded = int(reconstructed.logits[index].argmax()), int(reconstructed.reencoded[index].argmax())
+        before.append(classes[predicted])
+        after.append(classes[reencoded])
+        same_class.append(predicted == reencoded)
+    # Two classifiers may predict different classes for one original.
+    return Shown(index, (" / ".join(dict.fromkeys(before)), *after), tuple(same_class))
 
 
 def _caption(evidence: Evidence, shown: int) -> str:
@@ -98,9 +98,9 @@ def _draw(evidence: Evidence, rows: list[Shown]) -> Drawing:
             "",
             INK,
             names,
-            torch.stack([torch.stack([source.bytes[row.place] for source in images]) for row in part]),
+            torch.stack([torch.stack([source.bytes[row.index] for source in images]) for row in part]),
             tuple(row.words for row in part),
-            tuple((False, *row.kept) for row in part),
+            tuple((False, *row.same_class) for row in part),
             inks,
         )
         for part in (rows[start : start + per_block] for start in range(0, len(rows), per_block))

@@ -13,17 +13,17 @@ from unlogit.settings import Bounds
 
 TITLE = "Scaled logits"
 QUESTION = (
-    "Scaled logits name the same class with more or less confidence: does the image change in its looks, or in what "
-    "it shows?"
+    "Scaling the logits changes the confidence and not the class: does it change the looks of the reconstruction, or "
+    "its content?"
 )
 
 
 @dataclass(frozen=True)
 class Config(SweepConfig):
-    """Factors; the defaults are the paper's, and without a unit."""
+    """Factors by which logits are multiplied; the defaults are the paper's."""
 
     exponents: tuple[Annotated[float, Bounds(-30, 30)], ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
-    """Factors are 10 to the power of these, in growing order."""
+    """Factors are 10 to the power of these, in increasing order."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,8 +13,8 @@ from unlogit.settings import Bounds
 
 TITLE = "Shifted logits"
 QUESTION = (
-    "A softmax never sees a constant that is added to all logits: does the image change with it, and in its looks or "
-    "in what it shows?"
+    "A constant added to all logits does not change the softmax: does it change the looks of the reconstruction, or "
+    "its content?"
 )
 
 

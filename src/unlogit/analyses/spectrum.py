@@ -1,4 +1,4 @@
-"""Power spectra of reconstructions over those of the originals: detail that is missing or made up, and lattices."""
+"""Power spectra of reconstructions relative to the originals: missing or added detail, and periodic artefacts."""
 
 from __future__ import annotations
 
@@ -44,34 +44,34 @@ ACROSS = 4
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How many images are measured."""
+    """Number of images."""
 
     images: Several = 10_000
     """Number of held-out images, at most."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields the excess by octave and its peak as a table, radial curves, maps, and paired differences."""
+    """Yield the excess by octave and its peak as a table, radial curves, maps, and paired differences."""
     which = evidence.sample(config.images, evidence.seed)
-    kept = Images(evidence.originals.bytes[which])
-    originals = _spectra(kept.chunks())
+    images = Images(evidence.originals.bytes[which])
+    originals = _spectra(images.chunks())
     rows: list[tuple[Cell, ...]] = []
     bands = octaves(evidence.view.size)
     for name, change in references(evidence.seed).items():
-        changed = _spectra(map(change, kept.chunks()))
-        found, peak = _measured(originals, changed, evidence.seed)
-        rows.append(_row(name, found, peak))
+        changed = _spectra(map(change, images.chunks()))
+        excess, peak = _measured(originals, changed, evidence.seed)
+        rows.append(_row(name, excess, peak))
     spectra: dict[str, Tensor] = {}
     peaks: dict[str, Peak] = {}
     numbers: list[Result] = []
     for name in evidence.inverters:
         spectra[name] = _spectra(Images(evidence.reconstructed(name).images.bytes[which]).chunks())
-        found, peak = _measured(originals, spectra[name], evidence.seed)
+        excess, peak = _measured(originals, spectra[name], evidence.seed)
         peaks[name] = peak
-        rows.append(_row(name, found, peak))
-        numbers += [Record(f"excess {_named(band)}", name, e, "dB", None) for band, e in found.items()]
+        rows.append(_row(name, excess, peak))
+        numbers += [Record(f"excess {_named(band)}", name, e, "dB", None) for band, e in excess.items()]
         numbers.append(Record("largest excess", name, peak.excess, "dB", "lower"))
-        numbers.append(_finding(name, found[bands[0]].value, peak))
+        numbers.append(_finding(name, excess[bands[0]].value, peak))
     caption = (
         f"Power over the originals in dB (0 is equal, 3 about twice as much) by octave of spatial frequency in cycles "
         f"per pixel: mean spectra (Hann window) of {len(which):,} held-out images of {evidence.source.spec} and of all "
@@ -92,7 +92,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         yield Figure("curves", "By spatial frequency", text, _curves(evidence, originals, spectra))
         text = (
             f"Power over the originals at each spatial frequency, from -{LIMIT} (blue) to {LIMIT} dB (red); a circle "
-            "marks the largest excess. A lattice of dots is a few red points. The other half of the plane is the "
+            "marks the largest excess. A periodic artefact is a few red points. The other half of the plane is the "
             "mirror image."
         )
         yield Figure("maps", "By direction", text, _maps(evidence, originals, spectra, peaks))
@@ -104,16 +104,18 @@ def _spectra(batches: Iterator[Tensor]) -> Tensor:
     return torch.cat([power_spectrum(batch) for batch in batches])
 
 
-def _measured(originals: Tensor, made: Tensor, seed: int) -> tuple[dict[tuple[float, float], Estimate], Peak]:
-    return octave_excess(originals, made, seed), peak_excess(originals, made, seed)
+def _measured(
+    originals: Tensor, reconstructions: Tensor, seed: int
+) -> tuple[dict[tuple[float, float], Estimate], Peak]:
+    return octave_excess(originals, reconstructions, seed), peak_excess(originals, reconstructions, seed)
 
 
 def _named(band: tuple[float, float]) -> str:
     return f"{band[0]:.3g} to {band[1]:.3g}"
 
 
-def _row(name: str, found: dict[tuple[float, float], Estimate], peak: Peak) -> tuple[Cell, ...]:
-    return (name, *found.values(), peak.excess, f"{peak.vertical:.3f}, {peak.horizontal:.3f}")
+def _row(name: str, excess: dict[tuple[float, float], Estimate], peak: Peak) -> tuple[Cell, ...]:
+    return (name, *excess.values(), peak.excess, f"{peak.vertical:.3f}, {peak.horizontal:.3f}")
 
 
 def _finding(name: str, highest: float, peak: Peak) -> Finding:
@@ -130,10 +132,10 @@ def _curves(evidence: Evidence, originals: Tensor, spectra: dict[str, Tensor]) -
     middles = [(low + high) / 2 for low, high in rings]
     figure, (power, excess) = panels(1, 2, 3.0)
     power.plot(middles, band_power(originals, rings).mean(0), color=INK, linewidth=1.6, label="originals")
-    for name, made in spectra.items():
+    for name, spectrum in spectra.items():
         ink = colour(list(evidence.inverters).index(name))
-        power.plot(middles, band_power(made, rings).mean(0), color=ink, linewidth=1.6, label=figure_text(name))
-        draw_curve(excess, middles, list(band_excess(originals, made, rings, evidence.seed).values()), ink, name)
+        power.plot(middles, band_power(spectrum, rings).mean(0), color=ink, linewidth=1.6, label=figure_text(name))
+        draw_curve(excess, middles, list(band_excess(originals, spectrum, rings, evidence.seed).values()), ink, name)
     power.set_yscale("log")
     excess.axhline(0, color=INK, linewidth=0.8)
     for axis, title in ((power, "mean power"), (excess, "over the originals in dB")):
@@ -150,8 +152,8 @@ def _maps(evidence: Evidence, originals: Tensor, spectra: dict[str, Tensor], pea
     figure, axes = panels(-(-len(spectra) // across), across, 4.2)
     half = 0.5 / side
     extent = (-half, originals.shape[2] / side - half, 0.5 - half, -0.5 - half)
-    for axis, (name, made) in zip(axes, spectra.items(), strict=False):
-        ratio = torch.fft.fftshift(decibels(made.mean(0), originals.mean(0)), 0).numpy()
+    for axis, (name, spectrum) in zip(axes, spectra.items(), strict=False):
+        ratio = torch.fft.fftshift(decibels(spectrum.mean(0), originals.mean(0)), 0).numpy()
         image = axis.imshow(np.asarray(ratio), cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, extent=extent)
         axis.plot(peaks[name].horizontal, peaks[name].vertical, "o", markerfacecolor="none", color=INK, markersize=10)
         axis.set_title(figure_text(shorten(name, 24)), color=colour(list(evidence.inverters).index(name)))

@@ -1,4 +1,4 @@
-"""Section 5.5 of the paper: how tightly the logits of one class lie together."""
+"""Section 5.5 of the paper: distances of representations within and between classes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Spread:
 
     @property
     def ratio(self) -> Tensor:
-        """0 where a class is one point, 1 where classes coincide."""
+        """Within-class over between-class distance, N: 0 where a class is one point, 1 where classes coincide."""
         return self.within / self.between.clamp(min=1e-12)
 
 
@@ -53,7 +53,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     if not names:
         return
     labelled = bool((evidence.labels >= 0).all())
-    found: dict[str, Spread] = {}
+    spreads: dict[str, Spread] = {}
     members: dict[str, Tensor] = {}
     for name in names:
         classes = evidence.labels if labelled else evidence.encoded(name).logits.argmax(1)
@@ -61,9 +61,9 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         if len(chosen) < 2:
             return
         member = torch.isin(classes, chosen)
-        found[name] = spread(evidence.raw(name)[member], classes[member])
+        spreads[name] = spread(evidence.raw(name)[member], classes[member])
         members[name] = member
-    counts = {name: len(each.within) for name, each in found.items()}
+    counts = {name: len(each.within) for name, each in spreads.items()}
     caption = (
         f"{' and '.join(f'{c:,}' for c in sorted(set(counts.values())))} images, by their "
         f"{'labels' if labelled else 'predicted classes'}, with 95 % bootstrap CIs; the mean of an image's own "
@@ -71,7 +71,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         "dimensions and scale; their ratio does not."
     )
     with style():
-        yield Figure("spread", "Distances to the own class and to others", caption, _draw(evidence, found))
+        yield Figure("spread", "Distances to the own class and to others", caption, _draw(evidence, spreads))
     columns = (
         Column("inverter's classifier"),
         Column("within a class", None, "Euclidean distance to the mean of the own class"),
@@ -83,7 +83,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         ),
     )
     estimates = {
-        name: tuple(bootstrap(v, evidence.seed) for v in (s.within, s.between, s.ratio)) for name, s in found.items()
+        name: tuple(bootstrap(v, evidence.seed) for v in (s.within, s.between, s.ratio)) for name, s in spreads.items()
     }
     rows: list[tuple[Cell, ...]] = [(name, *each) for name, each in estimates.items()]
     yield Table("spread", "Spread", caption, columns, tuple(rows))
@@ -98,7 +98,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         "spread_ratio", "within over between classes", "lower", "lower where classes are grouped more tightly"
     )
     shared = torch.stack(list(members.values())).all(0)
-    values = {name: {ratio.name: found[name].ratio[shared[members[name]]]} for name in names}
+    values = {name: {ratio.name: spreads[name].ratio[shared[members[name]]]} for name in names}
     what = f"The first classifier's logits less the second's, for the same {int(shared.sum()):,} images."
     if not labelled:
         what += " Without labels each classifier's classes are its own predictions, so that the classes differ too."
@@ -124,9 +124,9 @@ def spread(raw: Tensor, classes: Tensor) -> Spread:
     return Spread((raw - own).norm(dim=1), distances.sum(1) / (len(counts) - 1))
 
 
-def _draw(evidence: Evidence, found: dict[str, Spread]) -> Drawing:
-    figure, axes = panels(1, len(found), 2.1, sharey=True)
-    for panel, (name, each) in zip(axes, found.items(), strict=True):
+def _draw(evidence: Evidence, spreads: dict[str, Spread]) -> Drawing:
+    figure, axes = panels(1, len(spreads), 2.1, sharey=True)
+    for panel, (name, each) in zip(axes, spreads.items(), strict=True):
         ink = colour(list(evidence.inverters).index(name))
         edges = torch.linspace(0, float(torch.cat([each.within, each.between]).max()) * 1.02, 41).tolist()
         panel.hist(each.between.tolist(), edges, color="#8a909c", alpha=0.5, label="to other classes, averaged")

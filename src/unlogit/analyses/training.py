@@ -1,4 +1,4 @@
-"""How the inverters were trained: curves from a run's folder, and its configuration."""
+"""Training curves and configurations of the inverters, from the folders of their runs."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ CURVES = {
     "layout": "layout error in training ↓",
     "val/diversity": "diversity over noise",
 }
-"""By key of metrics.jsonl, in the order drawn."""
+"""Titles by key of metrics.jsonl, in the order drawn."""
 
 
 @dataclass(frozen=True)
 class Config(AnalysisConfig):
-    """How the curves are drawn."""
+    """Options of the findings."""
 
     last: Annotated[float, Bounds(0, 1, above=True)] = 0.2
-    """The share of a run by whose change the finding says whether it was still improving."""
+    """Final share of a run over which the finding measures its improvement."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder says of itself."""
+    """Configuration and metrics of a run."""
 
     name: str
     config: dict[str, Any]
     lines: list[dict[str, Any]]
 
     def curve(self, key: str) -> tuple[list[float], list[float]]:
-        """Images seen and values."""
+        """Return numbers of images seen, and values."""
         points = [(line["images"], line[key]) for line in self.lines if key in line]
         return [p[0] for p in points], [p[1] for p in points]
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yields curves, the configuration, and by how much each run was still improving; nothing without runs."""
+    """Yield curves, the configuration, and the improvement at the end of each run; nothing without runs."""
     runs = [_read(name, evidence) for name in evidence.runs]
     runs = [r for r in runs if r.lines]
     if not runs:
@@ -92,14 +92,14 @@ def _read(name: str, evidence: Evidence) -> Run:
 
 
 def _settings(runs: list[Run]) -> Iterator[tuple[Cell, ...]]:
-    """What config.json and the last line of metrics.jsonl say, one column per run."""
+    """Yield rows of settings from config.json and the last line of metrics.jsonl, one column per run."""
     columns = [_describe(r.config) | _progress(r.lines[-1]) for r in runs]
     for setting in dict.fromkeys(setting for column in columns for setting in column):
         yield setting, *(column.get(setting, "–") for column in columns)
 
 
 def _describe(c: dict[str, Any]) -> dict[str, str]:
-    """Return the settings of a run, by what they are called in the table."""
+    """Return the settings of a run by their names in the table."""
     (name, options), *_ = c["method"].items()
     common = {
         "classifier": f"{c['classifier']}, its {c['layer']}",
@@ -157,7 +157,7 @@ def _draw(evidence: Evidence, runs: list[Run]) -> Drawing:
         axis.axis("off")
     for axis, (key, title) in zip(axes, curves.items(), strict=False):
         for index, r in enumerate(runs):
-            # A run that made one of the inverters has that one's colour.
+            # A run has the colour of its inverter.
             ink = colour(names.index(r.name)) if r.name in names else COLOURS[-1 - index % len(COLOURS)]
             seen, values = r.curve(key)
             marker = "o" if key.startswith("val/") and len(seen) < 40 else ""

@@ -1,4 +1,4 @@
-"""Metrics. Those that give one value per image from pixels alone go by a name: `get("ssim")`."""
+"""Metrics. Those that give one value per image from pixels alone are found by name: `get("ssim")`."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _METRICS: dict[str, Callable[[], Metric]] = {
 
 
 def names() -> list[str]:
-    """The known metrics, whether or not their weights are on this machine."""
+    """Return the names of all metrics, whether or not their weights are on this machine."""
     return list(_METRICS)
 
 
 def get(name: str) -> Metric:
-    """The metric of that name, ready to be called with (originals, reconstructions).
+    """Return the metric of that name, which is called with (originals, reconstructions).
 
     "NAME_flip" takes the better of the reconstruction and its mirror image, and "features:SOURCE:NAME" the cosine
     between penultimate features of that classifier.
 
     Raises:
-        UnlogitError: an unknown name; as `Unavailable`, a package or weights that are not on this machine.
+        UnlogitError: the name is unknown; or, as `Unavailable`, a package or weights are not on this machine.
     """
     if name.startswith(FEATURES):
         return perceptual.features(name.removeprefix(FEATURES))

@@ -1,4 +1,4 @@
-"""What every per-image metric is: one signature, so that analyses, the study and the explorer can name one."""
+"""Interface of per-image metrics: one signature for the analyses, the study and the explorer."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Unavailable(UnlogitError):
 
 @dataclass(frozen=True)
 class Metric:
-    """How near reconstructions are to their originals, one value per image.
+    """A similarity or distance of reconstructions and originals, one value per image.
 
     Attributes:
-        name: by which `get` finds it.
-        title: as shown to a reader.
-        better: which direction means nearer.
-        explanation: half a sentence for a reader, with unit or range.
-        measure: from two batches of pixels to values, N.
+        name: name for `get`.
+        title: name shown in reports.
+        better: direction that means more similar.
+        explanation: phrase that defines the metric, with its unit or range.
+        measure: function from two batches of pixels to values, N.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Metric:
 
     @torch.no_grad()
     def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
-        """Values, float32, N, of two batches N x 3 x H x W in [0, 1]; the i-th of each belong together."""
+        """Return values, float32, N, of two batches N x 3 x H x W in [0, 1]; the i-th of each belong together."""
         check_pixels(originals, "originals")
         check_pixels(reconstructions, "reconstructions")
         if originals.shape != reconstructions.shape:
@@ -54,9 +54,9 @@ class Metric:
         return torch.cat([self.measure(a, b).float() for a, b in pairs])
 
     def flip_aware(self) -> Metric:
-        """The same, taking the better of the reconstruction and its mirror image.
+        """Return the metric that takes the better of the reconstruction and its mirror image.
 
-        For a classifier that was trained to forget left and right, and so an inverter that has to guess.
+        Classifiers are trained to be invariant to horizontal flips, so that an inverter has to guess the side.
         """
         best = torch.maximum if self.better == "higher" else torch.minimum
 

@@ -1,6 +1,6 @@
 """Distances between two sets of images, in any network's feature space; features are float, N x F.
 
-They ask whether reconstructions as a set look like images, not whether each is its own image.
+They measure whether reconstructions as a set look like images, not whether each resembles its original.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from unlogit.statistics import Estimate, enclosing, wilson
 
 
 def fid(features_a: Tensor, features_b: Tensor) -> float:
-    """Fréchet distance between Gaussians fitted to two sets (Heusel et al. 2017, eq. 6), in float64.
+    """Return the Fréchet distance between Gaussians fitted to two sets (Heusel et al. 2017, eq. 6), in float64.
 
     Biased upwards at small N, and below N = F + 1 the covariances are not even of full rank: compare only values of
     equal N and the same feature network.
@@ -30,9 +30,9 @@ def fid(features_a: Tensor, features_b: Tensor) -> float:
 
 
 def fid_interval(features_a: Tensor, features_b: Tensor, groups: int = 10, level: float = 0.95) -> Estimate:
-    """`fid` with an interval from a delete-a-group jackknife over images; row i of both sets is the same image.
+    """Return `fid` with an interval from a delete-a-group jackknife over images; row i of both sets is the same image.
 
-    A bootstrap would not do: its repeated images add to the very bias that the figure suffers from.
+    A bootstrap is not used, since its repeated images add to the bias of the FID.
     """
     n = len(features_a)
     if not len(features_b) == n >= 2 * groups:
@@ -49,7 +49,7 @@ def fid_interval(features_a: Tensor, features_b: Tensor, groups: int = 10, level
 
 @dataclass(frozen=True)
 class Kid:
-    """Kernel distance: `values` holds one unbiased estimate a subset, so single ones may be negative."""
+    """Kernel distance; `values` holds one unbiased estimate per subset, so single ones may be negative."""
 
     values: Tensor
 
@@ -58,7 +58,7 @@ class Kid:
         return float(self.values.mean())
 
     def estimate(self, n: int, level: float = 0.95) -> Estimate:
-        """The mean, and between which values that share of the subsets lies; `n` is the number of images."""
+        """Return the mean and the interval that holds a share `level` of the subsets; `n` is the number of images."""
         tail = (1 - level) / 2
         low, high = self.values.quantile(torch.tensor([tail, 1 - tail], dtype=self.values.dtype)).tolist()
         return enclosing(self.mean, low, high, n)
@@ -72,7 +72,7 @@ def kid(
     subset_size: int = 1000,
     generator: torch.Generator | None = None,
 ) -> Kid:
-    """Unbiased squared MMD with the kernel (x . y / F + 1)^3, over random subsets (Binkowski et al. 2018, eq. 4)."""
+    """Return the unbiased squared MMD with kernel (x . y / F + 1)^3, over subsets (Binkowski et al. 2018, eq. 4)."""
     size = min(subset_size, len(features_a), len(features_b))
     if size < 2 or features_a.shape[1:] != features_b.shape[1:]:
         shapes = f"{tuple(features_a.shape)} and {tuple(features_b.shape)}"
@@ -86,37 +86,42 @@ def kid(
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Return for each generated image whether it lies among real ones, and for each real one the reverse; bool."""
+    """Membership of images in the other set's manifold.
+
+    Attributes:
+        inside: bool, per generated image: whether it is in the manifold of the real ones.
+        reached: bool, per real image: whether it is in the manifold of the generated ones.
+    """
 
     inside: Tensor
     reached: Tensor
 
     @property
     def precision(self) -> Estimate:
-        """The share of made images that look real, with Wilson's interval."""
+        """Share of generated images in the manifold of real ones, with Wilson's interval."""
         return wilson(int(self.inside.sum()), len(self.inside))
 
     @property
     def recall(self) -> Estimate:
-        """The share of real images whose like is made, with Wilson's interval."""
+        """Share of real images in the manifold of generated ones, with Wilson's interval."""
         return wilson(int(self.reached.sum()), len(self.reached))
 
 
-def precision_recall(real: Tensor, made: Tensor, neighbours: int = 3) -> PrecisionRecall:
-    """Improved precision and recall (Kynkäänniemi et al. 2019, eqs. 1 and 2).
+def precision_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -> PrecisionRecall:
+    """Return improved precision and recall (Kynkäänniemi et al. 2019, eqs. 1 and 2).
 
     A set's manifold is the union of balls around its members, each as wide as the distance to its k-th neighbour in
     the set. Both grow with the number of images: compare only values of equal N and the same feature network.
     """
-    if min(len(real), len(made)) <= neighbours:
-        raise UnlogitError(f"{len(real)} and {len(made)} images with {neighbours} neighbours: must be more images")
-    across = torch.cdist(made.double(), real.double())
-    radius_real, radius_made = (
+    if min(len(real), len(generated)) <= neighbours:
+        raise UnlogitError(f"{len(real)} and {len(generated)} images with {neighbours} neighbours: must be more images")
+    across = torch.cdist(generated.double(), real.double())
+    radius_real, radius_generated = (
         # The nearest is the member itself.
         torch.cdist(x.double(), x.double()).kthvalue(neighbours + 1).values
-        for x in (real, made)
+        for x in (real, generated)
     )
-    return PrecisionRecall((across <= radius_real).any(1), (across <= radius_made[:, None]).any(0))
+    return PrecisionRecall((across <= radius_real).any(1), (across <= radius_generated[:, None]).any(0))
 
 
 def _mmd(x: Tensor, y: Tensor) -> Tensor:
@@ -130,7 +135,7 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean, and R with R' R the covariance, at most N x F; float64."""
+    """Return the mean, and R with R' R the covariance, at most N x F; float64."""
     if features.ndim != 2 or len(features) < 2:
         raise UnlogitError(f"features of shape {tuple(features.shape)}: must be N x F, with N at least 2")
     features = features.double()

@@ -1,4 +1,4 @@
-"""Where images lie in a space in which distance means something: by pixel, or by what a network sees.
+"""Embeddings of images in spaces with meaningful distances: pixels, or the features of a network.
 
 An embedding is N x F, and the distance of two images is the Euclidean one between their rows: so it can be averaged,
 added along a path and split into parts.
@@ -21,14 +21,14 @@ class Embedding(ABC):
     """A space with distances.
 
     Attributes:
-        name: how captions call it.
+        name: name shown in captions.
     """
 
     name: str
 
     @abstractmethod
     def __call__(self, images: Tensor) -> Tensor:
-        """N x F, float, of images N x 3 x H x W in [0, 1]."""
+        """Return N x F, float, of images N x 3 x H x W in [0, 1]."""
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the distances of N images to N others of the same size, N."""
@@ -36,7 +36,7 @@ class Embedding(ABC):
 
 
 class Pixels(Embedding):
-    """Distance is the root mean squared difference of pixels, in [0, 1]."""
+    """Pixel space: distance is the root mean squared difference of pixels, in [0, 1]."""
 
     name = "pixels"
 
@@ -45,11 +45,11 @@ class Pixels(Embedding):
 
 
 class Features(Embedding):
-    """Distance is that between feature maps of a classifier, each place's vector at length one.
+    """Feature space of a classifier: its feature maps, the vector at each position normalised to length one.
 
-    As LPIPS (Zhang et al. 2018) before its weights are fitted to human judgements: its authors found that this
-    already agrees with people far better than pixels do. Taken are the last maps of every resolution from a quarter
-    of the input's downwards, and the mean over them: distances are from 0 to 2.
+    As LPIPS (Zhang et al. 2018) before its weights are fitted to human judgements, which according to its authors
+    already agrees with people far better than pixels do. It uses the last map of every resolution from a quarter of
+    the input's downwards and averages over them: distances are from 0 to 2.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -59,8 +59,8 @@ class Features(Embedding):
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        found = self.classifier.features(images.to(self.classifier.mean.device), self.maps)
-        parts = [self._unit(found[name]) for name in self.maps]
+        features = self.classifier.features(images.to(self.classifier.mean.device), self.maps)
+        parts = [self._unit(features[name]) for name in self.maps]
         return (torch.cat(parts, 1) / len(parts) ** 0.5).to(images.device)
 
     @staticmethod
@@ -73,15 +73,15 @@ class Features(Embedding):
 
 @torch.no_grad()
 def last_maps(classifier: Classifier) -> list[str]:
-    """Names of the modules that give a classifier's last map at each resolution from a quarter of the input's down.
+    """Return the names of the modules with the last map at each resolution from a quarter of the input's down.
 
-    "penultimate" alone where it has no such maps, as a vision transformer.
+    "penultimate" alone for a classifier without such maps, such as a vision transformer.
     """
     size = classifier.preprocessing.size or 64
     sides: dict[str, int] = {}
     with ExitStack() as hooks:
         for name, module in classifier.network.named_modules():
-            # Blocks and what holds them: inside a block there is no more than a part of a step.
+            # Blocks and their containers: modules inside a block hold intermediate values alone.
             if name and name.count(".") < 2 and not isinstance(module, nn.Identity):
                 hook = module.register_forward_hook(lambda _m, _a, out, name=name: sides.update(_side(name, out)))
                 hooks.enter_context(hook)

@@ -1,13 +1,14 @@
-"""Finding a reconstruction's original among others, and how many bits of it that proves to be left.
+"""Identification of a reconstruction's original among others, and the bits of information that this proves.
 
-A critic scores how well an original fits a reconstruction: a weighted sum of similarities, its weights (a temperature
-each) fitted on other images than those it is judged on. With it, among N originals of which one is the own,
+A critic scores how well an original fits a reconstruction: a weighted sum of similarities, whose weights (a
+temperature each) are fitted on other images than those that it scores. With it, among N originals of which one is the
+image's own,
 
-    log2 N - E[cross-entropy of naming the own one, in bits]
+    log2 N - E[cross-entropy of identifying the own one, in bits]
 
 is a lower bound of the mutual information between image and reconstruction, whatever the critic: InfoNCE (Oord et
-al. 2018; Poole et al. 2019, eq. 10). It cannot exceed log2 N. Where all N are of one class, it bounds what is left
-beyond that class.
+al. 2018; Poole et al. 2019, eq. 10). It cannot exceed log2 N. Where all N are of one class, it bounds the
+information beyond that class.
 """
 
 from __future__ import annotations
@@ -29,27 +30,27 @@ STEPS = 60
 
 @dataclass(frozen=True)
 class Lineups:
-    """Line-ups of originals, in each of which every reconstruction is asked for its own.
+    """Groups of originals (line-ups), in which each reconstruction's own original is to be identified.
 
     Attributes:
-        places: which images, int64, groups x N; nobody is in two.
+        places: indices of the images, int64, groups x N; no image is in two groups.
     """
 
     places: Tensor
 
     @property
     def among(self) -> int:
-        """How many stand in one, N."""
+        """Number of originals in a line-up, N."""
         return self.places.shape[1]
 
     @staticmethod
     def drawn(classes: Tensor, among: int, seed: int) -> Lineups:
-        """Line-ups of one class each, drawn at random; what a class has beyond a whole line-up is left out.
+        """Return random line-ups of one class each; images of a class beyond a whole line-up are left out.
 
         Args:
-            classes: int64, one an image; all alike for line-ups of any class.
-            among: originals in a line-up.
-            seed: of the draw.
+            classes: int64, one per image; all equal for line-ups of any class.
+            among: number of originals in a line-up.
+            seed: random seed of the draw.
         """
         generator = torch.Generator().manual_seed(seed)
         groups = []
@@ -59,19 +60,19 @@ class Lineups:
             groups.append(members[: len(members) // among * among].view(-1, among))
         return Lineups(torch.cat(groups))
 
-    def similarity(self, made: Tensor, originals: Tensor) -> Tensor:
-        """Less the squared distance from each reconstruction to each original in its line-up, groups x N x N.
+    def similarity(self, reconstructions: Tensor, originals: Tensor) -> Tensor:
+        """Return minus the squared distance of each reconstruction to each original in its line-up, groups x N x N.
 
         Args:
-            made: a vector a reconstruction, M x F; at length one, distances order as cosines do.
-            originals: a vector an original, likewise.
+            reconstructions: a vector per reconstruction, M x F; at length one, distances order as cosines do.
+            originals: a vector per original, likewise.
         """
-        a, b = made[self.places].double(), originals[self.places].double()
+        a, b = reconstructions[self.places].double(), originals[self.places].double()
         return 2 * a @ b.transpose(1, 2) - a.square().sum(2, keepdim=True) - b.square().sum(2)[:, None]
 
 
 def ranks(scores: Tensor) -> Tensor:
-    """How many others fit better than the own original, groups x N, from 0; one that fits equally counts half.
+    """Return how many others fit better than the own original, groups x N, from 0; a tie counts half.
 
     Args:
         scores: row i of a line-up holds how well each original fits reconstruction i; groups x N x N.
@@ -82,39 +83,39 @@ def ranks(scores: Tensor) -> Tensor:
 
 
 def named(scores: Tensor) -> Tensor:
-    """How often the own original would be named, groups x N, in [0, 1]: a tie for the first place is a lottery."""
+    """Return the probability of identifying the own original, groups x N; k originals tied for the first get 1 / k."""
     best = scores == scores.amax(2, keepdim=True)
     return (best.diagonal(dim1=1, dim2=2) / best.sum(2)).double()
 
 
 def bits(scores: Tensor, seed: int = 0) -> Tensor:
-    """What each image's line-up proves, in bits: groups x N values whose mean is the lower bound.
+    """Return the bits that each image contributes, groups x N, whose mean is the lower bound.
 
-    The critic's weights are fitted on one half of the line-ups and judged on the other, and the other way round, so
-    that no image helps to fit what it is judged by.
+    The critic's weights are fitted on one half of the line-ups and evaluated on the other, and vice versa, so that
+    no image is scored by weights that were fitted on it.
 
     Args:
-        scores: one similarity, groups x N x N, or K to be combined, K x groups x N x N; two line-ups at least.
-        seed: of the halving.
+        scores: one similarity, groups x N x N, or K to be combined, K x groups x N x N; at least two line-ups.
+        seed: random seed of the halving.
     """
     each = scores if scores.ndim == 4 else scores[None]
     groups, among = each.shape[1:3]
     if groups < 2:
         raise UnlogitError(f"{groups} line-up: must be at least 2; give more images")
     order = torch.randperm(groups, generator=torch.Generator().manual_seed(seed))
-    found = torch.empty(groups, among, dtype=torch.double)
+    result = torch.empty(groups, among, dtype=torch.double)
     halves = order[: groups // 2], order[groups // 2 :]
-    for judged, fitted in (halves, halves[::-1]):
+    for scored, fitted in (halves, halves[::-1]):
         weights = _fit(each[:, fitted].double())
-        found[judged] = (math.log(among) - _cross_entropy(each[:, judged].double(), weights)) / math.log(2)
-    return found
+        result[scored] = (math.log(among) - _cross_entropy(each[:, scored].double(), weights)) / math.log(2)
+    return result
 
 
 def over_lineups(values: Tensor, lowest: float, highest: float, level: float = 0.95) -> Estimate:
     """Return the mean of groups x N values with an interval over line-ups, within which values depend on each other.
 
-    Student's, since line-ups are few: a bootstrap of a handful is too narrow. Two at least. `lowest` and `highest`
-    are what the mean can be at all.
+    The interval is Student's, since a bootstrap of a handful of line-ups is too narrow. At least two are needed.
+    `lowest` and `highest` are the limits of the mean's range.
     """
     means = values.mean(1)
     groups = len(means)
@@ -136,9 +137,9 @@ def difference_over_lineups(a: Tensor, b: Tensor) -> Difference:
 
 
 def fano(accuracy: float, among: int) -> float:
-    """The lower bound in bits that naming the own one among N equally likely proves (Fano 1961; Cover and Thomas 2.10).
+    """Return the bound in bits by the accuracy among N equally likely originals (Fano 1961; Cover and Thomas 2.10).
 
-    Weaker than `bits`, which hears how sure each answer is, and in need of no critic. Zero below chance.
+    Weaker than `bits`, which also uses the confidence of each answer, but it needs no critic. Zero below chance.
     """
     if not (0 <= accuracy <= 1 and among >= 2):
         raise UnlogitError(f"accuracy {accuracy} among {among}: must be 0 to 1, among at least 2")
@@ -150,14 +151,14 @@ def fano(accuracy: float, among: int) -> float:
 
 
 def entropy(classes: Tensor) -> float:
-    """Return the entropy of the classes, int64, N, in bits: what naming the class is worth. Too low at small N."""
+    """Return the entropy of the classes, int64, N, in bits: the information in the class. Too low at small N."""
     shares = classes.unique(return_counts=True)[1].double() / len(classes)
     return float(-(shares * shares.log2()).sum())
 
 
 def _fit(scores: Tensor) -> Tensor:
-    """Weights of the similarities, K, not negative, that make the own original likeliest."""
-    # Similarities are brought to one scale, so that one start and one step suit all.
+    """Return non-negative weights of the similarities, K, that maximise the likelihood of the own originals."""
+    # Similarities are brought to one scale, so that one initial value and one step size suit all.
     scale = scores.std((1, 2, 3)).clamp(min=1e-12)
     raw = torch.zeros(len(scores), dtype=torch.double, requires_grad=True)
     optimiser = torch.optim.LBFGS([raw], max_iter=STEPS, line_search_fn="strong_wolfe")

@@ -1,4 +1,4 @@
-"""Features of the Inception network that published FIDs are measured in, where its weights are on this machine."""
+"""Features of the Inception network of published FIDs, if its weights are on this machine."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from unlogit.images import check_pixels, to_bytes
 from unlogit.metrics._base import Unavailable
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
-"""torch-fidelity's name of TensorFlow's weights of 2015, which FID was defined with (Heusel et al. 2017)."""
+"""torch-fidelity's file name of TensorFlow's weights of 2015, by which FID is defined (Heusel et al. 2017)."""
 
 
 def find_weights() -> Path:
-    """Return the file of the weights; raises `Unavailable` where it, or torch-fidelity, is missing. Never downloads."""
+    """Return the file of the weights; raise `Unavailable` if it or torch-fidelity is missing. Never downloads."""
     if importlib.util.find_spec("torch_fidelity") is None:
         raise Unavailable(
             "FID in Inception needs torch-fidelity, which is not installed: pip install 'unlogit[metrics]'"
@@ -37,11 +37,11 @@ def find_weights() -> Path:
 def features() -> Callable[[Tensor], Tensor]:
     """Return a function from pixels N x 3 x H x W in [0, 1] to Inception's pooled features, N x 2048.
 
-    Raises `Unavailable` as `find_weights` does, and for a file that is no state dict.
+    Raises `Unavailable` as `find_weights` does, and for a file that is not a state dict.
     """
     file = find_weights()
     try:
-        # torch-fidelity loads with pickle; what loads as plain weights can run no code there either.
+        # torch-fidelity loads with pickle; a file that loads as plain weights cannot run code there either.
         torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise Unavailable(f"FID in Inception: '{file}' holds no plain weights: fetch it again") from error
@@ -51,7 +51,7 @@ def features() -> Callable[[Tensor], Tensor]:
 
     @torch.no_grad()
     def measure(images: Tensor) -> Tensor:
-        found: Tensor = network(to_bytes(check_pixels(images)))[0]
-        return found
+        pooled: Tensor = network(to_bytes(check_pixels(images)))[0]
+        return pooled
 
     return measure

@@ -1,8 +1,9 @@
-"""Whether two reconstructions of one representation, from different noises, are mirror images of one another.
+"""Mirroring between two reconstructions of one representation from different noises.
 
-The paper finds that the logits do not say which way an object faces: noise mirrors reconstructions (Teterwak et al.
-2021, section 5.3). Mirroring reverses the sign of the part of an image that is odd about the axis and keeps the rest,
-so that the cosine between two odd parts is 1 for the same handedness, 0 for unrelated ones and -1 for mirror images.
+The paper finds that the logits do not determine which way an object faces: noise mirrors reconstructions (Teterwak et
+al. 2021, section 5.3). Mirroring reverses the sign of the part of an image that is odd about the axis and keeps the
+rest, so that the cosine between two odd parts is 1 for the same handedness, 0 for unrelated ones and -1 for mirror
+images.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from torch.nn import functional as F
 from unlogit.images import check_pixels
 
 Axis = Literal["horizontal", "vertical"]
-"""What a flip exchanges: left and right, or top and bottom."""
+"""Direction of a flip: left and right, or top and bottom are exchanged."""
 SIDE = 8
-"""Areas a side whose colours are compared: in single pixels, textures that noise moves outweigh what is mirrored."""
+"""Number of areas per side whose colours are compared. In single pixels, textures that noise moves would dominate."""
 
 
 def mirroring(a: Tensor, b: Tensor, axis: Axis) -> Tensor:
-    """Cosine between the odd parts of two sets of images, N x 3 x H x W in [0, 1] each; N values in [-1, 1]."""
+    """Return the cosine between the odd parts of two sets of images, N x 3 x H x W in [0, 1] each; N, in [-1, 1]."""
     return F.cosine_similarity(_odd(a, axis), _odd(b, axis))
 
 
 def flipped(a: Tensor, b: Tensor, axis: Axis) -> Tensor:
-    """1 where `b` is nearer to the flipped `a` than to `a` as it is and to the other flip of `a`, else 0; N."""
+    """Return 1 where `b` is nearer to the flipped `a` than to `a` itself and to the other flip of `a`, else 0; N."""
     coarse_a, coarse_b = _coarse(a), _coarse(b)
     dims: dict[Axis, int] = {"horizontal": 3, "vertical": 2}
     distances = {name: (coarse_a.flip(dim) - coarse_b).square().sum((1, 2, 3)) for name, dim in dims.items()}

@@ -1,6 +1,6 @@
 """Distances in the features of networks: LPIPS, ST-LPIPS, DISTS, and any classifier's penultimate layer.
 
-Nothing is ever downloaded here. Where weights are missing, `Unavailable` says what to put where.
+Nothing is downloaded here. If weights are missing, `Unavailable` names the file and where to put it.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ BACKBONES = {
     "vgg": ("vgg16", "VGG16_Weights"),
     "squeeze": ("squeezenet1_1", "SqueezeNet1_1_Weights"),
 }
-"""What torchvision calls them and their weights, by LPIPS's names."""
+"""torchvision's names of the networks and their weights, by LPIPS's names."""
 EXTRA = "pip install 'unlogit[metrics]'"
 
 
 @functools.cache
 def lpips(net: Net) -> Metric:
-    """LPIPS 0.1 (Zhang et al. 2018) with that backbone."""
+    """Return LPIPS 0.1 (Zhang et al. 2018) with that backbone."""
     _need("lpips", f"LPIPS ({net})")
     _need_backbone(net, f"LPIPS ({net})")
     import lpips as package
 
-    explanation = f"LPIPS 0.1 of the {net} network: a distance tuned to people's judgements, 0 for equal images"
+    explanation = f"LPIPS 0.1 of the {net} network: a distance fitted to human judgements, 0 for equal images"
     return Metric(
         f"lpips_{net}", f"LPIPS {net}", "lower", explanation, _pairwise(package.LPIPS, net=net, verbose=False)
     )
@@ -44,34 +44,34 @@ def lpips(net: Net) -> Metric:
 
 @functools.cache
 def st_lpips(net: Literal["alex", "vgg"]) -> Metric:
-    """Shift-tolerant LPIPS (Ghildyal and Liu 2022), all of whose weights come inside its package."""
+    """Return shift-tolerant LPIPS (Ghildyal and Liu 2022), whose package contains all of its weights."""
     title = f"ST-LPIPS ({net})"
     for module in ("stlpips_pytorch", "IPython", "torchsummary"):  # The last two it imports without declaring them.
         _need(module, title)
     from stlpips_pytorch import stlpips  # type: ignore[import-untyped]
 
-    explanation = f"shift-tolerant LPIPS of the {net} network: LPIPS's relative that a shift by a pixel hardly moves"
+    explanation = f"shift-tolerant LPIPS of the {net} network: a shift by a pixel hardly changes it"
     measure = _pairwise(stlpips.LPIPS, net=net, variant="shift_tolerant", verbose=False)
     return Metric(f"st_lpips_{net}", f"ST-LPIPS {net}", "lower", explanation, measure)
 
 
 @functools.cache
 def dists() -> Metric:
-    """DISTS (Ding et al. 2020): structure and texture in VGG-16's features."""
+    """Return DISTS (Ding et al. 2020): structure and texture in VGG-16's features."""
     _need("DISTS_pytorch", "DISTS")
     _need_backbone("vgg", "DISTS")
     from DISTS_pytorch import DISTS  # type: ignore[import-untyped]
 
     network = _quietly(DISTS).eval().requires_grad_(False)
-    # For one image alone it would return a number without an axis.
+    # For a single image it returns a scalar.
     measure: Measure = lambda a, b: network(a, b).reshape(len(a))  # noqa: E731
-    explanation = "structure and texture in VGG-16's features, forgiving one texture for another of its kind; 0 to 1"
+    explanation = "distance of structure and texture in VGG-16's features, tolerant to resampled textures; 0 to 1"
     return Metric("dists", "DISTS", "lower", explanation, measure)
 
 
 @functools.cache
 def features(spec: str) -> Metric:
-    """Cosine between the penultimate features of a classifier, best one that no training used."""
+    """Return the cosine between penultimate features of a classifier, preferably one that no training used."""
     network = open_classifier(spec)
 
     def measure(a: Tensor, b: Tensor) -> Tensor:
@@ -83,15 +83,15 @@ def features(spec: str) -> Metric:
 
 
 def _pairwise(make: Callable[..., nn.Module], **options: Any) -> Measure:
-    """LPIPS and its kin: they expect [-1, 1] by default, and other ranges give wrong numbers silently."""
+    """Return a function for LPIPS and ST-LPIPS, which expect [-1, 1] unless `normalize` is set."""
     network = _quietly(make, **options).eval().requires_grad_(False)
     return lambda a, b: network(a, b, normalize=True).flatten()
 
 
 def _quietly(make: Callable[..., nn.Module], **options: Any) -> nn.Module:
-    # Networks are made with random weights before they get their own, which must not shift anyone's stream of chance.
+    # Networks are initialised at random before their weights are loaded; do not advance the caller's random state.
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")  # They call torchvision in a way that it has deprecated.
+        warnings.simplefilter("ignore")  # They use a deprecated interface of torchvision.
         return make(**options)
 
 
@@ -101,7 +101,7 @@ def _need(module: str, what: str) -> None:
 
 
 def _need_backbone(net: Net, what: str) -> None:
-    """That torchvision's weights already lie where torch's hub looks for them."""
+    """Raise `Unavailable` unless torchvision's weights are where torch.hub looks for them."""
     import torchvision
 
     maker, weights = BACKBONES[net]

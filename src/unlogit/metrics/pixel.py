@@ -10,21 +10,21 @@ from unlogit.errors import UnlogitError
 from unlogit.images import check_pixels
 
 FLOOR = (1 / 255) ** 2 / 12
-"""Mean squared error of rounding to 256 levels: below it, images are equal."""
+"""Mean squared error of rounding to 256 levels; images that differ by less count as equal."""
 WINDOW, SIGMA = 11, 1.5
 """Side and standard deviation of the Gaussian window, in pixels."""
 STABILISERS = 0.01**2, 0.03**2
 
 
 def pixel_error(originals: Tensor, reconstructions: Tensor) -> Tensor:
-    """Mean squared error over pixels and channels, N, in [0, 1]; lower is better."""
+    """Return the mean squared error over pixels and channels, N, in [0, 1]; lower is better."""
     check_pixels(originals)
     check_pixels(reconstructions)
     return (originals - reconstructions).square().mean((1, 2, 3))
 
 
 def psnr(originals: Tensor, reconstructions: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in decibels, N; at most 58.9, with the error floored at `FLOOR`."""
+    """Return the peak signal-to-noise ratio in decibels, N; at most 58.9, since the error is clamped to `FLOOR`."""
     return -10 * pixel_error(originals, reconstructions).clamp(min=FLOOR).log10()
 
 
@@ -66,26 +66,26 @@ def diversity(draws: Tensor) -> Tensor:
 
 
 def layout(images: Tensor, size: int = 4) -> Tensor:
-    """Coarse colours, N x 3*size*size: area averages, averaged with their mirror image.
+    """Return coarse colours, N x 3*size*size: area averages, averaged with their mirror image.
 
-    Mirrored, since left and right is something that classifiers are trained to forget.
+    The average with the mirror image ignores left and right, to which classifiers are trained to be invariant.
     """
     coarse = F.adaptive_avg_pool2d(check_pixels(images), size)
     return ((coarse + coarse.flip(3)) / 2).flatten(1)
 
 
 def layout_error(originals: Tensor, reconstructions: Tensor) -> Tensor:
-    """Mean squared difference of the layouts, N, in [0, 1]; lower is better."""
+    """Return the mean squared difference of the layouts, N, in [0, 1]; lower is better."""
     return (layout(originals) - layout(reconstructions)).square().mean(1)
 
 
 def layout_cosine(originals: Tensor, reconstructions: Tensor, centre: Tensor) -> Tensor:
-    """Cosine between the layouts of image and reconstruction, less `centre`, the originals' mean; N, in [-1, 1]."""
+    """Return the cosine between the layouts of both, less the originals' mean `centre`; N, in [-1, 1]."""
     return F.cosine_similarity(layout(originals) - centre, layout(reconstructions) - centre)
 
 
 def layout_top(originals: Tensor, reconstructions: Tensor, centre: Tensor, k: int = 5, among: int = 48) -> Tensor:
-    """1 where the own original is among the k nearest by layout cosine of `among` originals, else 0; N.
+    """Return 1 where the own original is among the k nearest by layout cosine of `among` originals, else 0; N.
 
     Images are taken in consecutive groups of `among`; those of an incomplete last group are left out.
     """

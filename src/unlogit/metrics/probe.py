@@ -1,6 +1,6 @@
-"""Linear probes: what ridge regression reads from a representation, without any inverter.
+"""Linear probes: ridge regression from a representation, without any inverter.
 
-What a linear map reads is in the representation itself; what an inverter shows may be its generator's doing.
+What a linear map reads is in the representation itself; what an inverter shows may come from its generator.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-8, 9))
-"""Ridge penalties tried, per image, on inputs of unit variance."""
+"""Candidate ridge penalties, per image, on inputs of unit variance."""
 
 
 @dataclass(frozen=True)
 class Probed:
-    """What a probe reads, on images that it was not fitted on.
+    """Predictions of a probe, on images that it was not fitted on.
 
     Attributes:
-        read: N x D.
-        baseline: the mean of the images that it was fitted on, N x D: what is read without a representation.
+        read: predictions, N x D.
+        baseline: mean of the targets that the probe was fitted on, N x D: the prediction without a representation.
     """
 
     read: Tensor
@@ -29,14 +29,14 @@ class Probed:
 
 
 def fit_ridge(inputs: Tensor, targets: Tensor) -> Callable[[Tensor], Probed]:
-    """Fit ridge regression from M x K to M x D; returns a function of new inputs, N x K.
+    """Fit ridge regression from M x K to M x D; return a function of new inputs, N x K.
 
-    Inputs are standardised, and one penalty serves all targets, each of which counts by its variance: the one of least
-    generalised cross-validation error (Golub, Heath and Wahba 1979, eq. 1.4).
+    Inputs are standardised, and one penalty is used for all targets, which are scaled to unit variance: the one of
+    least generalised cross-validation error (Golub, Heath and Wahba 1979, eq. 1.4).
     """
     x, y = inputs.double(), targets.double()
     shift, mean = x.mean(0), y.mean(0)
-    # A dimension that never varies, as of a class that is never predicted, says nothing.
+    # A constant dimension, such as of a class that is never predicted, has no information.
     scale = x.std(0)
     scale = torch.where(scale > 1e-9, scale, torch.inf)
     u, s, vh = torch.linalg.svd((x - shift) / scale, full_matrices=False)
@@ -46,10 +46,10 @@ def fit_ridge(inputs: Tensor, targets: Tensor) -> Callable[[Tensor], Probed]:
     left = ((y - mean) / spread).square().sum() - along.square().sum()
 
     def error(penalty: float) -> float:
-        kept = s.square() / (s.square() + penalty * count)
-        residual = left + ((1 - kept).unsqueeze(1) * along).square().sum()
-        # One degree of freedom goes to the mean.
-        return float(residual / (count - 1 - kept.sum()).clamp(min=1e-6) ** 2)
+        shrinkage = s.square() / (s.square() + penalty * count)
+        residual = left + ((1 - shrinkage).unsqueeze(1) * along).square().sum()
+        # The mean takes one degree of freedom.
+        return float(residual / (count - 1 - shrinkage.sum()).clamp(min=1e-6) ** 2)
 
     penalty = min(PENALTIES, key=error)
     weights = vh.T @ ((s / (s.square() + penalty * count)).unsqueeze(1) * along) * spread
@@ -69,6 +69,6 @@ def cross_fit(inputs: Tensor, targets: Tensor, folds: int, seed: int) -> Probed:
     for part in order.tensor_split(folds):
         others = torch.ones(len(inputs), dtype=torch.bool)
         others[part] = False
-        found = fit_ridge(inputs[others], targets[others])(inputs[part])
-        read[part], baseline[part] = found.read, found.baseline
+        probed = fit_ridge(inputs[others], targets[others])(inputs[part])
+        read[part], baseline[part] = probed.read, probed.baseline
     return Probed(read, baseline)

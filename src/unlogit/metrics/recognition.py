@@ -1,8 +1,8 @@
-"""Whether networks that had no part in training recognise reconstructions; one value per image.
+"""Recognition of reconstructions by networks that had no part in training; one value per image.
 
-A reconstruction can satisfy the inverted classifier and mean nothing to anyone else. The logits of an independent
-network are standardised by its own logits of the originals, so that every class counts alike. Networks disagree:
-evaluate several, beside the reference images of `references`.
+A reconstruction can match the logits of the inverted classifier and still be unrecognisable to other networks. The
+logits of an independent network are standardised by its own logits of the originals, so that every class has the same
+weight. Networks disagree: evaluate several, beside the reference images of `references`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from unlogit.metrics.reencoding import agreement, logit_cosine
 from unlogit.specs import Spec
 
 DEFAULT_NETWORKS = tuple(f"packaged:efficientnet_lite{n}?size=160" for n in (1, 2))
-"""ImageNet classifiers that need no download. At 160 px they read a 64 px image better than at its own size."""
+"""ImageNet classifiers that need no download. At 160 px they recognise a 64 px image better than at 64 px."""
 CHUNK = 64
 NOISE = 0.05
 THUMBNAILS = (32, 16, 8)
@@ -48,19 +48,19 @@ def recognition(logits: Tensor, reencoded: Tensor) -> dict[str, Tensor]:
 
 
 def recognise(classifier: Classifier, originals: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
-    """`recognition` of two sets of images, N x 3 x H x W in [0, 1], by that network."""
+    """Return `recognition` of two sets of images, N x 3 x H x W in [0, 1], by that network."""
     assert len(originals) == len(reconstructions), (len(originals), len(reconstructions))
     return recognition(*(encode(classifier, images.split(CHUNK)) for images in (originals, reconstructions)))
 
 
 @torch.no_grad()
 def encode(classifier: Classifier, batches: Iterable[Tensor]) -> Tensor:
-    """Logits of batches of images, float32, N x K, on the CPU."""
+    """Return the logits of batches of images, float32, N x K, on the CPU."""
     return torch.cat([classifier(check_pixels(batch).to(classifier.mean.device)).float().cpu() for batch in batches])
 
 
 def references(seed: int = 0) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Return named changes of originals, each from a batch N x 3 x H x W to another: a scale to read values by."""
+    """Return named changes of originals, functions of batches N x 3 x H x W, which give reference values."""
     generator = torch.Generator().manual_seed(seed)
 
     def noisy(images: Tensor) -> Tensor:
@@ -71,43 +71,45 @@ def references(seed: int = 0) -> dict[str, Callable[[Tensor], Tensor]]:
 
 
 def thumbnail(images: Tensor, side: int) -> Tensor:
-    """Images reduced to side x side pixels and enlarged again, both bicubic, the reduction antialiased."""
+    """Return images reduced to side x side pixels and enlarged again, both bicubic, the reduction antialiased."""
     small = F.interpolate(images, (side, side), mode="bicubic", antialias=True, align_corners=False)
     return F.interpolate(small, images.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
 
 
 def networks(
-    given: Sequence[str], source: ImageSource, automatic: Sequence[str] = DEFAULT_NETWORKS
+    names: Sequence[str], source: ImageSource, automatic: Sequence[str] = DEFAULT_NETWORKS
 ) -> dict[str, Classifier]:
     """Open classifiers by their specs; "auto" stands for the `automatic` ones that are installed.
 
-    For scenes these are none: ImageNet classifiers do not know them. Raises `UnlogitError` for one that is given and
-    cannot be opened.
+    For scenes, "auto" is no classifier, since ImageNet does not contain them. Raises `UnlogitError` for a named one
+    that cannot be opened.
     """
-    found = {}
-    for spec in given:
+    opened = {}
+    for spec in names:
         if spec != "auto":
-            found[spec] = open_classifier(spec).fused()
+            opened[spec] = open_classifier(spec).fused()
         elif not source.spec.startswith("scenes:"):
             for packaged in automatic:
                 with contextlib.suppress(UnlogitError):
-                    found[packaged] = open_classifier(packaged).fused()
-    return found
+                    opened[packaged] = open_classifier(packaged).fused()
+    return opened
 
 
 def part_in_training(classifier: Classifier, took_part: Mapping[str, str | None]) -> str | None:
     """Return which of the networks that `took_part` (see `Inverter.took_part`) a classifier is, or None.
 
-    The same network is one of the same weights, of the same spec but for the input size, or of such a one that the
+    A network is the same if it has the same weights, the same spec but for the input size, or is one that the
     classifier's own training started from.
     """
     own = {_without_size(spec) for spec in lineage(classifier.spec)}
     weights = classifier.weights_fingerprint()
-    return next((spec for spec, known in took_part.items() if known == weights or _without_size(spec) in own), None)
+    return next(
+        (spec for spec, fingerprint in took_part.items() if fingerprint == weights or _without_size(spec) in own), None
+    )
 
 
 def _without_size(spec: str) -> str:
     if ":" not in spec:  # A classifier that was not opened by a spec.
         return spec
-    given = Spec.parse(spec)
-    return str(replace(given, options=tuple(pair for pair in given.options if pair[0] != "size")))
+    parsed = Spec.parse(spec)
+    return str(replace(parsed, options=tuple(pair for pair in parsed.options if pair[0] != "size")))

@@ -1,4 +1,4 @@
-"""From evidence to one self-contained HTML page, with its figures, tables and numbers beside it."""
+"""Reports: from evidence to one self-contained HTML page, with figures, tables and numbers beside it."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""`unlogit analyse`: asks given inverters about given images. The command line is made from `AnalyseConfig`."""
+"""`unlogit analyse`: run analyses of inverters on images. The command line is made from `AnalyseConfig`."""
 
 from __future__ import annotations
 
@@ -24,47 +24,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnalyseConfig(Checked):
-    """Ask inverters everything there is an analysis for, or what is named, and write one self-contained HTML page.
+    """Run all analyses, or the named ones, and write one self-contained HTML report.
 
-    What was found before is not computed again where inverters, images, options and code are the same. Each analysis
-    has options of its own, as --noise.draws.
+    Earlier results are reused where inverters, images, options and code are the same. Each analysis has its own
+    options, such as --noise.draws.
     """
 
     BASIC: ClassVar = ("inverters", "images", "out", "only", "other", "num_images", "nearest", "seed", "device")
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
-    """Each a folder such as RUN/inverter, or one that comes with unlogit; NAME=FOLDER says how it is called. Training
-    curves are shown too where the folder still lies in its run."""
+    """Folders such as RUN/inverter, or names of packaged inverters; NAME=FOLDER sets the name shown. Training curves
+    are shown too if the folder is still in its run."""
     images: str
-    """Images that none of them was trained on, as source:name, e.g. scenes:test or 'parquet:val.parquet'."""
+    """Images that no inverter was trained on, as source:name, e.g. scenes:test or 'parquet:val.parquet'."""
     out: Path
     """Folder for report.html, metrics.json and results/."""
     only: tuple[str, ...] = ()
-    """These analyses alone, e.g. noise noise-path; 'unlogit list analyses' names them all."""
+    """Analyses to run, e.g. noise noise-path; 'unlogit list analyses' lists them all. All of them by default."""
     other: tuple[str, ...] = ()
-    """Images of other kinds, as source:name, for what becomes of them; NAME=SOURCE:NAME says how they are called."""
+    """Images out of distribution, as source:name; NAME=SOURCE:NAME sets the name shown."""
     num_images: Several = 1_000
-    """How many of the images, spread at random over the source."""
+    """Number of images, spread at random over the source."""
     features: str = "auto"
-    """Classifier, as source:name, in which perceptual distances are taken; auto: a packaged one that is not an
-    inverter's own, where extra 'imagenet' is installed, else pixels; pixels: none."""
+    """Classifier for perceptual distances, as source:name; auto: a packaged one that is not an inverter's own, if
+    extra 'imagenet' is installed, else pixels; pixels: none."""
     labels: Path | None = None
-    """JSON list of {"label": 0, "imagenet1k": 1}: which of the classifiers' logits each label of the images is, where
-    they number their classes differently."""
+    """JSON list of {"label": 0, "imagenet1k": 1}: the classifiers' logit for each label of the images, if they number
+    their classes differently."""
     nearest: str | None = None
-    """Training images as source:name, for the floor of a nearest neighbour in the first inverter's representation."""
+    """Training images as source:name, for a baseline by nearest neighbours in the first inverter's representation."""
     fit_on: str | None = None
-    """Training images as source:name, which linear probes are fitted on (4,000 of them); without it, probes are fitted
-    by cross-fitting on the held-out images, which reads less."""
+    """Training images as source:name, on 4,000 of which linear probes are fitted; by default, probes are cross-fitted
+    on the held-out images, which is less accurate."""
     cache: Path = Path("runs/cache")
-    """Where the classifier's outputs for those are kept for the next report."""
+    """Folder in which the classifier's outputs for `nearest` are cached for the next report."""
     strict: bool = False
-    """Stop at the first broken image, instead of skipping up to 1 %."""
+    """Stop at the first broken image instead of skipping up to 1 %."""
     device: str = "auto"
     """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
-    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
-    """
+    """Allow the opened folders to name classifiers that run code (python:). Classifiers named on the command line may
+    always."""
     seed: Seed = 0
     """Random seed for the noise and for all resampling."""
 
@@ -78,19 +78,19 @@ class AnalyseConfig(Checked):
 
 
 def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
-    """Write the report that the arguments of `unlogit analyse` ask for.
+    """Write the report for the arguments of `unlogit analyse`.
 
     Each analysis has options under its own name, as its file declares them.
 
     Returns:
-        the page, and what was found.
+        The page, and the results by part.
 
     Raises:
-        UnlogitError: something given cannot be opened, two inverters are of one name, or something is in the place of a
-            result that this program did not write. Nothing is written then.
+        UnlogitError: an argument cannot be opened, two inverters have the same name, or `out` holds files that unlogit
+            did not write. Nothing is written then.
     """
     config: AnalyseConfig = parse(_command(args), "unlogit analyse", args, AnalyseConfig.__doc__)
-    # Torch is imported where the options are right.
+    # Torch is imported only after the options are checked, so that errors are fast.
     from unlogit.analyses import Evidence, perceptual_network
     from unlogit.classifiers import open_classifier, read_labels
     from unlogit.images import View, open_images
@@ -107,8 +107,8 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     fit_on = None if config.fit_on is None else open_images(config.fit_on, strict=config.strict)
     inverters: dict[str, Inverter] = {}
     runs: dict[str, Path] = {}
-    for given in config.inverters:
-        name, folder = called(given)
+    for argument in config.inverters:
+        name, folder = called(argument)
         if name in inverters:
             raise UnlogitError(f"two inverters are called '{name}': write NAME=FOLDER to distinguish them")
         inverters[name] = open_inverter(folder, config.trust_code).to(device)
@@ -118,10 +118,10 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     title = f"What {', '.join(inverters)} kept"
     if config.nearest is not None:
         first = next(iter(inverters.values()))
-        known = open_images(config.nearest, strict=config.strict)
-        floor = NearestNeighbour(first.representation, known, View(first.size), cache=config.cache)
-        inverters[floor.name] = floor
-        known.broken.warn()
+        training = open_images(config.nearest, strict=config.strict)
+        baseline = NearestNeighbour(first.representation, training, View(first.size), cache=config.cache)
+        inverters[baseline.name] = baseline
+        training.broken.warn()
     if config.features == "pixels":
         features = None
     else:
@@ -134,9 +134,9 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     if config.labels is not None:
         logits_of = read_labels(config.labels, len(source.class_names))
         most = max(len(inverter.representation.classifier.class_names) for inverter in inverters.values())
-        if (asked_for := int(logits_of.max())) >= most:
+        if (highest := int(logits_of.max())) >= most:
             raise UnlogitError(
-                f"labels '{config.labels}': names logit {asked_for}, and the classifiers have logits 0 to {most - 1}: "
+                f"labels '{config.labels}': names logit {highest}, and the classifiers have logits 0 to {most - 1}: "
                 "give the file that was made for them"
             )
     evidence = Evidence(
@@ -152,11 +152,11 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     )
     for line in warnings(evidence):
         print(f"unlogit: warning: {line}", file=sys.stderr)
-    asked = {name.replace("_", "-") for name in config.only} or set(analyses.names())
+    selected = {name.replace("_", "-") for name in config.only} or set(analyses.names())
     chosen = {
         name: getattr(config, name.replace("-", "_"), None) or analyses.get(name).Config()
         for name in analyses.names()
-        if name in asked
+        if name in selected
     }
     command = shlex.join(["unlogit", "analyse", *args])
     parts = write_report(config.out, title, {source.spec: evidence}, configs={source.spec: chosen}, command=command)
@@ -168,16 +168,18 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
 def _command(args: Sequence[str]) -> type[AnalyseConfig]:
     """Return the command line with the options of the analyses that the arguments name, or of all for --help-all.
 
-    An analysis is imported for its options, and torch with it.
+    Importing an analysis for its options also imports torch, so that only those that are needed are imported.
     """
-    given = [arg.replace("_", "-") for arg in args]
-    named = [name for name in analyses.names() if HELP_ALL in args or any(a.startswith(f"--{name}.") for a in given)]
+    hyphenated = [arg.replace("_", "-") for arg in args]
+    named = [
+        name for name in analyses.names() if HELP_ALL in args or any(a.startswith(f"--{name}.") for a in hyphenated)
+    ]
     configs = {name.replace("-", "_"): analyses.get(name).Config for name in named}
     fields = [(name, config, field(default_factory=config)) for name, config in configs.items()]
     return make_dataclass("AnalyseOptions", fields, bases=(AnalyseConfig,), frozen=True)
 
 
-def _other(given: str) -> tuple[str, str]:
-    """(name, spec) of NAME=SPEC or SPEC; a spec may hold an equals sign after its colon."""
-    name, equals, spec = given.partition("=")
-    return (name, spec) if equals and ":" not in name else (given, given)
+def _other(text: str) -> tuple[str, str]:
+    """Return (name, spec) of NAME=SPEC or SPEC; a spec may hold an equals sign after its colon."""
+    name, equals, spec = text.partition("=")
+    return (name, spec) if equals and ":" not in name else (text, text)

@@ -1,4 +1,4 @@
-"""Writing the page: `report.html` alone says everything; `results/` and `metrics.json` are for further use."""
+"""Write the report: `report.html` is self-contained; `results/` and `metrics.json` are for further use."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ OURS = {
     PAGE: marked(b'<meta name="generator" content="unlogit">'),
     METRICS: marked(b'[\n {\n  "analysis": "', b"[]\n"),
 }
-"""What recognises the files of an earlier report, which may be replaced."""
+"""Checks that recognise the files of an earlier report, which may be replaced."""
 HEADLINES = ("reconstruct", "quality", "probe", "identify", "recognition")
 """Analyses whose first sentences summarise a report."""
 RESULTS = "results"
-"""The folder, in that of a report, where `gather` keeps what was found."""
+"""Subfolder of a report in which `gather` keeps the results."""
 
 
 def write_report(
@@ -48,22 +48,21 @@ def write_report(
     """Run analyses and write `folder`/report.html, metrics.json and results/.
 
     An analysis whose inverters, images, configuration and code are those of its folder in results/ is not run
-    again: a second report is fast, and one that was interrupted goes on.
+    again: a second report is fast, and an interrupted one resumes.
 
     Args:
-        folder: where, e.g. the folder of a run.
-        title: the page's heading.
-        evidences: by the name of its part, e.g. {"Scenes": …, "Natural images": …}.
-        configs: for a part, its analyses by name with their configurations; all with their defaults where a part is
-            not named.
-        command: what makes this report again, shown in it.
+        folder: folder of the report, e.g. that of a run.
+        title: heading of the page.
+        evidences: evidence by the name of its part, e.g. {"Scenes": …, "Natural images": …}.
+        configs: by part, its analyses by name with their configurations; for other parts all with their defaults.
+        command: command that makes this report again, shown in it.
 
     Returns:
-        what was found, for `summary`.
+        The results by part, for `summary`.
 
     Raises:
-        UnlogitError: an unknown analysis, evidence that cannot be read, a file or folder in the place of a result that
-            this program did not write, or a full disk.
+        UnlogitError: an unknown analysis, evidence that cannot be read, a file or folder in place of a result that
+            unlogit did not write, or a full disk.
     """
     folder = Path(folder)
     check_report(folder)
@@ -78,13 +77,13 @@ def write_report(
 
 
 def check_report(folder: Path) -> None:
-    """Raise `UnlogitError` where a report's files are somebody else's."""
+    """Raise `UnlogitError` if files in place of a report's were not written by unlogit."""
     for name, ours in OURS.items():
         check_replaceable(folder / name, ours)
 
 
 def metrics(parts: list[Part]) -> list[dict[str, Any]]:
-    """Every number as a plain record; a point of a curve is called NAME@PLACE."""
+    """Return every number as a plain record; a point of a curve is called NAME@POSITION."""
     return [
         {
             "analysis": section.analysis,
@@ -101,7 +100,7 @@ def metrics(parts: list[Part]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class ShownInverter:
-    """How the page introduces an inverter."""
+    """Description of an inverter on the page."""
 
     name: str
     colour: str
@@ -112,7 +111,7 @@ class ShownInverter:
 
 
 def render(title: str, parts: list[Part], command: str) -> str:
-    """The page, with its figures in it."""
+    """Return the page as HTML, with its figures embedded."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("unlogit.report", "."),
         autoescape=True,
@@ -141,16 +140,16 @@ def render(title: str, parts: list[Part], command: str) -> str:
 
 
 def leads(table: Table, column: int, cell: Estimate) -> bool:
-    """Return whether a cell is the best of its column; not where there is no choice, nor for a value at chance.
+    """Return whether a cell is the best of its column; False for a single value, or for one at chance.
 
-    Whether it is significantly better is a paired test of the analysis: two intervals, which say nothing of what varies
-    in both alike, do not decide it.
+    Whether it is significantly better is decided by a paired test of the analysis, not by two intervals, which ignore
+    the variation that both share.
     """
-    found = [value for row in table.rows if isinstance(value := row[column], Estimate)]
+    estimates = [value for row in table.rows if isinstance(value := row[column], Estimate)]
     better, chance = table.columns[column].better, table.columns[column].chance
-    if better is None or len(found) < 2 or (chance is not None and cell.low <= chance <= cell.high):
+    if better is None or len(estimates) < 2 or (chance is not None and cell.low <= chance <= cell.high):
         return False
-    return cell.value == (max if better == "higher" else min)(e.value for e in found)
+    return cell.value == (max if better == "higher" else min)(e.value for e in estimates)
 
 
 def short_paths(text: str) -> str:

@@ -27,7 +27,7 @@ def analyse(
 ) -> Part:
     """Run all analyses, or the named ones, and write report.html, metrics.json and results/ as the command does.
 
-    What `out` holds of an earlier call is not computed again where inverters, images, options and code are the same.
+    Results of an earlier call in `out` are reused where inverters, images, options and code are the same.
 
     Args:
         inverters: one or several, opened or as for `open_inverter`; a mapping names them.
@@ -41,7 +41,7 @@ def analyse(
         The results: a section per analysis, with its figures, tables and numbers.
 
     Raises:
-        UnlogitError: something given cannot be opened, two inverters have the same name, an analysis is unknown, or
+        UnlogitError: an argument cannot be opened, two inverters have the same name, an analysis is unknown, or
             `out` holds files that unlogit did not write.
     """
     if isinstance(only, str):

@@ -1,4 +1,4 @@
-"""What an analysis found, kept in a folder of its own, and asked again only when something changed.
+"""Results of an analysis, kept in a folder of its own, and computed again only when something changed.
 
 A folder holds the figures as PNG and SVG, the tables as CSV, and `results.json`, from which the page is made.
 """
@@ -27,23 +27,23 @@ FILE = "results.json"
 OURS = holding(
     FILE,
     ("key", "analysis", "figures", "tables"),
-    lambda found: (
-        *(f"{figure['name']}.{form}" for figure in found["figures"] for form in ("png", "svg")),
-        *(f"{table['name']}.csv" for table in found["tables"]),
+    lambda results: (
+        *(f"{figure['name']}.{form}" for figure in results["figures"] for form in ("png", "svg")),
+        *(f"{table['name']}.csv" for table in results["tables"]),
     ),
 )
-"""Recognises the folder of an analysis, which may be replaced."""
+"""Check that recognises the folder of an analysis, which may be replaced."""
 AFTER = ("checkpoint.py", "cli.py", "explorer", "launch.py", "progress.py", "reconstruct.py", "report", "study")
-"""Code that no result depends on."""
+"""Code that results do not depend on."""
 
 
 @dataclass(frozen=True)
 class ReportImage:
-    """A figure as it was drawn.
+    """A figure that was drawn and saved.
 
     Attributes:
-        charted: whether it is a chart, and not a sheet of images.
-        png: the file, on transparent paper; an SVG of the same name lies beside it.
+        charted: whether it is a plot, and not a sheet of images.
+        png: file with a transparent background; an SVG of the same name is beside it.
     """
 
     name: str
@@ -55,12 +55,12 @@ class ReportImage:
 
 @dataclass(frozen=True)
 class Section:
-    """What one analysis found in one evidence.
+    """Results of one analysis of one evidence.
 
     Attributes:
-        config: its configuration in one line.
-        num_images: how many the evidence holds.
-        reused: whether it was found before.
+        config: configuration in one line.
+        num_images: number of images in the evidence.
+        reused: whether the results are from an earlier run.
     """
 
     analysis: str
@@ -77,10 +77,10 @@ class Section:
 
 
 def ask(name: str, config: Any, evidence: Evidence, folder: Path) -> Section:
-    """What an analysis finds, kept in `folder`; what lies there is returned if nothing that it depends on changed."""
+    """Run an analysis and keep its results in `folder`, or return those that are up to date."""
     key = hashlib.sha256(data("\n".join([name, repr(config), evidence.fingerprint(), code_version()]))).hexdigest()
-    kept = _read(folder, key)
-    return kept if kept is not None else _run(name, config, evidence, folder, key)
+    section = _read(folder, key)
+    return section if section is not None else _run(name, config, evidence, folder, key)
 
 
 @cache
@@ -122,8 +122,8 @@ def _run(name: str, config: Any, evidence: Evidence, folder: Path, key: str) -> 
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """As PNG and SVG on transparent paper: the house's ink can be read on white and on black."""
-    # Fixed ids and no date, so that the same report is the same files.
+    """Save a figure as PNG and SVG with a transparent background, on which the ink is legible on white and black."""
+    # Fixed ids and no date, so that equal reports are equal files.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "unlogit"}):
         for form, facts in (("png", {}), ("svg", {"Date": None})):
             figure.figure.savefig(stem.with_name(f"{stem.name}.{form}"), facecolor="none", metadata=facts)
@@ -135,7 +135,7 @@ def _plain(image: ReportImage) -> dict[str, Any]:
 
 
 def _read(folder: Path, key: str) -> Section | None:
-    """What was found with that key, or None: nothing yet, something else, or a folder that somebody has damaged."""
+    """Return the results with that key; None for a missing or damaged folder, or one with another key."""
     try:
         record = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if record.pop("key") != key:
@@ -143,8 +143,8 @@ def _read(folder: Path, key: str) -> Section | None:
         figures = [ReportImage(**p | {"png": folder / p["png"]}) for p in record["figures"]]
         tables = [_table(t) for t in record["tables"]]
         records = [Record(**n | {"estimate": Estimate(**n["estimate"])}) for n in record["records"]]
-        found = {"figures": figures, "tables": tables, "records": records, "reused": True}
-        section = Section(**record | found)
+        contents = {"figures": figures, "tables": tables, "records": records, "reused": True}
+        section = Section(**record | contents)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError):
         return None
     return section if all(p.png.is_file() for p in section.figures) else None

@@ -1,4 +1,4 @@
-"""The analyses' results in the order of the page, and the same numbers for the terminal."""
+"""Results of the analyses in the order of the page, and their numbers for the terminal."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Part:
     """One evidence under its name, with its sections.
 
     Attributes:
-        slug: the name as letters, digits and hyphens, unlike any other part's: for file names and anchors.
-        sections: those that had something to say.
-        silent: the analyses that had nothing to say of these inverters or images.
+        slug: unique name of letters, digits and hyphens, for file names and anchors.
+        sections: sections with results.
+        silent: analyses that have no results for these inverters or images.
     """
 
     name: str
@@ -34,37 +34,38 @@ class Part:
 
     @property
     def num_images(self) -> int:
-        """How many were looked at."""
+        """Number of images analysed."""
         return self.sections[0].num_images if self.sections else 0
 
 
 def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Part]:
-    """Run analyses over every evidence, or read what they found before.
+    """Run analyses over every evidence, or read their earlier results.
 
     Args:
-        evidences: by the name of its part of the report, e.g. "Scenes".
-        configs: by the same names, the analyses that are run, each with its configuration; of a part that is not
-            named, all with their defaults.
-        folder: for what they find, a folder for each.
+        evidences: evidence by the name of its part of the report, e.g. "Scenes".
+        configs: by the same names, the analyses to run, each with its configuration; for a part that is not named,
+            all with their defaults.
+        folder: folder of the results, with a subfolder for each analysis.
 
     Raises:
-        UnlogitError: an unknown analysis, evidence that cannot be read, or somebody else's folder in the place of one.
+        UnlogitError: an unknown analysis, evidence that cannot be read, or a folder in place of a result that unlogit
+            did not write.
     """
     every = {name: analyses.get(name).Config() for name in analyses.names()}
-    asked = {title: configs.get(title, every) for title in evidences}
-    for name in (name for chosen in asked.values() for name in chosen):
+    selected = {title: configs.get(title, every) for title in evidences}
+    for name in (name for chosen in selected.values() for name in chosen):
         analyses.get(name)  # An unknown one is an error before the first is run.
-    spots: dict[str, str] = {}
+    slugs: dict[str, str] = {}
     for title in evidences:
-        spots[title] = slug(title, spots.values())
-        for name in asked[title]:
-            check_replaceable(folder / f"{spots[title]}-{name}", OURS, folder=True)
+        slugs[title] = slug(title, slugs.values())
+        for name in selected[title]:
+            check_replaceable(folder / f"{slugs[title]}-{name}", OURS, folder=True)
     parts: list[Part] = []
-    with tqdm(total=sum(map(len, asked.values())), unit="analysis", disable=None) as bar:
+    with tqdm(total=sum(map(len, selected.values())), unit="analysis", disable=None) as bar:
         for title, evidence in evidences.items():
-            spot = spots[title]
+            spot = slugs[title]
             sections = []
-            for name, config in asked[title].items():
+            for name, config in selected[title].items():
                 bar.set_description(name)
                 sections.append(ask(name, config, evidence, folder / f"{spot}-{name}"))
                 bar.update()
@@ -74,7 +75,7 @@ def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Mapping[str,
 
 
 def slug(text: str, taken: Collection[str] = ()) -> str:
-    """Letters, digits and hyphens, unlike those taken."""
+    """Return text as letters, digits and hyphens, made unique among those taken."""
     plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
     return unique_name(plain, taken)
 

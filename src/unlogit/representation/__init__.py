@@ -1,4 +1,4 @@
-"""A representation: what a classifier keeps of an image at one layer, how it is standardised, and its cache."""
+"""Representation of an image at one layer of a classifier, its standardisation, and its cache."""
 
 from unlogit.representation.cache import RepresentationCache
 from unlogit.representation.standardised import Representation

@@ -20,25 +20,25 @@ from unlogit.images import Batch, ImageSource, View
 from unlogit.representation.standardised import Representation
 
 COMPARED, LOOKED_AT = 4, 1_024
-"""Rows of a cache that are compared with live ones on opening, and rows that are looked at to find them."""
+"""Rows of a cache that are compared with newly computed ones on opening, and rows that are searched for them."""
 
 CACHE_TOLERANCE, CACHE_ROUNDING = 0.02, 2e-3
-"""How far a cached row may be from a live one: in standard deviations over images, and as a share of the largest value,
-for float16 and other devices."""
+"""Tolerances between a cached row and a newly computed one: in standard deviations over images, and as a share of the
+largest value, for float16 and other devices."""
 
 
 class RepresentationCache:
     """Raw representations of a source's images, each computed at most once, in a file that processes share.
 
     Only countable views can be cached; with random crops every batch is computed. Rows are float16: a relative error
-    of 5e-4, far below what the standardised generator notices. A row that float16 cannot hold is computed each time.
+    of 5e-4, which is negligible for the generator. A row that float16 cannot hold is computed each time.
 
-    The file's name is a digest of everything that decides the rows: classifier, layer, images, view, code and
-    libraries. Damaged rows are computed again; all of them are, with a warning, where one of `COMPARED` is not what
-    is computed on opening.
+    The file's name is a digest of everything that the rows depend on: classifier, layer, images, view, code and
+    libraries. Damaged rows are computed again; all of them are, with a warning, if one of `COMPARED` differs from
+    the row that is computed on opening.
 
     Args:
-        folder: where the files are kept; None keeps nothing.
+        folder: folder of the files; None disables the cache.
     """
 
     def __init__(self, folder: Path | None, representation: Representation, source: ImageSource, view: View) -> None:
@@ -57,7 +57,7 @@ class RepresentationCache:
             self._rows.clear()
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Raw representations of a batch, N x K, on the CPU."""
+        """Return the raw representations of a batch, N x K, on the CPU."""
         if self._rows is None:
             return self._live(batch.images)
         indices = 2 * batch.indices + batch.flipped.long()
@@ -72,11 +72,11 @@ class RepresentationCache:
         return raw
 
     def _is_current(self, rows: _Rows, source: ImageSource, view: View) -> bool:
-        """Whether a few rows are what is computed now."""
+        """Return whether a few rows equal newly computed ones."""
         indices = rows.some(COMPARED)
         images = source.read([index // 2 for index in indices])
         pairs = [(index, image) for index, image in zip(indices, images, strict=True) if isinstance(image, Tensor)]
-        if len(pairs) < 2:  # A deviation over images takes two.
+        if len(pairs) < 2:  # A standard deviation needs two images.
             return True
         views = replace(view, flip=False).apply([image for _, image in pairs])
         flipped = torch.tensor([index % 2 == 1 for index, _ in pairs]).view(-1, 1, 1, 1)
@@ -101,7 +101,7 @@ class _Rows:
         self._file = path.open("r+b", buffering=0)
 
     def read(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Rows, N x K, and which are whole, bool, N: not those that were never written or are damaged."""
+        """Return rows, N x K, and which are valid, bool, N: rows that were never written or are damaged are not."""
         rows, valid = np.zeros((len(indices), self.dim), np.float16), np.zeros(len(indices), bool)
         for i, index in enumerate(indices):
             record = os.pread(self._file.fileno(), self._record, index * self._record)
@@ -111,21 +111,21 @@ class _Rows:
         return torch.from_numpy(rows), torch.from_numpy(valid)
 
     def write(self, indices: Sequence[int], rows: Tensor) -> None:
-        """Write rows, N x K; raises `OSError` with the file's name where there is no room."""
+        """Write rows, N x K; raise `OSError` with the file's name if the disk is full."""
         for index, row in zip(indices, rows.numpy(), strict=True):
             data = row.tobytes()
             self._put(_checksum(data) + data, index * self._record)
 
     def some(self, count: int) -> list[int]:
-        """Return at most `count` of the rows that are there, spread over the file."""
-        found: list[int] = []
+        """Return the indices of at most `count` valid rows, spread over the file."""
+        indices: list[int] = []
         for index in np.random.default_rng(0).choice(self.count, min(self.count, LOOKED_AT), replace=False).tolist():
-            if len(found) < count and self.read([index])[1].all():
-                found.append(index)
-        return found
+            if len(indices) < count and self.read([index])[1].all():
+                indices.append(index)
+        return indices
 
     def clear(self) -> None:
-        """Forget every row; other processes that read them compute them again."""
+        """Delete every row; other processes that read them compute them again."""
         self._file.truncate(0)
 
     def _put(self, data: bytes, offset: int) -> None:
@@ -138,5 +138,5 @@ class _Rows:
 
 
 def _checksum(data: bytes) -> bytes:
-    """Four bytes, not all of them zero."""
+    """Return four bytes, not all of them zero."""
     return (zlib.crc32(data) or 1).to_bytes(4, "little")

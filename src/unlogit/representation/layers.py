@@ -1,4 +1,4 @@
-"""Layers: where in a classifier a representation is read, and how a map or a row of tokens becomes a vector."""
+"""Layers: where in a classifier a representation is read, and how a feature map or tokens become a vector."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from unlogit.errors import UnlogitError
 from unlogit.settings import Checked
 
 LIMIT = 65_536
-"""Longest representation: the first layer of a generator grows with it, and so does a cache of representations."""
+"""Maximum length of a representation, which decides the sizes of a generator's first layer and of a cache."""
 
 OF_LOGITS = ("logits", "label", "softmax", "log-softmax", "softmax-top5")
 TOP = 5
-"""Probabilities that "softmax-top5" keeps, as many prediction interfaces return."""
+"""Number of probabilities that "softmax-top5" keeps, as many prediction APIs return."""
 
 Reduction = Literal["mean", "max", "first", "flatten"]
 
@@ -32,16 +32,17 @@ class Options(Checked):
     """Options of a layer."""
 
     reduce: Reduction | None = None
+    """Reduction over the positions of a map or over tokens; None is the mean."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A place in a classifier, and the way from what is there to a vector per image.
+    """A module of a classifier, and the reduction of its output to a vector per image.
 
     Attributes:
-        text: what it is called in configurations, such as "logits" or "layer3?reduce=flatten".
+        text: name in configurations, such as "logits" or "layer3?reduce=flatten".
         module: name of the classifier's output that it is computed from.
-        reduction: what becomes of positions: their "mean", the "max" of each channel, the "first" token (the one for
+        reduction: reduction over positions: their "mean", the "max" of each channel, the "first" token (the one for
             the class in Vision Transformers), or "flatten", which keeps every value.
     """
 
@@ -60,7 +61,7 @@ class Layer:
         return cls(text, name, options.reduce)
 
     def __call__(self, output: Tensor) -> Tensor:
-        """N x K, float32, of what the module gave: N x K, tokens N x T x C, or a map N x C x H x W or N x H x W x C."""
+        """Return N x K, float32, from an output: N x K, tokens N x T x C, or a map N x C x H x W or N x H x W x C."""
         value = output.float()
         if self.text == "label":
             return F.one_hot(value.argmax(1), value.shape[1]).float()
@@ -80,7 +81,7 @@ class Layer:
 
     @torch.no_grad()
     def length(self, classifier: Classifier) -> int:
-        """K, known only by running the classifier; raises `UnlogitError` where the layer makes no vector of it."""
+        """Return K, by running the classifier; raise `UnlogitError` if the output cannot become a vector."""
         output = classifier.features(classifier.grey(2), [self.module])[self.module]
         shape = tuple(output.shape)
         where = f"layer '{self.text}' of {classifier.spec}"
@@ -100,7 +101,7 @@ class Layer:
 
 
 def _channels_last(value: Tensor) -> bool:
-    """Whether a map is N x H x W x C, as in Swin: images are square, so the two equal sides are the positions."""
+    """Return whether a map is N x H x W x C, as in Swin: images are square, so the equal sides are the positions."""
     _, a, b, c = value.shape
     return a == b != c
 
@@ -111,13 +112,13 @@ def _by(shape: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """A module that can be read.
+    """A module whose output can be inverted.
 
     Attributes:
-        name: to be given as a layer.
-        shape: of its output for one image of the classifier's own size.
+        name: name of the layer.
+        shape: shape of the output for one image of the classifier's own size.
         kind: class of the module.
-        pooled, flat: lengths of the representation by default and with "?reduce=flatten".
+        pooled, flat: length of the representation by default and with "?reduce=flatten".
     """
 
     name: str
@@ -129,7 +130,7 @@ class LayerInfo:
 
 @torch.no_grad()
 def list_layers(classifier: Classifier) -> list[LayerInfo]:
-    """Every layer of a classifier, the named ones first, then modules as they are defined."""
+    """Return every layer of a classifier, the named ones first, then modules in order of definition."""
     outputs = classifier.features(classifier.grey(2), ["penultimate"])
     named = [
         _layer_info("logits", "logits", outputs["logits"]),
@@ -139,19 +140,19 @@ def list_layers(classifier: Classifier) -> list[LayerInfo]:
     named += [_layer_info("softmax-top5", f"its {TOP} largest values, the others 0", outputs["logits"])]
     named += [_layer_info("label", "one-hot of the predicted class", outputs["logits"])]
     named += [_layer_info("penultimate", f"input of {classifier.penultimate}", outputs["penultimate"])]
-    found: dict[str, LayerInfo] = {}
+    infos: dict[str, LayerInfo] = {}
 
     def note(name: str, module: nn.Module, _args: object, output: object) -> None:
-        # Not what gives a row a window instead of one an image, or several tensors.
+        # Modules that return one row per window instead of per image, or several tensors, are left out.
         if isinstance(output, Tensor) and output.is_floating_point() and 2 <= output.ndim <= 4 and len(output) == 2:
-            found[name] = _layer_info(name, type(module).__name__, output)
+            infos[name] = _layer_info(name, type(module).__name__, output)
 
     modules = [(name, module) for name, module in classifier.network.named_modules() if name]
     with ExitStack() as hooks:
         for name, module in modules:
             hooks.enter_context(module.register_forward_hook(partial(note, name)))
         classifier(classifier.grey(2))
-    return named + [found[name] for name, _ in modules if name in found]
+    return named + [infos[name] for name, _ in modules if name in infos]
 
 
 def _layer_info(name: str, kind: str, output: Tensor) -> LayerInfo:
@@ -160,11 +161,11 @@ def _layer_info(name: str, kind: str, output: Tensor) -> LayerInfo:
 
 
 def table(classifier: Classifier) -> str:
-    """The layers of a classifier as lines of text: name, shape, lengths."""
+    """Return the layers of a classifier as lines of text: name, shape, lengths."""
     rows = [("layer", "module", "shape", "pooled", "flat")]
-    for place in list_layers(classifier):
-        flat = "" if len(place.shape) == 1 else f"{place.flat:,}" if place.flat <= LIMIT else f"over {LIMIT:,}"
-        rows.append((place.name, place.kind, " x ".join(map(str, place.shape)), f"{place.pooled:,}", flat))
+    for layer in list_layers(classifier):
+        flat = "" if len(layer.shape) == 1 else f"{layer.flat:,}" if layer.flat <= LIMIT else f"over {LIMIT:,}"
+        rows.append((layer.name, layer.kind, " x ".join(map(str, layer.shape)), f"{layer.pooled:,}", flat))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = ("<", "<", "<", ">", ">")
     return "\n".join(

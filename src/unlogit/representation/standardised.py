@@ -1,4 +1,4 @@
-"""A representation: what is left of an image at one layer of a frozen classifier, and its standardisation."""
+"""Representation of an image at one layer of a frozen classifier, and its standardisation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from unlogit.errors import UnlogitError
 from unlogit.representation.layers import Layer
 
 FLOOR = 0.1
-"""Least scale, in mean deviations. A channel that is dead on the training images may fire on others: with a
-thousandth, EfficientNet-Lite0's penultimate layer reached 4,000 on held-out scenes, with a tenth 49. Logits vary more
-evenly (0.57 of the mean at the least there), and are not touched."""
+"""Minimum scale, as a share of the mean deviation. A channel that is dead on the training images may fire on others:
+with a thousandth, EfficientNet-Lite0's penultimate layer reached 4,000 on held-out scenes, with a tenth 49. Logits vary
+more evenly (their minimum there is 0.57 of the mean), so that the minimum does not affect them."""
 
 
 class Representation(nn.Module):
     """A layer of a classifier, with a fixed affine standardisation, (raw - shift) / scale, dimension by dimension.
 
-    Users manipulate raw values; inverters standardise them inside. Raw logits have a norm far above a one-hot's, with
-    which a projection discriminator swamps the hinge margin; dividing each vector by its own norm instead would
-    delete the scale and shift that the paper studies.
+    Users manipulate raw values; inverters standardise them inside. Raw logits have a norm far above a one-hot's, so
+    that a projection discriminator would swamp the hinge margin; dividing each vector by its own norm instead would
+    remove the scale and shift that the paper studies.
 
     Args:
         layer: "logits"; "label", the one-hot of the predicted class; "softmax"; "log-softmax"; "softmax-top5", whose
@@ -30,7 +30,7 @@ class Representation(nn.Module):
             A spatial map (or tokens) is averaged over positions; "NAME?reduce=max" takes the largest value of each
             channel instead, "NAME?reduce=flatten" every value (at most 65,536), and "NAME?reduce=first" the first
             token, which in Vision Transformers is the one for the class.
-        shift, scale: the constants, length K each; without them identity until `fit`.
+        shift, scale: constants, length K each; the identity until `fit` by default.
     """
 
     shift: Tensor
@@ -64,25 +64,25 @@ class Representation(nn.Module):
 
     @torch.no_grad()
     def raw(self, pixels: Tensor) -> Tensor:
-        """N x K, float32, of pixels N x 3 x H x W in [0, 1]."""
+        """Return N x K, float32, of pixels N x 3 x H x W in [0, 1]."""
         return self.encode(pixels)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """What `raw` gives, with gradients with respect to the pixels."""
+        """Return the same as `raw`, with gradients with respect to the pixels."""
         return self.reduce(self.classifier.features(pixels, [self.module])[self.module])
 
     forward = raw
 
     def standardise(self, raw: Tensor) -> Tensor:
-        """What inverters are conditioned on: (raw - shift) / scale."""
+        """Return the condition of inverters: (raw - shift) / scale."""
         return (raw - self.shift) / self.scale
 
     def fit(self, batches: Iterable[Tensor]) -> Representation:
-        """Estimate the constants on batches of training images; returns itself.
+        """Estimate the constants on batches of training images; return itself.
 
-        Shift is the mean and scale the standard deviation of each dimension, floored at a tenth of the mean
-        deviation. A one-hot label is left as it is. Raises `UnlogitError` for values that are no numbers, or where
-        no dimension varies.
+        Shift is the mean and scale the standard deviation of each dimension, at least a tenth of the mean
+        deviation. A one-hot label is left unchanged. Raises `UnlogitError` for non-finite values, or if no dimension
+        varies.
         """
         if self.layer == "label":
             return self
