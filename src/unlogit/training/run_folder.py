@@ -52,7 +52,7 @@ class RunFolder:
             check_replaceable(folder, SAVED if path.exists() else None, folder=True)
 
     def compare(self, saved: dict[str, Any], config: TrainConfig) -> None:
-        """Raise `UnlogitError` where a saved configuration differs from `config` in a setting that affects the result."""
+        """Raise `UnlogitError` where a saved configuration differs from `config` in what affects the result."""
         wanted = plain(config)
         # A setting that was added later had its default value.
         before = _filled(upgraded(saved), plain(_defaults(config)))
@@ -148,7 +148,7 @@ def _fixed(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 def _filled(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """`values` with what it lacks from `defaults`, level by level."""
+    """Return `values`, completed by `defaults` at every level."""
     missing = {k: v for k, v in defaults.items() if k not in values}
     deeper = {k: _filled(v, defaults[k]) for k, v in values.items() if isinstance(v, dict) and k in defaults}
     return values | missing | deeper

@@ -32,8 +32,8 @@ class GeneratorConfig(Checked):
     hidden: Width | None = 32
     """Width of the two-layer MLPs of conditional batch-norm; None for BigGAN's linear, class-conditional form."""
     condition_first: bool = False
-    """Feed the representation to the first, spatial layer too, which in the paper reads noise alone. Needed after a warm
-    start, which teaches the generator to ignore noise: channel modulation then gives all images one geometry."""
+    """Feed the representation to the first, spatial layer too, which in the paper reads noise alone. Needed after a
+    warm start, which teaches the generator to ignore noise: channel modulation then gives images one geometry."""
     map: tuple[Width, Width, Width] | None = None
     """Shape C x H x W of the spatial map that a representation of a layer with "?reduce=flatten" holds. The map then
     enters the generator as a map, before the first block of at least its resolution, and its mean over positions

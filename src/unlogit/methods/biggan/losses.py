@@ -62,8 +62,8 @@ def spectral_loss(fake: Tensor, real: Tensor) -> Tensor:
     """Return the squared difference of the log power spectra of two batches, N x 3 x S x S, averaged.
 
     Spectra are those of `unlogit.metrics.spectrum`, averaged over images. Patterns to which feature networks are
-    insensitive, such as a lattice of dots, are peaks of a spectrum. Not in the paper; compare the regularisers of Durall, Keuper and
-    Keuper (CVPR 2020) and Jung and Keuper (AAAI 2021), which reduce a spectrum to radii.
+    insensitive, such as a lattice of dots, are peaks of a spectrum. Not in the paper; compare the
+    regularisers of Durall, Keuper and Keuper (CVPR 2020) and Jung and Keuper (AAAI 2021), which reduce a spectrum to radii.
     """
     of_fake, of_real = ((power_spectrum(images).mean(0) + SPECTRAL_FLOOR).log() for images in (fake, real))
     return F.mse_loss(of_fake, of_real)
@@ -82,7 +82,7 @@ def relativistic_loss(
 
 
 def r1_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """Return half the squared gradient of the score with respect to real pixels in the range [-1, 1], a mean over images.
+    """Return half the squared gradient of the score at real pixels in the range [-1, 1], a mean over images.
 
     R1 of Mescheder, Geiger and Nowozin 2018, equation 9; the score of an image is the mean over positions.
     """
