@@ -63,7 +63,7 @@ def spectral_loss(fake: Tensor, real: Tensor) -> Tensor:
 
     Spectra are those of `unlogit.metrics.spectrum`, averaged over images. Patterns to which feature networks are
     insensitive, such as a lattice of dots, are peaks of a spectrum. Not in the paper; compare the
-    regularisers of Durall, Keuper and Keuper (CVPR 2020) and Jung and Keuper (AAAI 2021), which reduce a spectrum to radii.
+    regularisers of Durall, Keuper and Keuper (CVPR 2020) and Jung and Keuper (AAAI 2021), which use radial spectra.
     """
     of_fake, of_real = ((power_spectrum(images).mean(0) + SPECTRAL_FLOOR).log() for images in (fake, real))
     return F.mse_loss(of_fake, of_real)
