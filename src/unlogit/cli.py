@@ -1,6 +1,6 @@
-"""The command `unlogit`: one thin function a command, which alone imports what it needs.
+"""The command `unlogit`: one thin function per command, which imports only what it needs.
 
-A command's options are made by tyro from its frozen configuration.
+tyro builds a command's options from its frozen configuration.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ def classify(args: Sequence[str]) -> None:
     from unlogit.arguments import parse
     from unlogit.classifier_training import FitLaunch
 
-    given = parse(FitLaunch, "unlogit classify", args)
-    # Torch is imported where the options are right.
+    launched = parse(FitLaunch, "unlogit classify", args)
+    # Torch is imported after the options have been checked.
     from unlogit.classifier_training import fit
     from unlogit.runtime.launch import launch
 
-    for name, figures in launch(fit, given.config, given.processes, given.config.device).items():
+    for name, figures in launch(fit, launched.config, launched.processes, launched.config.device).items():
         print(
             f"{name} accuracy {figures['accuracy']:.1%} "
             f"(95 % interval {figures['low']:.1%} to {figures['high']:.1%}, n = {figures['n']:,})"
         )
-    print(f"open it as {given.config.spec}")
+    print(f"open it as {launched.config.spec}")
 
 
 def train(args: Sequence[str]) -> None:
@@ -43,12 +43,12 @@ def train(args: Sequence[str]) -> None:
 
     # The paper's method where none is named.
     method, args = (args[0], args[1:]) if args and not args[0].startswith("-") else ("biggan", args)
-    given, heading = read(method, args)
-    for name, value in launch(given.config, given.processes, heading).items():
+    launched, heading = read(method, args)
+    for name, value in launch(launched.config, launched.processes, heading).items():
         print(f"{name:<16}{value:.4g}")
-    inverter = shlex.quote(str(given.config.out / "inverter"))
+    inverter = shlex.quote(str(launched.config.out / "inverter"))
     print(f"next: unlogit reconstruct PHOTO --inverter {inverter}")
-    images, report = shlex.quote(given.config.held_out), shlex.quote(str(given.config.out / "report"))
+    images, report = shlex.quote(launched.config.held_out), shlex.quote(str(launched.config.out / "report"))
     print(f"      unlogit analyse {inverter} --images {images} --out {report}")
 
 
@@ -71,9 +71,9 @@ def reconstruct(args: Sequence[str]) -> None:
     from unlogit.reconstruct import reconstruct as run
 
     config = parse(ReconstructConfig, "unlogit reconstruct", args)
-    made, broken, view = run(config)
-    for one in made:
-        print(f"{plain(str(one.file))}: {one.original} -> {one.reconstructed}")
+    reconstructions, broken, view = run(config)
+    for reconstruction in reconstructions:
+        print(f"{plain(str(reconstruction.file))}: {reconstruction.original} -> {reconstruction.reconstructed}")
     print(f"Class that the classifier predicts for the photo -> for its reconstruction. {view}")
     print(config.out / f"{GRID}.png")
     if broken:
@@ -88,9 +88,9 @@ def invert(args: Sequence[str]) -> None:
     from unlogit.invert import invert as run
 
     config = parse(InvertConfig, "unlogit invert", args)
-    for one in run(config):
-        classes = "" if one.given is None else f": {one.given} -> {one.reconstructed}"
-        print(f"{plain(str(one.file))}{classes}")
+    for reconstruction in run(config):
+        classes = "" if reconstruction.given is None else f": {reconstruction.given} -> {reconstruction.reconstructed}"
+        print(f"{plain(str(reconstruction.file))}{classes}")
     print(config.out / f"{GRID}.png")
 
 
@@ -146,9 +146,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command and return the exit code."""
     command, *args = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    # A terminal may know fewer letters than class names, and our own arrows, are written in.
+    # The terminal's encoding may lack characters of class names.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -167,11 +167,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def guarded(run: Callable[[], None]) -> int:
     """Run a command: return 0, 2 after a user's mistake (one line on stderr), or 130 when interrupted."""
-    with stoppable() as asked:
+    with stoppable() as stop_requested:
         try:
             return _guarded(run)
         except Exception:
-            if not asked:
+            if not stop_requested:
                 raise
             return _fail(INTERRUPTED, 130)
 
@@ -181,7 +181,7 @@ def _guarded(run: Callable[[], None]) -> int:
         run()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Who read has read enough, as head has. Python flushes once more on its way out.
+        # The reader, such as head, has closed the pipe. Python flushes once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UnlogitError as error:
         return _fail(f"error: {error}", 2)
@@ -190,7 +190,7 @@ def _guarded(run: Callable[[], None]) -> int:
             raise
         return _fail(f"error: '{error.filename}': {error.strerror}", 2)
     except (MemoryError, RuntimeError) as error:
-        # torch reports memory that runs out as a RuntimeError, on a CPU without a class of its own.
+        # On a CPU, torch reports exhausted memory as a plain RuntimeError.
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
         return _fail("error: not enough memory: give a smaller --batch, --micro-batch, size or network", 2)

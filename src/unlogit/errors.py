@@ -1,4 +1,4 @@
-"""Errors that a user can mend: each says what was given, what is allowed and the likely fix."""
+"""Errors that a user can fix: each states what was given, what is allowed and the likely fix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UnlogitError(Exception):
-    """A mistake in what was given to unlogit; the command line prints it as one line and exits with 2."""
+    """A mistake in the input of unlogit; the command line prints it as one line and exits with 2."""
 
 
 class BrokenImage(UnlogitError):
@@ -15,24 +15,24 @@ class BrokenImage(UnlogitError):
 
 
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> UnlogitError:
-    """The error for a name that is not in a list: names what is known and the closest match."""
+    """Return the error for a name that is not allowed; it lists the allowed names and the closest match."""
     return UnlogitError(f"unknown {kind} '{given}': {one_of(given, allowed)}")
 
 
 def one_of(given: str, allowed: Iterable[str]) -> str:
     """Return the part of an error that lists what is allowed and names the closest match."""
-    known = sorted(allowed)
-    close = difflib.get_close_matches(given, known, n=1)
+    names = sorted(allowed)
+    close = difflib.get_close_matches(given, names, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
-    return f"must be one of {', '.join(known)}.{hint}"
+    return f"must be one of {', '.join(names)}.{hint}"
 
 
 def first_line(error: Exception) -> str:
-    """What another library's error says, in short: many go on with advice after the first sentence."""
+    """Return the first sentence of another library's error, without the advice that often follows."""
     lines = str(error).strip().splitlines()
     return lines[0].split(". ")[0] if lines else type(error).__name__
 
 
 def one_line(error: Exception, most: int = 300) -> str:
-    """What another library's error says, advice included, where that names what is allowed."""
+    """Return another library's whole message in one line, whose advice may list what is allowed."""
     return " ".join(str(error).split())[:most] or type(error).__name__

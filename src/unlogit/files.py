@@ -102,10 +102,10 @@ def holding(marker: str, keys: Collection[str], names: Callable[[dict[str, Any]]
             content = json.loads((folder / marker).read_text(encoding="utf-8"))
             if not isinstance(content, dict) or not set(keys) <= content.keys():
                 return False
-            known = {marker, *names(content)}
+            expected = {marker, *names(content)}
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        return {path.name for path in folder.iterdir()} - SYSTEM <= known
+        return {path.name for path in folder.iterdir()} - SYSTEM <= expected
 
     return ours
 
@@ -169,10 +169,10 @@ def recover(folder: Path, *patterns: str) -> None:
                 _bring_back(former, folder / former.name)
             shutil.rmtree(staging, ignore_errors=True)
     for left in folder.iterdir() if patterns and folder.is_dir() else ():
-        known = EARLIER.fullmatch(left.name)
-        if known is not None and any(fnmatch(known["name"], pattern) for pattern in patterns):
-            if known["kind"] == "old":
-                _bring_back(left, folder / known["name"])
+        match = EARLIER.fullmatch(left.name)
+        if match is not None and any(fnmatch(match["name"], pattern) for pattern in patterns):
+            if match["kind"] == "old":
+                _bring_back(left, folder / match["name"])
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
@@ -289,7 +289,7 @@ def locked(folder: Path) -> Iterator[None]:
     The system frees the lock however a process ends. Its file goes when the block succeeds, and otherwise stays, as
     the sign of a run that is not finished; a folder in which nothing came to be is left as it was before.
     """
-    made = not folder.exists()
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     descriptor = _hold(path)
@@ -298,7 +298,7 @@ def locked(folder: Path) -> Iterator[None]:
     except BaseException:
         if [entry.name for entry in folder.iterdir()] == [LOCK]:
             path.unlink()
-            if made:
+            if is_new:
                 folder.rmdir()
         raise
     else:

@@ -26,12 +26,12 @@ def plain(text: str) -> str:
 
     Control characters and lone surrogates become escapes such as `\x1b`; all others stay.
     """
-    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def encodable(text: str) -> str:
     r"""Return the text with lone surrogates, which UTF-8 does not take, as escapes such as `\udc80`."""
-    return _SURROGATE.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _SURROGATE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def figure_text(text: str) -> str:
@@ -58,11 +58,11 @@ def file_name(text: str) -> str:
 
 def matching(pattern: str) -> list[Path]:
     """Return the regular files that a pattern matches, sorted; a file of exactly that name comes before wildcards."""
-    if "\0" in pattern:  # Which no file's name can hold, and glob raises an error for.
+    if "\0" in pattern:  # No file's name can hold it, and glob raises an error.
         return []
     exact = Path(pattern).expanduser()
-    found = [exact] if exact.is_file() else [Path(file) for file in glob.glob(str(exact), recursive=True)]
-    return sorted(file for file in found if file.is_file())
+    files = [exact] if exact.is_file() else [Path(file) for file in glob.glob(str(exact), recursive=True)]
+    return sorted(file for file in files if file.is_file())
 
 
 def all_whole(names: Sequence[str]) -> bool:

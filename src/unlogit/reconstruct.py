@@ -87,30 +87,30 @@ class ReconstructConfig(Checked):
 
     @property
     def opened(self) -> dict[str, str]:
-        """What `open_inverter` is asked for, by the names that the inverters are shown under."""
+        """Arguments of `open_inverter`, by the names under which the inverters are shown."""
         if self.method is None or self.classifier is None:
-            named = [called(given) for given in self.inverter or (DEFAULT_INVERTER,)]
+            named = [called(argument) for argument in self.inverter or (DEFAULT_INVERTER,)]
             if len({name.casefold() for name, _ in named}) < len(named):
                 raise UnlogitError(
                     f"two inverters called {named[-1][0]}: name them, as --inverter one={named[0][1]} "
                     f"--inverter two={named[-1][1]}"
                 )
             return dict(named)
-        given = Spec.parse(f"{self.method}:?{self.options}")
-        if given.name:
+        spec = Spec.parse(f"{self.method}:?{self.options}")
+        if spec.name:
             raise UnlogitError(f"--options '{plain(self.options)}': must be option=value, joined by &")
-        return {self.method: str(replace(given, name=self.classifier))}
+        return {self.method: str(replace(spec, name=self.classifier))}
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What one inverter made of one photo.
+    """Reconstruction of one photo by one inverter.
 
     Attributes:
-        photo, file: where it came from and where it was written.
-        original, reconstructed: the name of the class that the inverter's classifier predicts for either.
-        kept: whether it is the same class; two classes may share a name, and then have their index behind it.
-        shown: the middle square of the photo, 3 x 256 x 256 in [0, 1].
+        photo, file: files of the photo and of the reconstruction.
+        original, reconstructed: names of the classes that the inverter's classifier predicts for them.
+        kept: whether it is the same class; classes that share a name have their index after it.
+        shown: the centre square of the photo, 3 x 256 x 256 in [0, 1].
         image: the reconstruction, 3 x S x S in [0, 1].
     """
 
@@ -127,12 +127,12 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
     """Write NAME.png for each photo, and grid.png of them all, into `config.out`.
 
     Returns:
-        what was made, photo by photo; for the photos that cannot be decoded, why; and at which size the photos
-        reached the classifier.
+        the reconstructions, photo by photo; the errors of photos that cannot be decoded; and the size at which the
+        classifier reads photos.
 
     Raises:
-        UnlogitError: no such inverter, no photo that can be decoded, a file in the place of a result that this program
-            did not write (nothing is written then), or a full disk.
+        UnlogitError: there is no such inverter, no photo can be decoded, an existing file that unlogit did not write
+            would be replaced (nothing is written then), or the disk is full.
     """
     from PIL.PngImagePlugin import PngInfo
     from torchvision.transforms.functional import to_pil_image
@@ -143,21 +143,21 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
     opened = config.opened
     targets = _targets(config.files, config.out, list(opened))
     device = pick_device(config.device)
-    inverters = {name: open_inverter(asked, config.trust_code).to(device) for name, asked in opened.items()}
-    found, broken = [], []
+    inverters = {name: open_inverter(source, config.trust_code).to(device) for name, source in opened.items()}
+    decoded_photos, broken = [], []
     for photo, files in zip(config.files, targets, strict=True):
         try:
-            found.append((photo, files, decode_file(photo)))
+            decoded_photos.append((photo, files, decode_file(photo)))
         except BrokenImage as error:
             broken.append(error)
-    if not found:
+    if not decoded_photos:
         raise UnlogitError(f"none of the {len(broken)} photos can be decoded ({broken[0]})")
-    made, shown = [], View(SHOWN)
-    for start in range(0, len(found), CHUNK):
-        chunk = found[start : start + CHUNK]
+    reconstructions, shown = [], View(SHOWN)
+    for start in range(0, len(decoded_photos), CHUNK):
+        chunk = decoded_photos[start : start + CHUNK]
         decoded = [image for _, _, image in chunk]
         results = [_invert(inverter, decoded, config.seed, config.view) for inverter in inverters.values()]
-        made += [
+        reconstructions += [
             Reconstruction(
                 photo,
                 files[which],
@@ -175,12 +175,12 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
         info.add_text(key, text)
     recover(config.out)
     with report_disk_full(config.out):
-        for one in made:
+        for one in reconstructions:
             with replacing(one.file, signed) as fresh:
                 to_pil_image(to_bytes(one.image)).save(fresh, "PNG", pnginfo=info)
         with replacing(config.out / f"{GRID}.png", signed) as fresh:
-            _grid(made, inverters, config.view).savefig(fresh, format="png", metadata=SIGNATURE)
-    return made, broken, describe_view(inverters, config.view)
+            _grid(reconstructions, inverters, config.view).savefig(fresh, format="png", metadata=SIGNATURE)
+    return reconstructions, broken, describe_view(inverters, config.view)
 
 
 def _invert(

@@ -62,12 +62,12 @@ def read_json(path: Path, what: str, advice: str) -> dict[str, Any]:
     if (size := path.stat().st_size) > LARGEST_JSON:
         raise UnlogitError(f"{what}: {path.name} takes {size:,} bytes, must be at most {LARGEST_JSON:,}: {advice}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise UnlogitError(f"{what} is damaged: {path.name} cannot be read ({one_line(error)}): {advice}") from error
-    if not isinstance(found, dict):
-        raise UnlogitError(f"{what}: {path.name} holds a {type(found).__name__}, must be an object: {advice}")
-    return found
+    if not isinstance(content, dict):
+        raise UnlogitError(f"{what}: {path.name} holds a {type(content).__name__}, must be an object: {advice}")
+    return content
 
 
 def current(saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,34 +75,34 @@ def current(saved: Mapping[str, Any]) -> dict[str, Any]:
     return {FORMER.get(key, key): value for key, value in saved.items()}
 
 
-def check_keys(found: Mapping[str, Any], required: Mapping[str, Any], optional: Mapping[str, Any], what: str) -> None:
+def check_keys(values: Mapping[str, Any], required: Mapping[str, Any], optional: Mapping[str, Any], what: str) -> None:
     """Raise `UnlogitError` for the first unknown or missing key, or value of another type.
 
     Args:
-        found: what a file holds.
-        required: by key, the type of its value.
-        optional: the same, of keys that may be missing.
-        what: for errors, such as "config.json of inverter 'runs/a'".
+        values: content of a file.
+        required: types of the values by key.
+        optional: the same, for keys that may be missing.
+        what: name of the file for errors, such as "config.json of inverter 'runs/a'".
     """
     types = {**required, **optional}
-    for key in found:
+    for key in values:
         if key not in types:
             raise unknown(f"key of {what}", key, types)
     for key in required:
-        if key not in found:
+        if key not in values:
             raise UnlogitError(f"{what}: key '{key}' is missing, must be there with {', '.join(required)}")
     try:
-        validate_typed_dict(cast("Any", TypedDict)("Found", {key: types[key] for key in found}), dict(found))
+        validate_typed_dict(cast("Any", TypedDict)("Found", {key: types[key] for key in values}), dict(values))
     except StrictDataclassError as error:
         raise UnlogitError(f"{what}: {one_line(error)}") from error
 
 
-def from_json(config: type[T], found: Mapping[str, Any], what: str) -> T:
+def from_json(config: type[T], saved: Mapping[str, Any], what: str) -> T:
     """Return a frozen dataclass made of a JSON object, lists as tuples; raise `UnlogitError` as `check_keys` does."""
     hints = get_type_hints(config)
     fields = dataclasses.fields(config)  # type: ignore[arg-type]
     tuples = {k for k, hint in hints.items() if any(get_origin(part) is tuple for part in (hint, *get_args(hint)))}
-    values = {k: tuple(v) if isinstance(v, list) and k in tuples else v for k, v in found.items()}
+    values = {k: tuple(v) if isinstance(v, list) and k in tuples else v for k, v in saved.items()}
     required = {f.name: hints[f.name] for f in fields if f.default is dataclasses.MISSING}
     check_keys(values, required, {f.name: hints[f.name] for f in fields if f.name not in required}, what)
     try:

@@ -134,13 +134,13 @@ def _bounds(config: type) -> dict[str, tuple[Bounds | None, bool]]:
 
 
 def _declared(hint: Any) -> tuple[Bounds | None, bool]:
-    """The first bounds in a type, at any depth: those of `Count | None`, or of `tuple[Width, ...]`."""
+    """Return the first bounds in a type, at any depth: those of `Count | None`, or of `tuple[Width, ...]`."""
     if get_origin(hint) is Annotated:
         for one in hint.__metadata__:
             if isinstance(one, Bounds):
                 return one, float not in (hint.__origin__, *get_args(hint.__origin__))
-    found = (_declared(part) for part in get_args(hint))
-    return next((one for one in found if one[0] is not None), (None, False))
+    bounds = (_declared(part) for part in get_args(hint))
+    return next((one for one in bounds if one[0] is not None), (None, False))
 
 
 def _from_fraction(text: str) -> float:

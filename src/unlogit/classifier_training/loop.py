@@ -130,13 +130,16 @@ def _identified(
     held_out: ImageSource,
     labels: Tensor | None,
 ) -> dict[str, str]:
-    """Fingerprints of what the result depends on; raises `UnlogitError` where one differs from the checkpoint's."""
-    found = {"images": (source.spec, source.fingerprint()), "test_images": (held_out.spec, held_out.fingerprint())}
+    """Return fingerprints of the inputs of the result; raise `UnlogitError` where one differs from the checkpoint's."""
+    fingerprints = {
+        "images": (source.spec, source.fingerprint()),
+        "test_images": (held_out.spec, held_out.fingerprint()),
+    }
     if labels is not None:
-        found["labels"] = (str(config.labels), hashlib.sha256(str(labels.tolist()).encode()).hexdigest()[:16])
-    for name, (spec, fingerprint) in found.items():
+        fingerprints["labels"] = (str(config.labels), hashlib.sha256(str(labels.tolist()).encode()).hexdigest()[:16])
+    for name, (spec, fingerprint) in fingerprints.items():
         check_unchanged(saved, name, spec, fingerprint)
-    return {name: fingerprint for name, (_, fingerprint) in found.items()}
+    return {name: fingerprint for name, (_, fingerprint) in fingerprints.items()}
 
 
 def _check_same(config: FitConfig, begun: dict[str, Any]) -> None:
@@ -151,7 +154,7 @@ def _plain(config: FitConfig) -> dict[str, Any]:
 
 
 def _essence(record: dict[str, Any]) -> dict[str, Any]:
-    """What a fitting computes, whatever is written down on the way; options that are newer than it have no effect."""
+    """Return the options that affect the result of a training; options added later take their defaults."""
     full = _plain(FitConfig(Path())) | current(record)
     return {name: value for name, value in full.items() if name not in MUTABLE}
 
@@ -161,14 +164,14 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     if not (folder / CONFIG).exists():
         return None if _is_free(folder) else {}
     try:
-        found = json.loads((folder / CONFIG).read_text())
+        record = json.loads((folder / CONFIG).read_text())
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) and isinstance(found.get("reached"), dict) else {}
+    return record if isinstance(record, dict) and isinstance(record.get("reached"), dict) else {}
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether a folder is new, empty, or that of a fitting under way: what else has its names is somebody's."""
+    """Return whether a folder is new, empty, or that of a fitting under way: what else has its names is somebody's."""
     if not folder.is_dir():
         return not folder.exists()
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}

@@ -1,4 +1,4 @@
-"""Where frozen classifiers come from, one file a source."""
+"""Sources of frozen classifiers, one file per source."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ __all__ = [
 SAFE = frozenset(
     ("checkpoint", "fitted", "madry", "mini", "open_clip", "packaged", "small", "timm", "torchvision", "transformers")
 )
-"""Sources that run no code which files bring; saved files may name these. A new source is none of them until it is
-listed here, and its test in `tests/classifiers/test_trusted_sources.py` shows why it may be."""
+"""Sources that never run code from files, and that saved files may name. A new source needs an entry here
+and a test in `tests/classifiers/test_trusted_sources.py`."""
 FROM_HUB = SAFE - {"open_clip"}
-"""Those that a folder from the Hugging Face Hub may name. A CLIP's configuration can ask other libraries for more than
-we know of."""
+"""Sources that a folder from the Hugging Face Hub may name. The configuration of a CLIP can make other libraries load
+further files."""
 
 
 def open_classifier(
@@ -53,31 +53,32 @@ def open_classifier(
 ) -> Classifier:
     """Open a frozen classifier and probe it.
 
-    The `spec` of a classifier opened by a string opens it again from any working directory: files are named there by
-    their absolute paths. That of a module names its class and a digest of its content; only the module opens it again.
+    The `spec` of a classifier opened by a string opens it again from any working directory, since it holds absolute
+    paths. The `spec` of a module holds its class and a digest of its content; only the module opens it again.
 
     Args:
         classifier: `source:name?options`, such as timm:resnet18 or fitted:runs/c; or a torch module from normalised
             N x 3 x H x W to logits N x K, which is copied; or a `Classifier`, which is probed and returned as it is.
         trust_code: whether a file that is opened may name a classifier that runs code (`python:`). What `classifier`
             itself names is the caller's own and needs no permission.
-        size: side in pixels that images are resized to; None leaves them as they are, or as the source has it.
-        mean: normalisation per channel, for pixels in [0, 1]; None leaves pixels as they are, or as the source has it.
-        std: the same; both may be one number for all channels. A module's attributes `input_size`,
+        size: side in pixels that images are resized to; None takes the source's value, or no resizing.
+        mean: normalisation per channel, for pixels in [0, 1]; None takes the source's value, or 0.
+        std: the same, or 1; both may be one number for all channels. A module's attributes `input_size`,
             `mean`, `std` and `class_names` stand in for the arguments.
-        class_names: of a module, one name per logit; None numbers the classes, or takes ImageNet's names for 1,000.
+        class_names: class names of a module, one per logit; None numbers the classes, or takes ImageNet's names for
+            1,000.
 
     Raises:
         UnlogitError: the source is unknown, an option is wrong, or the classifier breaks the contract (see `probe`).
     """
-    given = {"size": size, "mean": mean, "std": std, "class_names": class_names}
-    given = {name: value for name, value in given.items() if value is not None}
+    overrides = {"size": size, "mean": mean, "std": std, "class_names": class_names}
+    overrides = {name: value for name, value in overrides.items() if value is not None}
     with trust.trusting(trust_code), torch.random.fork_rng(devices=[]):
         if isinstance(classifier, str):
-            return probe(load_classifier(_with_options(classifier, given)))
+            return probe(load_classifier(_with_options(classifier, overrides)))
         if isinstance(classifier, Classifier):
-            if given:
-                raise UnlogitError(f"{', '.join(given)} with '{classifier.spec}', which is already open: omit them")
+            if overrides:
+                raise UnlogitError(f"{', '.join(overrides)} with '{classifier.spec}', which is already open: omit them")
             return probe(classifier)
         if not isinstance(classifier, nn.Module):
             raise UnlogitError(
@@ -87,16 +88,16 @@ def open_classifier(
         return probe(from_module(classifier, size, mean, std, class_names))
 
 
-def _with_options(spec: str, given: Mapping[str, object]) -> str:
+def _with_options(spec: str, overrides: Mapping[str, object]) -> str:
     """Return the spec with size, mean and std among its options."""
-    if "class_names" in given:
+    if "class_names" in overrides:
         raise UnlogitError(f"class_names with '{spec}': a string takes a file of names, as ?classes=names.txt")
-    if not given:
+    if not overrides:
         return spec
     parsed = Spec.parse(spec)
     texts = {
         name: str(value) if name == "size" else ",".join(map(str, triple(value, f"{name} {value!r} of '{spec}'")))
-        for name, value in given.items()
+        for name, value in overrides.items()
     }
     return str(replace(parsed, options=(*parsed.options, *texts.items())))
 
@@ -106,10 +107,10 @@ def load_classifier(spec: str) -> Classifier:
     if spec.startswith(PREFIX):
         return open_bound(spec)
     module, rest = specs.split(spec, "classifier", __name__)
-    # Networks are made with random weights before they get their own: do not advance the caller's random state.
+    # Do not advance the caller's random state: networks are initialised before their weights are loaded.
     with torch.random.fork_rng(devices=[]):
         check_allowed(spec)
-        # What a source opens in turn is named by its files.
+        # Classifiers that the source opens in turn are named by its files.
         with trust.named_by(f"classifier '{spec}'"):
             classifier = module.open_source(rest, spec)
     assert isinstance(classifier, Classifier)
@@ -120,5 +121,5 @@ def check_allowed(spec: str) -> None:
     """Raise `UnlogitError` where a file names a classifier that it may not name; see `unlogit.trust`."""
     if spec.startswith(PREFIX):  # Only an object that the caller passes opens it.
         return
-    specs.split(spec, "classifier", __name__)  # An unknown source is said to be one.
+    specs.split(spec, "classifier", __name__)  # Reports an unknown source.
     trust.check_source(Spec.parse(spec).source, spec, SAFE, FROM_HUB)

@@ -110,27 +110,27 @@ def assemble(
     class_names: Sequence[str] | None = None,
     head: str | None = None,
 ) -> Classifier:
-    """A classifier of a network.
+    """Return a classifier of a network.
 
     Args:
-        network: over normalised N x 3 x H x W, giving logits N x K.
-        preprocessing: from pixels in [0, 1].
-        spec: opens it again.
-        class_names: one a logit; None takes ImageNet's for 1,000 logits and "class 0", "class 1" ... for others.
+        network: network from normalised N x 3 x H x W to logits N x K.
+        preprocessing: preprocessing of pixels in [0, 1].
+        spec: `source:name` that opens it again.
+        class_names: one per logit; None takes ImageNet's for 1,000 logits and "class 0", "class 1" ... for others.
         head: name of the last linear layer where it is known; None finds it.
     """
-    found = find_head(network, preprocessing.size or TRIAL_SIZE, spec)
+    output_layer = find_head(network, preprocessing.size or TRIAL_SIZE, spec)
     if class_names is None:
         if _is_embedding(network):
-            raise no_classifier(spec, f"its {found.logits} outputs embed images beside text, see open_clip:")
-        class_names = default_names(found.logits)
-    if len(class_names) != found.logits:
-        raise UnlogitError(f"classifier '{spec}' has {found.logits} logits, but {len(class_names)} class names")
-    return Classifier(network, preprocessing, class_names, head or found.name, spec)
+            raise no_classifier(spec, f"its {output_layer.logits} outputs embed images beside text, see open_clip:")
+        class_names = default_names(output_layer.logits)
+    if len(class_names) != output_layer.logits:
+        raise UnlogitError(f"classifier '{spec}' has {output_layer.logits} logits, but {len(class_names)} class names")
+    return Classifier(network, preprocessing, class_names, head or output_layer.name, spec)
 
 
 def _is_embedding(network: Any) -> bool:
-    """Whether timm's own weights of this architecture with as many outputs embed images beside text, as CLIP's do."""
+    """Return whether timm's weights of this architecture with as many outputs embed images and text, as CLIP's do."""
     config = getattr(network, "pretrained_cfg", None)
     if not config or network.num_classes >= MANY or infer_imagenet_subset(network):
         return False
@@ -139,11 +139,11 @@ def _is_embedding(network: Any) -> bool:
 
 
 def default_names(logits: int) -> tuple[str, ...]:
-    """ImageNet's names for 1,000 logits; "class 0", "class 1" ... for any other number."""
+    """Return ImageNet's names for 1,000 logits; "class 0", "class 1" ... for any other number."""
     return imagenet_names() if logits == 1000 else tuple(f"class {index}" for index in range(logits))
 
 
 def adjusted(preprocessing: Preprocessing, options: object) -> Preprocessing:
     """Return preprocessing with the options size, mean and std in place of its own, where they are given."""
-    given = {key: getattr(options, key, None) for key in ("size", "mean", "std")}
-    return replace(preprocessing, **{key: value for key, value in given.items() if value is not None})
+    overrides = {key: getattr(options, key, None) for key in ("size", "mean", "std")}
+    return replace(preprocessing, **{key: value for key, value in overrides.items() if value is not None})

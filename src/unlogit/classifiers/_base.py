@@ -1,4 +1,4 @@
-"""What every classifier is: a frozen network together with its own preprocessing, names and layers."""
+"""The class of all classifiers: a frozen network with its preprocessing, class names and layers."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from unlogit.images import check_pixels
 Interpolation = Literal["bicubic", "bilinear"]
 
 TRIAL_SIZE = 64
-"""Side in pixels of the images that a network without a size of its own is tried with."""
+"""Side in pixels of the trial images for a network without an input size."""
 
 ROUNDING = 1e-5
-"""Largest difference of two values, as a share of the largest, that is put down to rounding in float32."""
+"""Largest difference of two values, as a share of the largest, that counts as float32 rounding."""
 
 FUSED_TOLERANCE = 1e-3
-"""Largest difference that fusing may make, in standard deviations over images: 100 times what rounding makes."""
+"""Largest difference by fusing, in standard deviations over images: 100 times that by rounding."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From pixels in [0, 1] to what the network was trained on.
+    """Preprocessing from pixels in [0, 1] to the network's input.
 
     Attributes:
         size: side in pixels that images are resized to, antialiased where they shrink; None leaves them as they are.
-            The side of what the network sees in the end: there is no crop, since views are square already.
+            This is the side of the network's input: there is no crop, since views are square.
         mean, std: per-channel normalisation in the [0, 1] scale.
-        interpolation: how they are resized.
+        interpolation: interpolation of the resizing.
     """
 
     size: int | None
@@ -49,7 +49,7 @@ class Preprocessing:
 
     @staticmethod
     def resampling(name: str) -> Interpolation:
-        """The closest way of resizing that there is to a library's."""
+        """Return the supported interpolation that is closest to a library's."""
         return "bilinear" if name == "bilinear" else "bicubic"
 
 
@@ -61,7 +61,7 @@ class Classifier(nn.Module):
 
     Attributes:
         spec: the `source:name` that opens the same classifier again.
-        class_names: one readable name a logit.
+        class_names: one readable name per logit.
         penultimate: name of the module whose *input* is the penultimate representation (the last linear layer).
     """
 
@@ -72,7 +72,7 @@ class Classifier(nn.Module):
         self, network: nn.Module, preprocessing: Preprocessing, class_names: Sequence[str], penultimate: str, spec: str
     ) -> None:
         super().__init__()
-        # In float32 whatever the checkpoint's precision, since that is what pixels are.
+        # In float32 like the pixels, whatever the precision of the checkpoint.
         self.network = network.eval().requires_grad_(False).float()
         self.preprocessing = preprocessing
         self.class_names = tuple(class_names)
@@ -88,11 +88,11 @@ class Classifier(nn.Module):
             self.register_buffer(name, torch.tensor(values, device=device).view(1, 3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> Classifier:
-        """Stays in evaluation mode: a frozen classifier's batch statistics are part of what it is."""
+        """Stay in evaluation mode, since a frozen classifier uses fixed batch statistics."""
         return super().train(False)
 
     def prepare(self, pixels: Tensor) -> Tensor:
-        """The network's own input from pixels in [0, 1]."""
+        """Return the network's input from pixels in [0, 1]."""
         check_pixels(pixels, "classifier input")
         size = self.preprocessing.size
         if size is not None and pixels.shape[-2:] != (size, size):
@@ -102,39 +102,39 @@ class Classifier(nn.Module):
         return (pixels - self.mean) / self.std
 
     def grey(self, count: int) -> Tensor:
-        """Images to try the network with, of its own size."""
+        """Return grey trial images of the network's input size."""
         size = self.preprocessing.size or TRIAL_SIZE
         return torch.full((count, 3, size, size), 0.5, device=self.mean.device)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits, N x K."""
+        """Return logits, N x K."""
         return self.network(self.prepare(pixels))
 
     def features(self, pixels: Tensor, modules: Sequence[str]) -> dict[str, Tensor]:
-        """Outputs of the named modules in one pass, plus "logits"; "penultimate" is the last linear layer's input.
+        """Return outputs of modules by name in one pass, plus "logits"; "penultimate" is the input of the last linear.
 
-        Raises `UnlogitError` that lists the modules where a name is not known.
+        Raises `UnlogitError` with suggestions where a name is unknown.
         """
-        known = dict(self.network.named_modules())
-        found: dict[str, Tensor] = {}
+        network_modules = dict(self.network.named_modules())
+        outputs: dict[str, Tensor] = {}
         with contextlib.ExitStack() as hooks:
             for name in modules:
                 if name == "logits":
                     continue
                 if name == "penultimate":
-                    hook = known[self.penultimate].register_forward_pre_hook(
-                        lambda _module, args: found.__setitem__("penultimate", args[0])
+                    hook = network_modules[self.penultimate].register_forward_pre_hook(
+                        lambda _module, args: outputs.__setitem__("penultimate", args[0])
                     )
-                elif name in known:
-                    hook = known[name].register_forward_hook(partial(_keep, found, name))
+                elif name in network_modules:
+                    hook = network_modules[name].register_forward_hook(partial(_keep, outputs, name))
                 else:
                     raise self._unknown(name)
                 hooks.enter_context(hook)
-            found["logits"] = self.forward(pixels)
-        unused = next((name for name in modules if name not in found), None)
+            outputs["logits"] = self.forward(pixels)
+        unused = next((name for name in modules if name not in outputs), None)
         if unused is not None:
             raise UnlogitError(f"layer '{unused}' of {self.spec} is not run when it classifies: choose another")
-        return found
+        return outputs
 
     def _unknown(self, name: str) -> UnlogitError:
         # A network has hundreds of modules: too many for a line.
@@ -201,11 +201,11 @@ def random_images(count: int, size: int) -> Tensor:
 
 
 def differ(values: Tensor, expected: Tensor, tolerance: float, rounding: float = ROUNDING) -> bool:
-    """Return whether values, N x ..., are others than expected; True where either is not finite.
+    """Return whether values, N x ..., differ from the expected ones; True where either is not finite.
 
     Args:
-        values: of N images.
-        expected: the same.
+        values: values of N images.
+        expected: values of the same shape.
         tolerance: allowed difference in mean standard deviations over the images.
         rounding: further allowed difference, as a share of the largest value.
     """
@@ -216,8 +216,8 @@ def differ(values: Tensor, expected: Tensor, tolerance: float, rounding: float =
     return not bool(((values - expected).abs() <= allowed).all())
 
 
-def _keep(found: dict[str, Tensor], name: str, _module: nn.Module, _args: object, output: object) -> None:
-    """A forward hook that keeps a copy of the output: what comes next may well work in place."""
+def _keep(outputs: dict[str, Tensor], name: str, _module: nn.Module, _args: object, output: object) -> None:
+    """Keep a copy of the output (a forward hook), since the next layer may work in place."""
     if not isinstance(output, Tensor):
         raise UnlogitError(f"layer '{name}' gives a {type(output).__name__}, not a tensor: choose a module inside it")
-    found[name] = output.clone()
+    outputs[name] = output.clone()

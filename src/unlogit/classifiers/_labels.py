@@ -22,9 +22,9 @@ def read_labels(path: Path, classes: int) -> Tensor:
         raise UnlogitError(f"labels '{path}': the images have no labels")
     try:
         rows = json.loads(path.read_text())
-        found = {int(row[LABEL]): int(row[INDEX]) for row in rows}
+        indices = {int(row[LABEL]): int(row[INDEX]) for row in rows}
     except (ValueError, KeyError, TypeError) as error:
         raise UnlogitError(f"labels '{path}': must be a JSON list of objects with {LABEL} and {INDEX}") from error
-    if sorted(found) != list(range(classes)) or len(rows) != classes or min(found.values()) < 0:
+    if sorted(indices) != list(range(classes)) or len(rows) != classes or min(indices.values()) < 0:
         raise UnlogitError(f"labels '{path}': must name each label from 0 to {classes - 1} once")
-    return torch.tensor([found[label] for label in range(classes)])
+    return torch.tensor([indices[label] for label in range(classes)])

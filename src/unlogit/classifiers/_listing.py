@@ -20,7 +20,7 @@ def find(pattern: str) -> list[str]:
     """
     prefix, colon, wanted = pattern.rpartition(":")
     package = "unlogit.classifiers"
-    found, listed, lacking = [], [], []
+    matches, listed, lacking = [], [], []
     for source in [prefix] if colon else registry.names(package):
         module = registry.module(package, source, "classifier prefix")
         if not hasattr(module, "names"):
@@ -31,15 +31,15 @@ def find(pattern: str) -> list[str]:
         except UnlogitError as error:
             lacking.append(str(error))
             continue
-        found += [f"{source}:{name}" for name in names if _matches(name.lower(), wanted.lower())]
+        matches += [f"{source}:{name}" for name in names if _matches(name.lower(), wanted.lower())]
     if not listed:
         raise UnlogitError(f"classifiers of '{prefix}:' are your own, and cannot be listed")
-    if not found:
+    if not matches:
         reasons = "".join(f"; {reason}" for reason in lacking)
         raise UnlogitError(
             f"no classifier of {', '.join(listed)} matches '{wanted}': try '*{wanted.strip('*')}*'{reasons}"
         )
-    return found
+    return matches
 
 
 def _matches(name: str, pattern: str) -> bool:

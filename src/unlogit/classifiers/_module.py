@@ -107,9 +107,9 @@ def open_bound(spec: str) -> Classifier:
             return copy.deepcopy(classifier)
     name = spec.removeprefix(PREFIX).partition("@")[0]
     others = ", ".join(classifier.spec for classifier in _bound.get())
-    given = f"got {others}, whose class, weights or preprocessing differ" if others else "none was given"
+    problem = f"got {others}, whose class, weights or preprocessing differ" if others else "none was given"
     raise UnlogitError(
-        f"classifier '{spec}' is a torch module that was passed as an object, and {given}: pass the {name} with its "
+        f"classifier '{spec}' is a torch module that was passed as an object, and {problem}: pass the {name} with its "
         "weights, size, mean, std and class_names, as open_inverter(FOLDER, classifier=open_classifier(module, ...)); "
         "for the command line, train with python:FILE.py:FUNCTION"
     )

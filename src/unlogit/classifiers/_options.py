@@ -53,9 +53,9 @@ def canonical(spec: str, name: str | Path, options: object) -> str:
         name: as `read_options` returns it, or an absolute path.
         options: as `read_options` returns them; their files take the place of those in `spec`.
     """
-    given = Spec.parse(spec)
+    parsed = Spec.parse(spec)
     files = {key: str(path) for key, path in _files(options)}
-    return str(Spec(given.source, str(name), tuple((key, files.get(key, value)) for key, value in given.options)))
+    return str(Spec(parsed.source, str(name), tuple((key, files.get(key, value)) for key, value in parsed.options)))
 
 
 def _files(options: object) -> list[tuple[str, Path]]:
@@ -71,13 +71,13 @@ def existing_file(given: str | Path, what: str) -> Path:
     return path
 
 
-def triple(given: object, what: str) -> tuple[float, float, float]:
+def triple(value: object, what: str) -> tuple[float, float, float]:
     """Return three numbers, one per channel, from a sequence or a tensor; one number stands for all three.
 
     Raises `UnlogitError` for anything else.
     """
     try:
-        parts = given.flatten() if isinstance(given, Tensor) else given
+        parts = value.flatten() if isinstance(value, Tensor) else value
         parts = [parts] if isinstance(parts, int | float) else parts
         values = tuple(float(v) for v in cast("Sequence[float]", parts))
     except (TypeError, ValueError):
@@ -90,7 +90,7 @@ def triple(given: object, what: str) -> tuple[float, float, float]:
 
 
 def read_class_names(file: Path | None) -> tuple[str, ...] | None:
-    """Return the lines of a file, a class name each; None without a file."""
+    """Return the class names in a file, one per line; None without a file."""
     if file is None:
         return None
     try:

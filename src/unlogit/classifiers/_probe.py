@@ -67,21 +67,21 @@ def probe(classifier: Classifier) -> Classifier:
 
 
 def _logits(classifier: Classifier, images: Tensor) -> Tensor:
-    """The output for images, with its shape and type checked."""
+    """Return the logits of images after checks of their shape and type."""
     spec, count = classifier.spec, len(images)
-    given = "1 image" if count == 1 else f"{count} images"
+    description = "1 image" if count == 1 else f"{count} images"
     try:
         logits = classifier(images)
     # A network may fail in any way of its own.
     except Exception as error:
         raise UnlogitError(
-            f"classifier '{spec}' fails on {given} of {images.shape[-1]} px in float32 "
+            f"classifier '{spec}' fails on {description} of {images.shape[-1]} px in float32 "
             f"({type(error).__name__}: {first_line(error)}): it must read any number of them, "
             "with all its weights in float32 on one device"
         ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != count:
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise UnlogitError(f"classifier '{spec}' returns {got} for {given}: must be logits, {count} x K")
+        raise UnlogitError(f"classifier '{spec}' returns {got} for {description}: must be logits, {count} x K")
     if logits.dtype != torch.float32:
         raise UnlogitError(
             f"classifier '{spec}' returns {logits.dtype} for float32 images: must be torch.float32, as .float() gives"

@@ -78,21 +78,21 @@ def save(folder: Path, classifier: Classifier, start: str, record: dict[str, Any
 
 
 def architecture(start: str, network: nn.Module) -> str:
-    """A spec that opens a network of the same shape, where possible without weights that would be overwritten."""
-    given = Spec.parse(start)
-    if given.source == "fitted":
-        from unlogit.classifiers import fitted  # Which imports this module.
+    """Return a spec of a network of the same shape, where possible without weights that would be overwritten."""
+    parsed = Spec.parse(start)
+    if parsed.source == "fitted":
+        from unlogit.classifiers import fitted  # It imports this module.
 
         return fitted.architecture(start.partition(":")[2], start)
-    if given.source == "python":  # Its network may be timm's with another forward.
+    if parsed.source == "python":  # Its network may be timm's with another forward.
         return start
-    random = replace(given, options=(("pretrained", "false"),))
-    if given.source == "timm" and given.name.startswith(timm.HUB):  # It may differ from the architecture's own.
+    random = replace(parsed, options=(("pretrained", "false"),))
+    if parsed.source == "timm" and parsed.name.startswith(timm.HUB):  # It may differ from the architecture's own.
         return str(random)
-    known = getattr(network, "pretrained_cfg", None)
-    if known and known.get("architecture"):
-        return f"timm:{known['architecture']}?pretrained=false"
-    return str(random) if given.source == "torchvision" else start
+    config = getattr(network, "pretrained_cfg", None)
+    if config and config.get("architecture"):
+        return f"timm:{config['architecture']}?pretrained=false"
+    return str(random) if parsed.source == "torchvision" else start
 
 
 def _with_classes(classifier: Classifier, class_names: Sequence[str], seed: int) -> Classifier:

@@ -27,27 +27,27 @@ OURS = Path(__file__).parents[1] / "weights" / "classifiers"
 
 
 def names() -> list[str]:
-    """Names of the fitted classifiers that come with the package."""
+    """Return the names of the fitted classifiers that come with the package."""
     return sorted(p.parent.name for p in OURS.glob(f"*/{CONFIG}"))
 
 
 def lineage(spec: str) -> list[str]:
     """Return the spec of a classifier, then of the one that its training started from, and so on.
 
-    As far as the folders of fitted classifiers say; one that cannot be read ends the list.
+    It follows the folders of fitted classifiers; one that cannot be read ends the list.
     """
-    found = [spec]
-    while found[-1].startswith("fitted:"):
-        name = Spec.parse(found[-1]).name
+    ancestors = [spec]
+    while ancestors[-1].startswith("fitted:"):
+        name = Spec.parse(ancestors[-1]).name
         try:
             folder = OURS / name if name in names() else check_path(Path(name).expanduser().resolve())
-            start = read_json(folder / CONFIG, f"classifier '{found[-1]}'", ADVICE)["fit"]["start"]
+            start = read_json(folder / CONFIG, f"classifier '{ancestors[-1]}'", ADVICE)["fit"]["start"]
         except (UnlogitError, OSError, ValueError, KeyError, TypeError):
             break
-        if not isinstance(start, str) or start in found:
+        if not isinstance(start, str) or start in ancestors:
             break
-        found.append(start)
-    return found
+        ancestors.append(start)
+    return ancestors
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ def open_source(rest: str, spec: str) -> Classifier:
 
 def architecture(rest: str, spec: str) -> str:
     """Return the spec of a network of the same shape; raises `UnlogitError` as `open_source` does."""
-    found: str = _find(rest, spec)[3]["architecture"]
-    return found
+    spec_of_network: str = _find(rest, spec)[3]["architecture"]
+    return spec_of_network
 
 
 def _find(rest: str, spec: str) -> tuple[str, Options, Path, dict[str, Any]]:
-    """Name, options, folder and config.json."""
+    """Return the name, options, folder and config.json."""
     name, options = read_options(Options, rest, spec)
     folder = OURS / name if name in names() else check_path(Path(name).expanduser().resolve())
     if not name or not (folder / CONFIG).is_file():

@@ -151,9 +151,9 @@ def _repo(library: Any, base: str, tag: str) -> str | None:
 def _check(library: Any, base: str, tag: str, spec: str) -> None:
     if base.startswith(HUB):
         return
-    known: Sequence[str] = library.list_models()
-    if base not in known:
-        close = difflib.get_close_matches(base, known, n=5)
+    names: Sequence[str] = library.list_models()
+    if base not in names:
+        close = difflib.get_close_matches(base, names, n=5)
         hint = f"did you mean {', '.join(close)}?" if close else "`unlogit list classifiers 'open_clip:*'` lists all"
         raise UnlogitError(f"unknown open_clip network '{base}': {hint}")
     tags = library.list_pretrained_tags_by_model(base)

@@ -43,19 +43,19 @@ def _module(where: str | Path, spec: str) -> ModuleType:
     try:
         if isinstance(where, str):
             return importlib.import_module(where)
-        # Under a name of its own, so that no installed module is hidden; known by it, as dataclasses want.
+        # A name of its own hides no installed module; dataclasses need it in sys.modules.
         name = f"unlogit_classifier_{where.stem}"
-        found = importlib.util.spec_from_file_location(name, where)
-        if found is None or found.loader is None:
+        module_spec = importlib.util.spec_from_file_location(name, where)
+        if module_spec is None or module_spec.loader is None:
             raise UnlogitError(f"{spec}: '{where}' is not a Python file; give one whose name ends in .py")
-        module = sys.modules[name] = importlib.util.module_from_spec(found)
-        found.loader.exec_module(module)
+        module = sys.modules[name] = importlib.util.module_from_spec(module_spec)
+        module_spec.loader.exec_module(module)
         return module
     except ModuleNotFoundError as error:
         raise UnlogitError(
             f"classifier '{spec}': {error}: install it, or give the path of its file, python:path/to/file.py:factory"
         ) from error
-    # Whatever else another's code may raise.
+    # The user's code may raise anything.
     except Exception as error:
         raise UnlogitError(
             f"classifier '{spec}': '{where}' cannot be imported ({type(error).__name__}: {first_line(error)})"

@@ -65,17 +65,17 @@ def build(name: str, spec: str, classes: int | None = None) -> tuple[nn.Module, 
 
 
 def _weights(name: str, wanted: str | None) -> Any:
-    """The member of the classifier's enumeration of weights."""
+    """Return the member of the classifier's enumeration of weights."""
     if name not in names():
         close = difflib.get_close_matches(name, names(), n=5)
         hint = f"did you mean {', '.join(close)}?" if close else "`unlogit list classifiers 'torchvision:*'` lists all"
         raise UnlogitError(f"unknown torchvision classifier '{name}': {hint}")
-    known = models.get_model_weights(name)
+    members = models.get_model_weights(name)
     if wanted is None:
-        return known.DEFAULT
-    if wanted not in known.__members__:
-        raise unknown(f"weights of torchvision's {name}", wanted, known.__members__)
-    return known[wanted]
+        return members.DEFAULT
+    if wanted not in members.__members__:
+        raise unknown(f"weights of torchvision's {name}", wanted, members.__members__)
+    return members[wanted]
 
 
 def _preprocessing(weights: Any) -> Preprocessing:

@@ -51,11 +51,11 @@ def open_source(rest: str, spec: str) -> Classifier:
         import transformers
     except ModuleNotFoundError as error:
         raise UnlogitError(f"classifier '{spec}' needs transformers: pip install 'unlogit[classifiers]'") from error
-    given, options = read_options(Options, rest, spec)
-    folder = Path(given).expanduser().resolve()
-    if not given or (given.startswith((".", "/", "~")) and not folder.is_dir()):
-        raise UnlogitError(f"classifier '{spec}': no folder '{given}': give one, or a name on the hub, owner/name")
-    name = str(check_path(folder)) if folder.is_dir() else given
+    path_or_id, options = read_options(Options, rest, spec)
+    folder = Path(path_or_id).expanduser().resolve()
+    if not path_or_id or (path_or_id.startswith((".", "/", "~")) and not folder.is_dir()):
+        raise UnlogitError(f"classifier '{spec}': no folder '{path_or_id}': give one, or a name on the hub, owner/name")
+    name = str(check_path(folder)) if folder.is_dir() else path_or_id
     try:
         if not folder.is_dir():
             reach(name, ("config.json",))

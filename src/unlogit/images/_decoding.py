@@ -62,8 +62,8 @@ def count_scans(data: bytes | memoryview) -> int:
     position, scans = 2, 0
     if bytes(data[:3]) != b"\xff\xd8\xff":
         return 0
-    while found := MARKER.search(data, position):
-        kind, position = found[0][1], found.end()
+    while marker := MARKER.search(data, position):
+        kind, position = marker[0][1], marker.end()
         if kind == END_OF_IMAGE:
             break
         scans += kind == START_OF_SCAN
@@ -125,8 +125,8 @@ def is_image(file: Path) -> bool:
 def suffixes() -> tuple[str, ...]:
     """Return the suffixes of the images that this Pillow decodes, most common first."""
     common = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"]
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()}
-    return (*common, *sorted(known - set(common)))
+    registered = {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()}
+    return (*common, *sorted(registered - set(common)))
 
 
 def _formats() -> tuple[str, ...]:

@@ -31,11 +31,11 @@ def classes(values: Sequence[object], what: str, names: Sequence[str] = ()) -> t
     for value in values:
         if not isinstance(value, (str, int, np.integer, NoneType)):
             raise UnlogitError(f"{what}: {plain(str(value)[:40])!r} {NO_LABEL}")
-    known = {value for value in values if value is not None}
-    if known and all(isinstance(value, str) for value in known):
-        names = names or in_order([str(value) for value in known])
+    distinct_values = {value for value in values if value is not None}
+    if distinct_values and all(isinstance(value, str) for value in distinct_values):
+        names = names or in_order([str(value) for value in distinct_values])
         indices = {name: index for index, name in enumerate(names)}
-        for odd in known - indices.keys():
+        for odd in distinct_values - indices.keys():
             raise UnlogitError(f"{what}: class '{plain(str(odd))}' is not among the {len(names)} that are named")
         values = [None if value is None else indices[str(value)] for value in values]
     numbers = [-1 if value is None else _number(value, what) for value in values]

@@ -118,15 +118,15 @@ class Loader:
         return int(self._order(epoch)[step]) if self.shuffle else step
 
     def _good(self, indices: list[int]) -> tuple[list[int], list[Tensor]]:
-        """The images at these indices, or at the next good ones after them."""
+        """Return the images at these indices, or at the next good ones after them."""
         indices = [self._after(index) for index in indices]
-        found: list[Tensor | None] = [None] * len(indices)
-        while missing := [slot for slot, image in enumerate(found) if image is None]:
+        images: list[Tensor | None] = [None] * len(indices)
+        while missing := [slot for slot, image in enumerate(images) if image is None]:
             for slot, image in zip(missing, self.source.read_good([indices[s] for s in missing]), strict=True):
-                found[slot] = image
+                images[slot] = image
                 if image is None:
                     indices[slot] = self._after(indices[slot])
-        return indices, [image for image in found if image is not None]
+        return indices, [image for image in images if image is not None]
 
     def _after(self, index: int) -> int:
         """This index, or the next that is not known to be broken."""

@@ -40,9 +40,9 @@ class FolderImages(ImageSource):
                 "); keep either images alone or one folder a class"
             )
         if not flat and not classes:
-            found = f" ({scan.inventory.summary()})" if scan.inventory.seen else ""
-            known = ", ".join(suffixes()[:6])
-            raise UnlogitError(f"{shown}: holds no images; known suffixes are {known} and others{found}")
+            seen = f" ({scan.inventory.summary()})" if scan.inventory.seen else ""
+            examples = ", ".join(suffixes()[:6])
+            raise UnlogitError(f"{shown}: holds no images; known suffixes are {examples} and others{seen}")
         self.class_names = tuple(map(encodable, classes))
         self._files = flat or [file for files in classes.values() for file in files]
         labels = [label for label, files in enumerate(classes.values()) for _ in files]
@@ -106,8 +106,8 @@ class _Scan:
                     continue
                 elif deep:
                     self._visited.add(which)
-                with os.scandir(index) as found:
-                    entries = sorted(found, key=lambda entry: entry.name, reverse=True)
+                with os.scandir(index) as scanned:
+                    entries = sorted(scanned, key=lambda entry: entry.name, reverse=True)
             except OSError as error:
                 self._leave_out(f"folder not readable: {error.strerror}", index)
                 continue

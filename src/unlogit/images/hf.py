@@ -109,8 +109,8 @@ def open_source(rest: str, spec: str) -> HubImages:
     column = _image_column(datasets, features, options.column, spec)
     label = _label_column(datasets, features, options.label, spec)
     names = getattr(features[label], "names", None) or () if label else ()
-    kept = [column] if label is None else [column, label]
-    dataset = dataset.select_columns(kept).cast_column(column, datasets.Image(decode=False))
+    columns = [column] if label is None else [column, label]
+    dataset = dataset.select_columns(columns).cast_column(column, datasets.Image(decode=False))
     if options.streaming is not None:
         rows = list(dataset.take(options.streaming))
         values = [row[label] if label else None for row in rows]
@@ -166,24 +166,24 @@ def _reach(datasets: Any, name: str, spec: str) -> None:
         ) from error
 
 
-def _image_column(datasets: Any, features: Any, given: str | None, spec: str) -> str:
+def _image_column(datasets: Any, features: Any, requested: str | None, spec: str) -> str:
     columns = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
-    if given is None and len(columns) == 1:
+    if requested is None and len(columns) == 1:
         return columns[0]
-    if given is not None and given in columns:
-        return given
-    if given is not None and given not in features:
-        raise unknown(f"column of '{spec}'", given, columns or features)
+    if requested is not None and requested in columns:
+        return requested
+    if requested is not None and requested not in features:
+        raise unknown(f"column of '{spec}'", requested, columns or features)
     if not columns:
         raise UnlogitError(f"{spec}: none of its columns {', '.join(features)} holds images")
     raise UnlogitError(f"{spec}: its images are in {', '.join(columns)}; choose with column={columns[0]}")
 
 
-def _label_column(datasets: Any, features: Any, given: str | None, spec: str) -> str | None:
-    if given is not None:
-        if given not in features:
-            raise unknown(f"column of '{spec}'", given, features)
-        return given
+def _label_column(datasets: Any, features: Any, requested: str | None, spec: str) -> str | None:
+    if requested is not None:
+        if requested not in features:
+            raise unknown(f"column of '{spec}'", requested, features)
+        return requested
     usual = next((name for name in LABEL_COLUMNS if name in features), None)
     if usual is not None:
         return usual

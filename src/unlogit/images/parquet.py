@@ -63,12 +63,12 @@ class ParquetImages(ImageSource):
             schema, table = _read(file, image, label)
             chunks += [c for c in _binary(table.column(0)).chunks if len(c)]
             labels += table.column(1).to_pylist() if table.num_columns > 1 else [None] * len(table)
-            found = _class_names(schema, table.column_names[1]) if table.num_columns > 1 else ()
-            if names and found and found != names:
+            class_names = _class_names(schema, table.column_names[1]) if table.num_columns > 1 else ()
+            if names and class_names and class_names != names:
                 raise UnlogitError(
                     f"{file}: its class names differ from those of {self._files[0]}; open them separately"
                 )
-            names = names or found
+            names = names or class_names
         if not labels:
             raise UnlogitError(f"{plain(spec)}: its {len(self._files)} files hold no rows")
         start, stop, _ = rows.indices(len(labels))
@@ -186,12 +186,12 @@ def _check_claims(metadata: pq.FileMetaData, size: int) -> None:
         raise ValueError(f"it claims to expand from {size:,} to {claimed:,} bytes")
 
 
-def _column(schema: pa.Schema, given: str | None, usual: Sequence[str], file: str) -> str | None:
-    if given is None:
+def _column(schema: pa.Schema, requested: str | None, usual: Sequence[str], file: str) -> str | None:
+    if requested is None:
         return next((name for name in usual if name in schema.names), None)
-    if given not in schema.names:
-        raise unknown(f"column of {file}", given, schema.names)
-    return given
+    if requested not in schema.names:
+        raise unknown(f"column of {file}", requested, schema.names)
+    return requested
 
 
 def _names_classes(kind: pa.DataType) -> bool:

@@ -79,36 +79,36 @@ class TorchvisionImages(ImageSource):
 
 
 def open_source(rest: str, spec: str) -> TorchvisionImages:
-    known = _known()
+    classes = _datasets()
     name = Spec.parse(spec).name
-    found = next((cls for each, cls in known.items() if each.casefold() == name.casefold()), None)
-    if found is None:
-        raise unknown("torchvision data set", name, known)
-    parameters = _parameters(found)
+    dataset_class = next((cls for each, cls in classes.items() if each.casefold() == name.casefold()), None)
+    if dataset_class is None:
+        raise unknown("torchvision data set", name, classes)
+    parameters = _parameters(dataset_class)
     takes = {"root", "split"} & parameters.keys() | parameters.keys() - _NOT_OPTIONS
     if "train" in takes and "split" not in takes:
         takes = takes - {"train"} | {"split"}
     fields = sorted((_option(key, parameters) for key in takes), key=len)  # Without a default first.
     options = make_dataclass("Options", fields, bases=(Checked,), frozen=True)
-    given: Checked = specs.read(options, rest, spec)[1]
-    arguments = {key: value for key, value in vars(given).items() if value is not None}
+    parsed: Checked = specs.read(options, rest, spec)[1]
+    arguments = {key: value for key, value in vars(parsed).items() if value is not None}
     root = arguments.pop("root", Path(torch.hub.get_dir()).parent / "datasets")
     if "split" in arguments and "split" not in parameters:
         arguments["train"] = arguments.pop("split") == "train"
     if "loader" in parameters:
         arguments["loader"] = Path  # which reads nothing: files are decoded by us, and labels had without
     try:
-        dataset = _open(found, parameters, root, arguments, spec)
+        dataset = _open(dataset_class, parameters, root, arguments, spec)
     except ModuleNotFoundError as error:
         raise UnlogitError(f"'{spec}' needs {error.name}: pip install {error.name}") from error
     return TorchvisionImages(dataset, "loader" in parameters, spec)
 
 
-def _open(found: Callable[..., Any], parameters: Any, root: Path, arguments: dict[str, Any], spec: str) -> Any:
+def _open(dataset_class: Callable[..., Any], parameters: Any, root: Path, arguments: dict[str, Any], spec: str) -> Any:
     """The set as it lies in `root`, or else as it can be downloaded to there."""
     downloads = "download" in parameters
     try:
-        return found(root, **arguments, **({"download": False} if downloads else {}))
+        return dataset_class(root, **arguments, **({"download": False} if downloads else {}))
     except (ValueError, TypeError) as error:  # an option that is wrong or missing
         raise UnlogitError(f"{spec}: {one_line(error)}") from error
     except (RuntimeError, OSError) as error:
@@ -118,7 +118,7 @@ def _open(found: Callable[..., Any], parameters: Any, root: Path, arguments: dic
                 "say where it lies with root=FOLDER)"
             ) from error
     try:
-        return found(root, **arguments, download=True)
+        return dataset_class(root, **arguments, download=True)
     except Exception as error:  # no network, a moved address, a full disk, a damaged archive: one remedy
         raise UnlogitError(
             f"{spec}: is not in '{root}', and could not be downloaded ({one_line(error)}); "
@@ -126,8 +126,8 @@ def _open(found: Callable[..., Any], parameters: Any, root: Path, arguments: dic
         ) from error
 
 
-def _known() -> dict[str, type]:
-    """The sets of torchvision by name: those that give an image and a target, and no videos."""
+def _datasets() -> dict[str, type]:
+    """Return the datasets of torchvision by name that return an image and a target, without videos."""
     every = {name: getattr(datasets, name) for name in datasets.__all__}
     takes = {name: _parameters(cls).keys() for name, cls in every.items() if inspect.isclass(cls)}
     return {

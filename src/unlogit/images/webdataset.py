@@ -140,11 +140,11 @@ def open_source(rest: str, spec: str) -> ShardImages:
 
 def _braces(pattern: str) -> Iterator[str]:
     """`a{08..10}` as a08, a09, a10 and `{x,y}` as x, y, as a shell expands them."""
-    found = re.search(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}", pattern)
-    if not found:
+    match = re.search(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}", pattern)
+    if not match:
         yield pattern
         return
-    first, last, listed = found.groups()
+    first, last, listed = match.groups()
     if listed:
         choices: Iterable[str] = listed.split(",")
     else:
@@ -152,27 +152,27 @@ def _braces(pattern: str) -> Iterator[str]:
         width = max(len(first), len(last)) if padded else 0
         choices = (f"{number:0{width}}" for number in range(int(first), int(last) + 1))
     for choice in choices:
-        yield from _braces(pattern[: found.start()] + choice + pattern[found.end() :])
+        yield from _braces(pattern[: match.start()] + choice + pattern[match.end() :])
 
 
 def _index(shard: Path, label: str | None, folder: Path) -> pa.Table:
     """Where the shard's images lie: as it was found before, if the shard and the question are the same."""
     status = shard.stat()
     key = json.dumps([FORMAT, str(shard.resolve()), status.st_size, status.st_mtime_ns, label, suffixes()])
-    kept = folder / f"{file_name(shard.stem)[:100]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet"
+    path = folder / f"{file_name(shard.stem)[:100]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet"
     try:
-        table = pq.read_table(kept)
+        table = pq.read_table(path)
         if table.schema.equals(SCHEMA) and INVENTORY in (table.schema.metadata or {}):
             return table
     except (OSError, pa.ArrowException):  # not there yet, or of something that was killed
         pass
     table = _read_through(shard, label)
     try:
-        with replacing(kept, written_here) as fresh:
+        with replacing(path, written_here) as fresh:
             pq.write_table(table, fresh)
     except OSError as error:
         raise UnlogitError(
-            f"index '{plain(str(kept))}' cannot be written ({error.strerror}); give a folder with index=FOLDER"
+            f"index '{plain(str(path))}' cannot be written ({error.strerror}); give a folder with index=FOLDER"
         ) from error
     return table
 
@@ -214,8 +214,8 @@ def _read_through(shard: Path, label: str | None) -> pa.Table:
         with shard.open("rb") as stream:
             for sample in samples:
                 resolved = {kind: _followed(member, files, inventory) for kind, member in sample.items()}
-                found = {kind: member for kind, member in resolved.items() if member is not None}
-                row = _row(found, stream, label, images, inventory)
+                present = {kind: member for kind, member in resolved.items() if member is not None}
+                row = _row(present, stream, label, images, inventory)
                 if row is not None:
                     rows.append(row)
     except (tarfile.TarError, ArithmeticError, ValueError, EOFError, MemoryError, RecursionError) as error:
@@ -276,15 +276,15 @@ def _members(shard: Path, inventory: Inventory) -> Iterator[_Member]:
 
 def _followed(member: _Member, files: Mapping[str, _Member], inventory: Inventory) -> _Member | None:
     """The member, where it is a link with the place of what it leads to; None where that is not in the shard."""
-    found: _Member | None = member
+    target: _Member | None = member
     for _ in range(LINKS):
-        if found is None or found.target is None:
+        if target is None or target.target is None:
             break
-        found = files.get(found.target)
-    if found is None or found.target is not None:
+        target = files.get(target.target)
+    if target is None or target.target is not None:
         inventory.leave_out("link to a file that is not in the shard", member.name)
         return None
-    return _Member(member.name, member.position, found.offset, found.size)
+    return _Member(member.name, member.position, target.offset, target.size)
 
 
 def _row(

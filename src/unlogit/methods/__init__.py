@@ -83,7 +83,7 @@ KINDS = {"generator": "biggan"}
 
 
 def trainable() -> list[str]:
-    """Return the names of the methods that `unlogit train` knows."""
+    """Return the names of the trainable methods."""
     return [name for name in registry.names(__name__) if (Path(__file__).parent / name / "trainer.py").exists()]
 
 
@@ -110,25 +110,25 @@ def trainer_of(config: MethodConfig) -> type[Trainer[MethodConfig]]:
 
 
 def known() -> list[str]:
-    """Names of the trained inverters that come with the package."""
+    """Return the names of the trained inverters that come with the package."""
     return sorted(p.parent.name for p in WEIGHTS.glob("*/config.json"))
 
 
 def untrained() -> list[str]:
-    """The methods that need no training, and are opened as METHOD:CLASSIFIER?option=value."""
+    """Return the names of the methods that need no training, opened as METHOD:CLASSIFIER?option=value."""
     return [name for name in registry.names(__name__) if name not in trainable()]
 
 
 def open_inverter(name: str | Path, trust_code: bool = False, *, classifier: str | nn.Module | None = None) -> Inverter:
-    """Open an inverter: one that comes with the package, a folder, one of the Hugging Face Hub, or a method.
+    """Open an inverter: a packaged one, a folder, one of the Hugging Face Hub, or a method that needs no training.
 
-    A method that needs no training is written as `engstrom:small:runs/c?layer=penultimate&steps=200`.
-    Raises `UnlogitError` where it is none of these, or something it names cannot be opened.
+    Such a method is written as `engstrom:small:runs/c?layer=penultimate&steps=200`.
+    Raises `UnlogitError` where `name` is none of these, or something that it names cannot be opened.
 
     Args:
         name: such as efficientnet_lite0, runs/a/inverter, owner/name on the Hub, or
-            nearest:[packaged:efficientnet_lite0?size=128]?images=scenes:. A local folder comes before the Hub, which
-            is not asked for what begins with a local folder's name.
+            nearest:[packaged:efficientnet_lite0?size=128]?images=scenes:. A local folder comes before the Hub; a name
+            whose first part is a local folder is never looked up on the Hub.
         trust_code: whether a file that is opened may name a classifier that runs code (`python:`). What `name` itself
             names is the caller's own and needs no permission; nothing from the Hub may.
         classifier: the module that the inverter was trained for, where it was passed to training as an object; or
@@ -178,13 +178,16 @@ def _module(name: str) -> ModuleType:
     return registry.module(__name__, name, "kind of inverter")
 
 
-def called(given: str) -> tuple[str, str]:
-    """(name, inverter) of NAME=INVERTER or INVERTER, which a method names itself, and its run a folder "inverter"."""
-    name, equals, inverter = given.partition("=")
+def called(argument: str) -> tuple[str, str]:
+    """Return (name, inverter) of NAME=INVERTER or INVERTER.
+
+    Without a name, a method is called by its own name, and a folder "inverter" by the name of its run.
+    """
+    name, equals, inverter = argument.partition("=")
     if equals and name and ":" not in name:
         return name, inverter
-    method, colon, _ = given.partition(":")
+    method, colon, _ = argument.partition(":")
     if colon and method in untrained():
-        return method, given
-    path = Path(expand_user(given)).resolve()
-    return (path.parent.name if path.name == "inverter" else path.name), given
+        return method, argument
+    path = Path(expand_user(argument)).resolve()
+    return (path.parent.name if path.name == "inverter" else path.name), argument

@@ -1,4 +1,4 @@
-"""What every method's configuration has, for the loop that trains it."""
+"""The part of a method's configuration that the training loop reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unlogit.errors import UnlogitError
 from unlogit.settings import Checked
 
 Sight = Literal["classifier", "training"]
-"""How large an image reaches the classifier: at the classifier's own size, or at the inverter's, as in training."""
+"""Size at which an image reaches the classifier: the classifier's own, or the inverter's, as in training."""
 
 
 class MethodConfig(Checked):
@@ -32,17 +32,17 @@ class MethodConfig(Checked):
 
     @property
     def turns(self) -> tuple[int, ...]:
-        """Numbers of images seen after which a step does something else."""
+        """Numbers of images seen at which the kind of step changes."""
         return ()
 
     @property
     def loss_d_range(self) -> tuple[float, float]:
-        """The discriminator's loss where it separates nothing, and its minimum: by default those of a logistic loss."""
+        """Discriminator loss at chance level, and its minimum: by default those of a logistic loss."""
         return math.log(2), 0.0
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """What deviates from the paper's single loss and discriminator, shown with every figure."""
+        """Deviations from the paper's single loss and discriminator, shown with every figure."""
         return (f"method {self.NAME}",)
 
 

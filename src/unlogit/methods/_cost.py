@@ -1,4 +1,4 @@
-"""What an inversion costs: seconds and floating-point operations an image."""
+"""Cost of an inversion: seconds and floating-point operations per image."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Cost:
     """Cost of one image.
 
     Attributes:
-        seconds: of a batch, divided by its images; from representation to image.
-        flops: a multiplication and an addition are two; convolutions, matrix products and attention alone are counted,
-            forward and backward.
-        batch: images at a time.
-        device: that it was measured on, such as "cpu, 1 thread".
+        seconds: seconds per image from representation to image, measured on a whole batch.
+        flops: floating-point operations per image; a multiplication and an addition are two. Convolutions, matrix
+            products and attention alone are counted, forward and backward.
+        batch: number of images in the measured batch.
+        device: device of the measurement, such as "cpu, 2 threads".
     """
 
     seconds: float
@@ -33,7 +33,7 @@ class Cost:
 def cost(inverter: Inverter, raw: Tensor, repeats: int = 3) -> Cost:
     """Measure an inversion of raw representations, N x K: the fastest of `repeats`.
 
-    Counting takes one more pass, of one image, before: it warms up.
+    Operations are counted in one more pass of one image before, which also warms up.
     """
     noise = inverter.sample_noise(len(raw), torch.Generator().manual_seed(0))
     first = None if noise is None else noise[:1]
@@ -42,7 +42,7 @@ def cost(inverter: Inverter, raw: Tensor, repeats: int = 3) -> Cost:
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
-        inverter.invert(raw, noise).cpu()  # Which waits for a device to finish.
+        inverter.invert(raw, noise).cpu()  # The copy waits until the device has finished.
         seconds.append(time.perf_counter() - started)
     kind = raw.device.type
     device = torch.cuda.get_device_name(raw.device) if kind == "cuda" else f"{kind}, {torch.get_num_threads()} threads"

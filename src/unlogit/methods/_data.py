@@ -1,4 +1,4 @@
-"""What one process reads during training: images with their representations, and noise, by position alone."""
+"""Training data of one process: images with their representations, and noise, as functions of the position."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NOISE_D, NOISE_G, TIME, SHIFT_REAL, SHIFT_FAKE_D, SHIFT_FAKE_G = range(6)
 
 
 class TrainingData:
-    """Batches of training images with standardised representations, and the step's noise.
+    """Batches of training images with standardised representations, and the noise of each step.
 
     Args:
         source: training images.
-        saved: the checkpoint of a run that is resumed, with "shift" and "scale" of the representation; None estimates
-            them.
+        saved: checkpoint of a run that is resumed, with "shift" and "scale" of the representation; None estimates
+            them on training images.
 
     Raises:
         UnlogitError: the checkpoint was made with another classifier.
@@ -55,15 +55,15 @@ class TrainingData:
             self.representation = Representation(classifier, config.layer).to(device)
             self.representation.fit(self.first(CALIBRATION_IMAGES))
         else:
-            found = Representation(classifier, config.layer, saved["shift"], saved["scale"])
-            self.representation = found.to(device)
-        # On the CPU the reader would take its time from the steps.
+            restored = Representation(classifier, config.layer, saved["shift"], saved["scale"])
+            self.representation = restored.to(device)
+        # On the CPU a reader thread would compete with the training steps.
         self._reader = ThreadPoolExecutor(1, "reader") if device.type == "cuda" else None
         self._ahead: dict[int, Future[Batch]] = {}
         self.cache = RepresentationCache(config.cache, self.representation, source, view)
 
     def first(self, count: int) -> Iterator[Tensor]:
-        """Yield batches of about so many training images, the same in every process, to estimate constants on."""
+        """Yield batches of about `count` training images, the same in every process, to estimate constants on."""
         size = self._calibration.batch_size
         available = min(CALIBRATION_IMAGES, len(self.loader.source))
         for position in range(0, available, size)[: max(1, count // size)]:
@@ -79,8 +79,8 @@ class TrainingData:
         """Return the batch at a position, read ahead while the device computes on the previous one."""
         if self._reader is None:
             return self.loader.batch(position)
-        found = self._ahead.pop(position, None)
-        batch = self._read(position) if found is None else found.result()
+        future = self._ahead.pop(position, None)
+        batch = self._read(position) if future is None else future.result()
         following = position + self.config.batch
         self._ahead = {following: self._reader.submit(self._read, following)}
         return batch
@@ -90,12 +90,12 @@ class TrainingData:
         return replace(batch, images=batch.images.pin_memory()) if self.device.type == "cuda" else batch
 
     def noise(self, position: int, stream: int, *shape: int) -> Tensor:
-        """Return N(0, 1): this process's rows, each of `shape`, of the noise of the global batch at `position`."""
+        """Return N(0, 1) noise of the global batch at `position`: this process's rows, each of `shape`."""
         generator = seeded(self.config.seed, position, stream)
         return self._share(torch.randn(self.config.batch, *shape, generator=generator))
 
     def uniform(self, position: int, stream: int, *shape: int) -> Tensor:
-        """Return the same, uniform in [0, 1)."""
+        """Return the same as `noise`, but uniform in [0, 1)."""
         generator = seeded(self.config.seed, position, stream)
         return self._share(torch.rand(self.config.batch, *shape, generator=generator))
 

@@ -1,4 +1,4 @@
-"""What the methods that optimise images share: no weights, a descent for every image from a starting one."""
+"""Base of the methods that optimise images: gradient descent in image space, without trained weights."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ CHUNK = 64
 """Images optimised at a time."""
 NOISE = "noise"
 NOISE_DEVIATION = 0.05
-"""Small: what the classifier does not see of where a descent starts is still there in the end."""
+"""Standard deviation of the starting noise. It is small because a descent keeps what the classifier does not see."""
 
 
 @dataclass(frozen=True)
 class DescentOptions(Checked):
-    """What every optimisation method is asked for."""
+    """Options of every optimisation method."""
 
     classifier: str
-    """Whose representation is inverted, as source:name."""
+    """Classifier whose representation is inverted, as source:name."""
     layer: str = "logits"
     size: Annotated[int, Bounds(8, 4_096)] = 64
     """Side of the images in pixels."""
     steps: Count = 500
     """Gradient steps per image."""
     start: str = NOISE
-    """Where the descent begins: "noise", or images as source:name, one of which is drawn at random."""
+    """Starting image: "noise", or images as source:name, one of which is drawn at random."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,7 +46,7 @@ class DescentOptions(Checked):
 
 
 class DescentInverter(Inverter):
-    """Descends in image space on the distance between representations; images do not influence one another.
+    """Minimise the distance between representations in image space; images do not influence one another.
 
     `noise`, as `sample_noise` returns it, is the starting images, n x 3 x S x S in [0, 1].
     """
@@ -63,7 +63,7 @@ class DescentInverter(Inverter):
         self._source = None if options.start == NOISE else open_images(options.start)
 
     def sample_noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Starting images, n x 3 x S x S in [0, 1]: grey with Gaussian noise, or images of `start`."""
+        """Return starting images, n x 3 x S x S in [0, 1]: grey with Gaussian noise, or images of `start`."""
         if self._source is None:
             noise = torch.randn(n, 3, self.size, self.size, generator=generator)
             return (0.5 + NOISE_DEVIATION * noise).clamp(0, 1)
@@ -76,11 +76,12 @@ class DescentInverter(Inverter):
         return View(self.size).apply(images)
 
     def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
-        assert noise is not None  # Of `sample_noise`.
-        made = [self._chunk(target, start) for target, start in zip(raw.split(CHUNK), noise.split(CHUNK), strict=True)]
-        return torch.cat(made) if made else noise
+        assert noise is not None  # `invert` draws it by `sample_noise`.
+        chunks = zip(raw.split(CHUNK), noise.split(CHUNK), strict=True)
+        reconstructions = [self._chunk(target, start) for target, start in chunks]
+        return torch.cat(reconstructions) if reconstructions else noise
 
-    # Callers may well have switched gradients off, and images must not keep the graph.
+    # `invert` may run without gradients, and the result must not hold the graph.
     @torch.enable_grad()
     def _chunk(self, target: Tensor, start: Tensor) -> Tensor:
         pixels = start.to(target.device).clone()
@@ -99,17 +100,17 @@ class DescentInverter(Inverter):
 
     @abstractmethod
     def loss(self, pixels: Tensor, target: Tensor, step: int) -> Tensor:
-        """What is minimised, N; of pixels N x 3 x S x S in [0, 1] and raw target representations N x K."""
+        """Return the loss per image, N, of pixels N x 3 x S x S in [0, 1] and raw target representations N x K."""
 
     @abstractmethod
     def update(self, pixels: Tensor, gradient: Tensor, start: Tensor, step: int, state: dict[str, Tensor]) -> Tensor:
-        """The next images, before they are clipped to [0, 1]; `state` is kept from step to step."""
+        """Return the next images, before they are clipped to [0, 1]; `state` persists from step to step."""
 
     def relative_distance(self, pixels: Tensor, target: Tensor) -> Tensor:
-        """||Phi(x) - Phi0||^2 / ||Phi0||^2, N."""
+        """Return ||Phi(x) - Phi0||^2 / ||Phi0||^2, N."""
         distance = (self.representation.encode(pixels) - target).square().sum(1)
         return distance / target.square().sum(1).clamp(min=1e-12)
 
     def decay(self, step: int) -> float:
-        """From 1 to nearly 0 along half a cosine: steps of one length would never settle."""
+        """Return the factor of the step size, from 1 to nearly 0 along half a cosine: a fixed step never converges."""
         return (1 + math.cos(math.pi * step / self.options.steps)) / 2

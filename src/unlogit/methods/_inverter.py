@@ -1,4 +1,4 @@
-"""What every inverter is: a map from a classifier's representation, and noise where it has any, to an image."""
+"""The base class of inverters: maps from a classifier's representation, and optional noise, to an image."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from unlogit.representation import Representation
 
 
 class Inverter(nn.Module):
-    """From representations to images. Always in evaluation mode, also inside a module that is trained.
+    """Map representations to images. Always in evaluation mode, also inside a module that is trained.
 
     Attributes:
         DIFFERENTIABLE: whether `invert` can return gradients.
-        name: shown in figures and tables.
-        representation: the classifier's layer that is inverted.
+        name: name shown in figures and tables.
+        representation: representation of the classifier that is inverted.
         size: side of the reconstructions in pixels.
-        deviations: its deviations from the paper, named in every figure.
+        deviations: deviations from the paper, shown with every figure.
     """
 
     DIFFERENTIABLE: ClassVar[bool] = False
@@ -36,7 +36,7 @@ class Inverter(nn.Module):
     deviations: tuple[str, ...] = ()
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode: batch statistics are part of what a finished inverter is."""
+        """Stay in evaluation mode, since a finished inverter uses fixed batch statistics."""
         return super().train(False)
 
     def invert(
@@ -69,7 +69,7 @@ class Inverter(nn.Module):
 
     @abstractmethod
     def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
-        """Return what `invert` does, of checked arguments; `noise` is None where the method has none."""
+        """Return reconstructions of checked arguments; `noise` is None where the method has none."""
 
     def __repr__(self) -> str:
         classifier = self.representation.classifier
@@ -80,7 +80,7 @@ class Inverter(nn.Module):
         )
 
     def history(self) -> list[str]:
-        """Return how it was made, in a few words each, for `repr`."""
+        """Return facts about the training and the deviations, a few words each, for `repr`."""
         return list(self.deviations)
 
     def check(self, raw: Tensor, noise: Tensor | None = None) -> None:
@@ -101,41 +101,41 @@ class Inverter(nn.Module):
             )
 
     def fingerprint(self) -> str:
-        """Return a digest of what decides its output: weights, options and code, its classifier, images it looks up."""
+        """Return a digest of all that decides the output: weights, options, code, the classifier and stored images."""
         classifier = self.representation.classifier
         parts = [module_identity(self, without=classifier, unnamed=True), classifier.fingerprint()]
         parts += [value.fingerprint() for value in vars(self).values() if isinstance(value, ImageSource)]
         return hashlib.sha256(data("\n".join(parts))).hexdigest()[:16]
 
     def took_part(self) -> dict[str, str | None]:
-        """Return the classifiers that had a part in making it: by spec the fingerprint of their weights, where known.
+        """Return the classifiers that took part in training: their weights' fingerprints by spec, None where unknown.
 
-        The inverted one and those that its training started from.
+        These are the inverted classifier and those that its training started from.
         """
         classifier = self.representation.classifier
-        unknown = dict.fromkeys(lineage(classifier.spec))
-        return unknown | {classifier.spec: classifier.weights_fingerprint()}
+        ancestors = dict.fromkeys(lineage(classifier.spec))
+        return ancestors | {classifier.spec: classifier.weights_fingerprint()}
 
     def sample_noise(self, n: int, generator: torch.Generator | None = None) -> Tensor | None:
-        """Noise for n images, or None where the method has none."""
+        """Return noise for n images, or None where the method has none."""
         return None
 
     def side(self, view: Sight = "classifier") -> int:
         """Return the largest side in pixels at which images reach the classifier.
 
-        A classifier without an input size of its own is given images at the inverter's size.
+        A classifier without an input size of its own reads images at the inverter's size.
         """
         if view not in (allowed := get_args(Sight)):
             raise unknown("view", view, allowed)
         return (self.representation.classifier.preprocessing.size if view == "classifier" else None) or self.size
 
     def views(self, images: AnyImages, view: Sight = "classifier") -> list[Tensor]:
-        """Return the middle squares of images as the classifier is given them, in batches of N x 3 x S x S in [0, 1].
+        """Return the centre squares of images as the classifier reads them, in batches of N x 3 x S x S in [0, 1].
 
         Args:
             images: as for `reconstruct`.
             view: "classifier" shrinks images to the classifier's input size; "training" to the inverter's size, which
-                is what the classifier was given when the inverter was trained. Smaller images keep their size.
+                is what the classifier read when the inverter was trained. Smaller images keep their size.
         """
         side, device = self.side(view), self.representation.shift.device
         return [square(batch.to(device), side) for batch in read_images(images)]
@@ -148,13 +148,13 @@ class Inverter(nn.Module):
 
         Args:
             images: a path, a PIL image, an array or tensor (3 x H x W or N x 3 x H x W, floating point in [0, 1] or
-                uint8; uint8 arrays also H x W x 3), or a list of them. Of each, the middle square is taken.
+                uint8; uint8 arrays also H x W x 3), or a list of them. The centre square of each image is used.
             noise: as `sample_noise` returns it; None draws it.
             seed: random seed of noise that is the same for all images; None draws from torch's global generator.
             view: see `views`.
 
         Raises:
-            UnlogitError: images or noise are not of these kinds, or both `noise` and `seed` are given.
+            UnlogitError: images or noise have another type or shape, or both `noise` and `seed` are given.
             BrokenImage: a file is missing or cannot be decoded.
         """
         raw = torch.cat([self.representation.raw(batch) for batch in self.views(images, view)])

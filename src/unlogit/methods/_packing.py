@@ -1,8 +1,7 @@
-"""Weights in one byte each, for inverters that are to be sent around: rows of whole numbers with a scale for each row.
+"""Quantise weights to one byte each, with a scale per row, to make saved inverters smaller.
 
-Half precision keeps more than images of 256 levels show. Here every row of a matrix, or filter of a convolution, is
-cut into equal steps between plus and minus its largest weight: 254 of them with eight bits, so that no weight moves by
-more than 1/254 of that; 62 with six.
+Every row of a matrix, or filter of a convolution, is divided into equal steps between plus and minus its largest
+absolute weight. Eight bits give 254 steps, so that no weight changes by more than 1/254 of the largest; six give 62.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ def packed(tensors: Mapping[str, Tensor], bits: int = 8) -> dict[str, Tensor]:
     """Pack float32 tensors: matrices and filters as int8 with float32 scales; everything else in half precision.
 
     Args:
-        tensors: by name.
-        bits: that are used of a byte, 2 to 8.
+        tensors: tensors by name.
+        bits: number of bits used of each byte, 2 to 8.
     """
     levels = 2 ** (bits - 1) - 1
-    found: dict[str, Tensor] = {}
+    packed_tensors: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if tensor.ndim < 2:
-            found[name] = halved(tensor)
+            packed_tensors[name] = halved(tensor)
             continue
         rows = tensor.float().flatten(1)
         scale = (rows.abs().amax(1, keepdim=True) / levels).clamp(min=torch.finfo(torch.float32).tiny)
-        found[name] = (rows / scale).round().to(torch.int8).view(tensor.shape)
-        found[name + SCALE] = scale.squeeze(1)
-    return found
+        packed_tensors[name] = (rows / scale).round().to(torch.int8).view(tensor.shape)
+        packed_tensors[name + SCALE] = scale.squeeze(1)
+    return packed_tensors
 
 
 def halved(tensor: Tensor) -> Tensor:
@@ -44,11 +43,11 @@ def halved(tensor: Tensor) -> Tensor:
 
 
 def unpacked_header(header: Header, what: str) -> Header:
-    """Return kinds and shapes of what `unpacked` gives; raise `UnlogitError` for scales that are not one per row.
+    """Return the types and shapes that `unpacked` returns; raise `UnlogitError` unless there is one scale per row.
 
-    A scale of another length would be spread over a tensor far larger than the file.
+    A scale of another length could broadcast to a tensor far larger than the file.
     """
-    found = {}
+    shapes = {}
     for name, (kind, shape) in header.items():
         if name.endswith(SCALE):
             if name.removesuffix(SCALE) not in header:
@@ -60,12 +59,12 @@ def unpacked_header(header: Header, what: str) -> Header:
                 f"{what}: tensor '{name}' is {kind} of shape {shape}, and its scale {packed_kind} of {scale_shape}: "
                 "must be I8 with a float per row"
             )
-        found[name] = (kind if packed_kind is None else packed_kind, shape)
-    return found
+        shapes[name] = (kind if packed_kind is None else packed_kind, shape)
+    return shapes
 
 
 def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """float32, of what `packed` returned or of any other tensors."""
+    """Return float32 tensors of the output of `packed`, or of any other tensors."""
     scales = {name.removesuffix(SCALE): scale for name, scale in tensors.items() if name.endswith(SCALE)}
     return {
         name: tensor.float() * scales[name].view(-1, *[1] * (tensor.ndim - 1)) if name in scales else tensor.float()

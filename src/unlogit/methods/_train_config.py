@@ -1,4 +1,4 @@
-"""Configuration of a training run: every argument with its unit. The command line of `unlogit train` is made of it."""
+"""Configuration of a training run, from which the command line of `unlogit train` is built."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Classifier = str | nn.Module
 else:
-    # What the command line takes, which is made without torch.
+    # The type on the command line, which is built without importing torch.
     Classifier = str
 
 STARTED = "started from another inverter"
@@ -66,10 +66,10 @@ class TrainConfig(Checked):
     method: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=BigGANConfig)
     """Configuration of the method, a `MethodConfig`; its type decides which method trains."""
     start: str | None = None
-    """A trained inverter, a name or a folder, whose network the run begins with instead of random weights: to go on
-    where only that is left of a run, or for a classifier that is not far from its own. Not in the paper."""
+    """A trained inverter, a name or a folder, whose weights the run begins with instead of random ones: to continue a
+    run of which only the inverter is left, or for a similar classifier. Not in the paper."""
     num_images: Count = 1_000_000
-    """Length of the run in training images seen, the warm start's included."""
+    """Length of the run in training images seen, including the warm start."""
     batch: Count = 64
     """Images per discriminator step, over all processes (paper's code base: 2048)."""
     decay: Share = 0.0
@@ -89,8 +89,8 @@ class TrainConfig(Checked):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of the networks; "auto" measures whether bf16 autocast is faster than fp32."""
     rollback: Whole = 0
-    """How many times a run whose losses or weights are no longer finite goes back to its last checkpoint by itself and
-    on with half the learning rates."""
+    """Maximum number of times that a run with non-finite losses or weights returns to its last checkpoint and continues
+    with half the learning rates."""
     seed: Seed = 0
     """Random seed of weights, noise and the order of the images."""
     log_every: Count = 2_000
@@ -110,16 +110,15 @@ class TrainConfig(Checked):
     reconstructions. "auto" is the packaged ImageNet classifiers that are installed and take no part, or none for
     scenes; the option without a value turns it off."""
     track: Literal["tensorboard", "wandb", "trackio"] | None = None
-    """Service that metrics, sample grids and the configuration are sent to, beside the run's folder (extra "track")."""
+    """Service that also receives metrics, sample grids and the configuration (extra "track")."""
     cache: Path = Path("runs/cache")
-    """Where classifier outputs are kept between runs."""
+    """Folder where classifier outputs are kept between runs."""
     strict: bool = False
     """Stop at the first broken image, instead of skipping up to 1 %."""
     device: str = "auto"
     """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
-    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
-    """
+    """Allow opened folders to name classifiers that run code (python:). Sources named in the options always may."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,5 +133,5 @@ class TrainConfig(Checked):
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """What deviates from the paper's single loss and discriminator, shown with every figure."""
+        """Deviations from the paper's single loss and discriminator, shown with every figure."""
         return (*([STARTED] if self.start else []), *self.method.deviations)

@@ -1,4 +1,4 @@
-"""Inverters that were trained: saved to a folder or the Hugging Face Hub and opened again, whatever the network."""
+"""Trained inverters of any network, saved to and loaded from a folder or the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -50,26 +50,26 @@ FACTS: dict[str, Any] = {
     "earlier_training": list[str],
     "validation": dict[str, int | float],
 }
-"""Facts that this program computes or formats with."""
+"""Types of the facts that unlogit computes with or formats."""
 PLAIN_FILES = ("*.json", "*.safetensors", "*.md", "*.txt")
-"""What is downloaded from the Hub: a classifier may lie beside the inverter, code may not."""
+"""Files that are downloaded from the Hub: no code, but a classifier may be among them."""
 PAPER = "Teterwak et al., ICML 2021"
 
 
 class LearnedInverter(Inverter, ModelHubMixin):
     """A trained network with the representation that it inverts.
 
-    A folder of one holds config.json, model.safetensors and README.md, the model card; also discriminator.safetensors
-    where there is a discriminator to go on training with.
+    Its folder holds config.json, model.safetensors and README.md, the model card, and discriminator.safetensors where
+    there is a discriminator for further training.
 
     Args:
-        facts: how it was made, kept in config.json for the model card: at least "deviations"; "source" is the method's
-            paper, where it is not this project's; "took_part" the classifiers that training used, by spec the
-            fingerprint of their weights.
+        facts: facts about the training, saved in config.json for the model card: at least "deviations"; "source" is the
+            method's paper, if it is not Teterwak et al.; "took_part" maps the specs of the classifiers that training
+            used to the fingerprints of their weights.
 
     Attributes:
-        KIND: the module of this package, which is also what the network is called in the folder.
-        discriminator: weights of the discriminator that the network was trained against, by name; may be empty.
+        KIND: kind of the inverter, which is also the name of the network in the saved files.
+        discriminator: weights by name of the discriminator that the network was trained against; may be empty.
     """
 
     KIND: ClassVar[str]
@@ -86,46 +86,46 @@ class LearnedInverter(Inverter, ModelHubMixin):
         self.discriminator: dict[str, Tensor] = {}
 
     def took_part(self) -> dict[str, str | None]:
-        """Return also the frozen networks that trained it, as far as its facts say."""
+        """Return also the frozen networks that took part in training, as far as the facts name them."""
         saved = self.facts.get("took_part", {})
         return {start: None for spec in saved for start in lineage(spec)} | saved | super().took_part()
 
     def history(self) -> list[str]:
-        """Return also how many images it was trained on, where its facts say."""
+        """Return also the number of training images, if the facts hold it."""
         seen = self.facts.get("images_before", 0) + self.facts.get("images_seen", 0)
         return [*([f"trained on {seen:,} images"] if seen else []), *super().history()]
 
     @abstractmethod
     def shape(self) -> dict[str, Any]:
-        """Return what `network_of` makes the same network of, JSON values only."""
+        """Return the arguments from which `network_of` builds the same network, as JSON values."""
 
     @classmethod
     @abstractmethod
     def network_of(cls, dim: int, shape: dict[str, Any], what: str) -> nn.Module:
-        """Make a network whose weights are still to be read; raise `UnlogitError` where the shape is not one.
+        """Build a network whose weights are read later; raise `UnlogitError` where the shape is not valid.
 
         Args:
             dim: length of the representation.
             shape: as `shape` returned it, from a file.
-            what: the file's part, for errors.
+            what: name of the file and its part, for errors.
         """
 
     @classmethod
     def restore(
         cls, representation: Representation, network: Any, shape: dict[str, Any], facts: dict[str, Any], name: str
     ) -> Self:
-        """Make an inverter of a network that `network_of` made."""
+        """Return an inverter of a network that `network_of` built."""
         return cls(representation, network, facts=facts, name=name)  # type: ignore[call-arg]
 
     def save(self, folder: Path | str, bits: int | None = None) -> None:
-        """Write config.json, model.safetensors and README.md (the model card) in one step that cannot be half done.
+        """Write config.json, model.safetensors and README.md (the model card) atomically.
 
         Args:
-            folder: where; a saved inverter that is there is replaced, anything else is an `UnlogitError`.
-            bits: bits per weight: None for float32, 16 for half precision, or 2 to 8, each in a byte, a quarter of
-                the size of float32; what fewer than eight leave unused is gone once compressed, as by git. With eight
-                images differ by about a third of a level in 255, with six by one or two. A discriminator, which is
-                only trained further, has at most 8.
+            folder: target folder; an existing inverter is replaced, anything else raises `UnlogitError`.
+            bits: bits per weight: None for float32, 16 for half precision, or 2 to 8, each stored in a byte, a quarter
+                of the size of float32; fewer than eight make the compressed file, as in git, smaller still. Images
+                differ by about a third of a level of 255 with eight bits, by one or two levels with six. The
+                discriminator gets at most 8 bits, since it only serves further training.
         """
         if bits is not None and bits != 16 and not 2 <= bits <= 8:
             raise UnlogitError(f"bits {bits}: must be 2 to 8, 16, or None for float32")
@@ -133,7 +133,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
             self._save_pretrained(fresh, bits)
 
     def save_pretrained(self, save_directory: Path | str, **options: Any) -> str | None:
-        """As `save`, with the options of huggingface_hub's `ModelHubMixin`."""
+        """Save as `save` does, with the options of huggingface_hub's `ModelHubMixin`."""
         check_replaceable(Path(save_directory), SAVED, folder=True)
         return super().save_pretrained(save_directory, **options)
 
@@ -162,12 +162,12 @@ class LearnedInverter(Inverter, ModelHubMixin):
 
     @classmethod
     def load(cls, folder: Path | str, trust_code: bool = False) -> Self:
-        """Open a folder that `save` wrote; raises `UnlogitError` where it is not one or is damaged.
+        """Open a folder that `save` wrote; raise `UnlogitError` where it is not one or is damaged.
 
-        `{folder}` in config.json's classifier stands for the folder, so that one can be shared with its classifier.
+        `{folder}` in the classifier of config.json stands for the folder, so that both can be shared together.
 
         Args:
-            folder: where.
+            folder: folder of the inverter.
             trust_code: whether the classifier may be one that runs code, such as `python:`.
         """
         with trusting(trust_code), named_by(_called(folder := Path(folder))):
@@ -179,7 +179,7 @@ class LearnedInverter(Inverter, ModelHubMixin):
         config = read_config(folder)
         if kind(config) != cls.KIND:
             raise UnlogitError(f"{what} is a {kind(config)}, not a {cls.KIND}: give the folder alone")
-        # All that costs little comes first: whether the weights are of the network that is described.
+        # Cheap checks come first: whether the weights fit the network that config.json describes.
         header = unpacked_header(read_header(folder / WEIGHTS, what, FOLDER), what)
         dim = (header.get("shift", ("", ()))[1] or (0,))[0]
         if not 1 <= dim <= LIMIT:
@@ -204,22 +204,22 @@ class LearnedInverter(Inverter, ModelHubMixin):
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, trust_code: bool = False, **options: Any) -> Self:
-        known = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        hub_options = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         if Path(model_id).is_dir():
             return cls.load(model_id, trust_code)
         if trust_code:
             raise UnlogitError(
                 f"inverter '{model_id}': nothing from the Hub may run code; download it, read it, and open its folder"
             )
-        folder = download(model_id, **{k: v for k, v in options.items() if k in known})
+        folder = download(model_id, **{k: v for k, v in options.items() if k in hub_options})
         with named_by(_called(folder), hub=folder.resolve()):
             return cls.load(folder)
 
 
 def download(name: str, **options: Any) -> Path:
-    """Return the folder of an inverter of the Hugging Face Hub, of which files that hold code are left out.
+    """Download an inverter from the Hugging Face Hub, without files that hold code, and return its folder.
 
-    Raises `UnlogitError` where there is none of that name, or the Hub cannot be reached.
+    Raises `UnlogitError` where no inverter has that name, or the Hub cannot be reached.
     """
     try:
         return Path(snapshot_download(name, allow_patterns=list(PLAIN_FILES), **options))
@@ -243,14 +243,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     what = f"{CONFIG} of {what}"
     required = {"format": int, "name": str, "classifier": str, "layer": str, kind(config): dict[str, Any]}
     check_keys(config, required | {"facts": dict[str, Any]}, {"kind": str}, what)
-    # Others are shown as they are, whatever they hold.
+    # Other facts are only shown, so that their types do not matter.
     facts = {key: value for key, value in config["facts"].items() if key in REQUIRED_FACTS | FACTS}
     check_keys(facts, REQUIRED_FACTS, FACTS, f"'facts' in {what}")
     return config
 
 
 def kind(config: dict[str, Any]) -> str:
-    """The module of this package that reads a saved inverter; the first ones, which do not say, were generators."""
+    """Return the kind of a saved inverter; the earliest files have no kind and are generators."""
     return str(config.get("kind", "generator"))
 
 
@@ -259,7 +259,7 @@ def _called(folder: Path) -> str:
 
 
 def card(config: dict[str, Any], size: int, network: nn.Module) -> str:
-    """The model card, from what config.json says."""
+    """Return the model card of a config.json."""
     facts = dict(config["facts"])
     deviations = ", ".join(facts.pop("deviations")) or "none: the paper's single loss alone"
     figures = facts.pop("validation", {})

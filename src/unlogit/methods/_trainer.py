@@ -1,4 +1,4 @@
-"""What a trainable method brings: networks, their optimisers, one training step and the inverter they become."""
+"""The base class of trainable methods: networks, their optimisers, one training step and the resulting inverter."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ M = TypeVar("M", bound=MethodConfig)
 
 
 class Trainer(ABC, Generic[M]):
-    """The state of a run and how one step changes it.
+    """State of a run, and the training step that changes it.
 
-    A subclass makes its networks and optimisers in `setup`, in a fixed order, since all draw from one random state.
+    A subclass builds its networks and optimisers in `setup`, in a fixed order, since all draw from one random state.
 
     Attributes:
         images: number of training images seen.
@@ -53,11 +53,11 @@ class Trainer(ABC, Generic[M]):
     @property
     @abstractmethod
     def source(self) -> str:
-        """The paper, for the model card."""
+        """Paper of the method, for the model card."""
 
     @abstractmethod
     def setup(self) -> None:
-        """Make `network` and everything else that is trained."""
+        """Build `network` and everything else that is trained."""
 
     def begin(self) -> None:
         """Prepare a run that does not resume from a checkpoint."""
@@ -66,10 +66,10 @@ class Trainer(ABC, Generic[M]):
 
     @abstractmethod
     def parts(self) -> dict[str, Any]:
-        """Return what a checkpoint holds beside the average: modules and optimisers by name."""
+        """Return the parts of a checkpoint beside the average: modules and optimisers by name."""
 
     def frozen_networks(self) -> dict[str, Classifier]:
-        """Return the frozen networks that take part in training, by option: the inverted one, and what a loss reads."""
+        """Return the frozen networks that take part in training by option: the inverted one and those of losses."""
         return {"classifier": self.data.representation.classifier}
 
     @abstractmethod
@@ -122,7 +122,7 @@ class Trainer(ABC, Generic[M]):
 
     def _start(self, name: str) -> None:
         """Begin with the weights of a trained inverter's network; raises `UnlogitError` where they do not fit."""
-        from unlogit.methods import open_inverter  # Which imports this module.
+        from unlogit.methods import open_inverter  # It imports this module.
 
         begun = open_inverter(name)
         if not isinstance(begun, LearnedInverter):
@@ -144,19 +144,19 @@ class Trainer(ABC, Generic[M]):
         for layer in self.network.modules():
             if nn.utils.parametrize.is_parametrized(layer):
                 for _ in range(POWER_ITERATIONS):
-                    _ = layer.weight  # Each reading in training mode is one.
+                    _ = layer.weight  # Each access in training mode is one power iteration.
         self.average.module.load_state_dict(self.network.state_dict())
         self.start_discriminator(begun)
 
     def starting_network(self, begun: LearnedInverter) -> nn.Module:
-        """Return the network whose weights to begin with: that of the inverter, or one made of it that fits."""
+        """Return the network that provides the starting weights: the inverter's, or one derived from it that fits."""
         return begun.network
 
     def start_discriminator(self, begun: LearnedInverter) -> None:
-        """Begin with the discriminator that is saved beside an inverter, where there is one and the method has one."""
+        """Begin with the discriminator that is saved with the inverter, if both it and the method have one."""
 
     def at_rate(self, rate: float) -> None:
-        """Go on with the configuration's learning rates times `rate`."""
+        """Continue with the configured learning rates times `rate`."""
         self.rate = rate
         self.schedule()
 
@@ -169,7 +169,7 @@ class Trainer(ABC, Generic[M]):
                 group["lr"] = rate * learning_rate
 
     def finite(self) -> bool:
-        """Whether all weights are numbers, those of the average and running statistics included."""
+        """Return whether all weights are finite, including the average and running statistics."""
         modules = [part for part in self._all().values() if isinstance(part, nn.Module)]
         return all(bool(t.isfinite().all()) for module in modules for t in (*module.parameters(), *module.buffers()))
 
@@ -183,11 +183,11 @@ class Trainer(ABC, Generic[M]):
         return {"images": self.images} | {name: part.state_dict() for name, part in self._all().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises `UnlogitError` where the networks have another shape."""
+        """Load a checkpoint; raise `UnlogitError` where its networks have another shape."""
         try:
             for name, part in self._all().items():
                 if isinstance(part, torch.optim.Optimizer):
-                    # How it is computed is this code's choice, not the checkpoint's.
+                    # The implementation of the optimiser is not part of the checkpoint.
                     for group, saved in zip(part.param_groups, state[name]["param_groups"], strict=False):
                         saved["fused"], saved["foreach"] = group["fused"], group["foreach"]
                 part.load_state_dict(state[name])
@@ -201,7 +201,7 @@ class Trainer(ABC, Generic[M]):
 
 @contextlib.contextmanager
 def freeze_parameters(module: nn.Module) -> Iterator[None]:
-    """Compute no gradients for a module's parameters: G's update needs only those that pass through D."""
+    """Compute no gradients for a module's parameters, as for D in G's update, which only passes gradients through."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     for p in parameters:
         p.requires_grad_(False)

@@ -5,11 +5,11 @@ Engstrom, Ilyas, Santurkar, Tsipras, Tran and Madry, "Adversarial Robustness as 
 length along the normalised gradient, projected to pixels and, with an epsilon, to an L2 ball around x1. With a robust
 classifier the result looks like x2; with a standard one it does not, which is their finding.
 
-Scale: a step of 1 in their notebooks is at 224 px; the length of an image's difference grows with its side, so that a
-step here is `step_size` x S / 224.
+Scale: a step of 1 in their notebooks refers to 224 px. The norm of a difference between images grows with their side,
+so that a step here is `step_size` x S / 224.
 
-Departs in the step's decay along half a cosine, with which hundreds of steps do for their 10,000: a fixed length never
-settles. They take the penultimate layer; the default here is the logits, as for all other methods.
+Departs in the step's decay along half a cosine, with which hundreds of steps replace their 10,000, since a fixed length
+does not converge. They invert the penultimate layer; the default here is the logits, as for all other methods.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ THEIR_SIZE = 224
 
 @dataclass(frozen=True)
 class Options(DescentOptions):
-    """Engstrom et al.'s."""
+    """Options of Engstrom et al."""
 
     step_size: Rate = 2.0
-    """Length of the first step, for images of 224 px in the scale of [0, 1]."""
+    """Length of the first step for images of 224 px, in pixel values of [0, 1]."""
     epsilon: Annotated[float, Bounds(0, above=True, infinite=True)] = math.inf
-    """How far, by Euclidean distance, an image may go from where it started; theirs, 1000, never binds."""
+    """Radius of the L2 ball around the starting image; the paper's value of 1000 has no effect."""
 
 
 class EngstromInverter(DescentInverter):
-    """Descends on the distance of representations alone."""
+    """Minimise the distance between representations alone."""
 
     options: Options
 
@@ -53,7 +53,7 @@ class EngstromInverter(DescentInverter):
         length = self.options.step_size * self.size / THEIR_SIZE * self.decay(step)
         moved = pixels - length * gradient / _norm(gradient).clamp(min=1e-20)
         away = moved - start
-        # Projected on the ball first and, by the caller, on pixels then: clipping never leads away from the start.
+        # The caller clips to [0, 1] afterwards, which never increases the distance from the start.
         return start + away * (self.options.epsilon / _norm(away).clamp(min=1e-20)).clamp(max=1)
 
 

@@ -1,12 +1,12 @@
-"""Optimisation with a natural-image prior (Mahendran and Vedaldi 2015): no training, minutes an image.
+"""Optimisation with a natural-image prior (Mahendran and Vedaldi 2015): no training, minutes per image.
 
 Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them", CVPR 2015, equation 4 with the
 regularisers of section 2:
 
     ||Phi(sigma x) - Phi0||^2 / ||Phi0||^2 + lambda_alpha sum |x|^alpha + lambda_beta sum (dx^2 + dy^2)^(beta / 2)
 
-Scale: their x has a norm near 1, sigma being the mean norm of natural images. Here u = (pixel - 0.5) / 0.27, each of
-whose values is near 1, so that x = u / sqrt(n), and sums become means: lambda_alpha = 2.16e8 at alpha 6 and n = 3 x
+Scale: their x has a norm near 1, sigma being the mean norm of natural images. Here u = (pixel - 0.5) / 0.27, whose
+values are near 1, so that x = u / sqrt(n), and sums become means: lambda_alpha = 2.16e8 at alpha 6 and n = 3 x
 227^2 is 2.16e8 / n^2 = 0.009 times the mean of |u|^6. Neighbours differ more in smaller images; the total variation
 is therefore multiplied by (S / 227)^beta, and with beta = 2 the sum over x is the mean over u.
 
@@ -36,21 +36,24 @@ BETAS = (0.9, 0.999)
 
 @dataclass(frozen=True)
 class Options(DescentOptions):
-    """Mahendran and Vedaldi's."""
+    """Options of Mahendran and Vedaldi."""
 
     alpha: Rate = 6.0
+    """Exponent of the norm of pixel values."""
     alpha_weight: Weight = 0.009
+    """Weight of the norm of pixel values."""
     beta: Rate = 2.0
+    """Exponent of the total variation."""
     tv_weight: Weight = 50.0
-    """In the scale above. It depends on the layer: 5 keeps much of the noise on scenes, 50 little."""
+    """Weight of the total variation, in the scale above; on scenes 5 leaves much noise and 50 little."""
     rate: Rate = 0.03
-    """Learning rate of Adam, on pixels in [0, 1], at the first step."""
+    """Learning rate of Adam at the first step, for pixels in [0, 1]."""
     jitter: Whole = 1
-    """Pixels by which the image is shifted at random before each step, at most."""
+    """Largest random shift of the image before each step, in pixels."""
 
 
 class MahendranInverter(DescentInverter):
-    """Descends on the relative distance and the two priors."""
+    """Minimise the relative distance and the two priors."""
 
     options: Options
 
@@ -68,7 +71,7 @@ class MahendranInverter(DescentInverter):
         return total
 
     def _shifted(self, pixels: Tensor, step: int) -> Tensor:
-        """Rolled by the jitter of this step, which is the same for all images, in whatever batch they are."""
+        """Return images rolled by the jitter of this step, which is the same for all images of all batches."""
         if not self.options.jitter:
             return pixels
         reach = self.options.jitter
@@ -76,7 +79,7 @@ class MahendranInverter(DescentInverter):
         return pixels.roll((down, right), (2, 3))
 
     def update(self, pixels: Tensor, gradient: Tensor, start: Tensor, step: int, state: dict[str, Tensor]) -> Tensor:
-        """Adam (Kingma and Ba 2015), written out: images come and go, and each has its own second moments."""
+        """Take a step of Adam (Kingma and Ba 2015) with moments per image, which torch's optimiser does not offer."""
         first, second = BETAS
         mean = state.get("mean", torch.zeros_like(pixels)).lerp(gradient, 1 - first)
         square = state.get("square", torch.zeros_like(pixels)).lerp(gradient.square(), 1 - second)
@@ -86,16 +89,16 @@ class MahendranInverter(DescentInverter):
 
 
 def alpha_norm(u: Tensor, alpha: float) -> Tensor:
-    """Mean of |u|^alpha over an image, N."""
+    """Return the mean of |u|^alpha over each image, N."""
     return u.abs().pow(alpha).mean((1, 2, 3))
 
 
 def total_variation(u: Tensor, beta: float) -> Tensor:
-    """Mean over an image of (dx^2 + dy^2)^(beta / 2), N: differences to the next value right and below, 0 beyond."""
+    """Return the mean over each image of (dx^2 + dy^2)^(beta / 2), N; differences are 0 at the right and lower edge."""
     right = torch.nn.functional.pad(u[..., :, 1:] - u[..., :, :-1], (0, 1))
     below = torch.nn.functional.pad(u[..., 1:, :] - u[..., :-1, :], (0, 0, 0, 1))
     squares = right.square() + below.square()
-    # A root has no slope at 0.
+    # A root has no gradient at 0.
     return (squares if beta == 2 else (squares + 1e-8).pow(beta / 2)).mean((1, 2, 3))
 
 

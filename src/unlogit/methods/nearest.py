@@ -1,4 +1,4 @@
-"""The floor without a network: of all training images, the one whose representation is nearest."""
+"""The baseline without a network: the training image whose representation is nearest."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from unlogit.representation.layers import Layer
 from unlogit.settings import Bounds, Checked, Count
 
 CHUNK = 64
-"""Images encoded at a time."""
+"""Number of images encoded at once."""
 CALIBRATION_IMAGES = 2_048
 ROWS = 8_192
-"""Representations compared at a time: 33 MB for a thousand logits."""
+"""Number of representations compared at once: 33 MB for a thousand logits."""
 
 
 @dataclass(frozen=True)
 class Options(Checked):
-    """What a nearest neighbour is made of where it is opened by its name."""
+    """Options of the nearest neighbour."""
 
     classifier: str
-    """Whose representation is compared, as source:name."""
+    """Classifier whose representations are compared, as source:name."""
     images: str
-    """The images to answer with, as source:name."""
+    """Images among which the nearest is chosen, as source:name."""
     layer: str = "logits"
     size: Annotated[int, Bounds(8, 4_096)] = 64
     """Side of the images in pixels."""
     limit: Count | None = None
-    """So many images, spread at random over the source."""
+    """Number of images, spread at random over the source; None takes all."""
     cache: Path = Path("runs/cache")
-    """Folder where the classifier's outputs are kept."""
+    """Folder where the classifier's outputs are cached."""
 
 
 class NearestNeighbour(Inverter):
-    """Answers with the image of `source` whose standardised representation is nearest, by Euclidean distance.
+    """Return the image of `source` whose standardised representation is nearest by Euclidean distance.
 
-    Keeps representations as float16 and indices alone; answers are decoded again. It has no noise, and its answer is
-    always a real image: it shows how much of a reconstruction could be had by looking up.
+    It stores float16 representations and indices, and decodes images on demand. It has no noise and returns real
+    images: a baseline for how much of a reconstruction a look-up achieves.
 
     Args:
-        representation: standardised as the compared inverter's is, for distances to mean the same.
+        representation: representation with the standardisation of the inverter that it is compared with.
         source: training images.
-        view: as in training, so that its cached representations are used again; answers are centred, not flipped.
-        limit: this many images, spread at random over the source; None takes all.
-        cache: folder of `RepresentationCache`; None computes all of them now.
+        view: view of training, so that cached representations are reused; returned images are centred, not flipped.
+        limit: number of images, spread at random over the source; None takes all.
+        cache: folder of `RepresentationCache`; None computes all representations again.
     """
 
     rows: Tensor
@@ -92,15 +92,15 @@ class NearestNeighbour(Inverter):
 
     @torch.no_grad()
     def nearest(self, raw: Tensor) -> Tensor:
-        """Places in the source, int64, shape (N,), of the nearest images to raw representations N x K."""
+        """Return indices in the source, int64, shape (N,), of the images nearest to raw representations N x K."""
         self.check(raw)
-        asked = self.representation.standardise(raw.to(self.rows.device))
-        best = torch.full((len(asked),), torch.inf, device=asked.device)
-        position = torch.zeros(len(asked), dtype=torch.int64, device=asked.device)
+        queries = self.representation.standardise(raw.to(self.rows.device))
+        best = torch.full((len(queries),), torch.inf, device=queries.device)
+        position = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
         for start in range(0, len(self.rows), ROWS):
             chunk = slice(start, start + ROWS)
-            # The squared distance, less what is the same for all rows.
-            distance, index = (self.squares[chunk] - 2 * asked @ self.rows[chunk].float().T).min(1)
+            # The squared distance without the term that is the same for all rows.
+            distance, index = (self.squares[chunk] - 2 * queries @ self.rows[chunk].float().T).min(1)
             position = torch.where(distance < best, index + start, position)
             best = torch.minimum(best, distance)
         return self.indices[position].cpu()
@@ -109,13 +109,13 @@ class NearestNeighbour(Inverter):
         images = []
         for image in self.source.read(self.nearest(raw).tolist()):
             if isinstance(image, BrokenImage):
-                raise image  # It could be decoded when this was built: the file changed since.
+                raise image  # It was readable when the inverter was built: the file has changed since.
             images.append(image)
         return View(self.size).apply(images).to(raw.device)
 
 
 def open_source(rest: str, spec: str) -> NearestNeighbour:
-    """Open `nearest:CLASSIFIER?images=IMAGES&option=value`, standardised on some of its images."""
+    """Open `nearest:CLASSIFIER?images=IMAGES&option=value`, standardised on a sample of its images."""
     options = specs.read(Options, rest, spec, name_is="classifier")[1]
     source, view = open_images(options.images), View(options.size)
     few = Loader(source, view, CHUNK, seed=0).once(CALIBRATION_IMAGES)

@@ -29,10 +29,10 @@ class Checkpoints:
         self.folder = folder
 
     def paths(self) -> list[Path]:
-        """Oldest first."""
+        """Return the checkpoints' files, oldest first."""
         # By number: from 10^9 images on names are longer than nine digits.
-        found = (path for path in self.folder.glob("*.pt") if NAME.fullmatch(path.name))
-        return sorted(found, key=lambda path: int(path.stem))
+        paths = (path for path in self.folder.glob("*.pt") if NAME.fullmatch(path.name))
+        return sorted(paths, key=lambda path: int(path.stem))
 
     def save(self, images: int, state: dict[str, Any]) -> Path:
         """Write `state` (tensors, numbers, strings and containers of them); returns the path.

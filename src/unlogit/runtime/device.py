@@ -31,8 +31,8 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     kind, colon, index = name.partition(":")
-    known = kind in ("auto", "cpu", "cuda", "mps") and (not colon or (kind == "cuda" and index.isdecimal()))
-    if not known:
+    valid = kind in ("auto", "cpu", "cuda", "mps") and (not colon or (kind == "cuda" and index.isdecimal()))
+    if not valid:
         raise UnlogitError(f"--device '{name}': must be auto, cpu, cuda, cuda:N or mps")
     if kind == "mps":
         if not torch.backends.mps.is_available():

@@ -100,7 +100,7 @@ def union(part: dict[int, str]) -> dict[int, str]:
         return part
     parts: list[dict[int, str]] = [{}] * world_size()
     dist.all_gather_object(parts, part)
-    return {number: known for each in parts for number, known in each.items()}
+    return {number: value for each in parts for number, value in each.items()}
 
 
 def every(share: Tensor) -> Tensor:

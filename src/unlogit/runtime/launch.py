@@ -53,9 +53,9 @@ def launch(work: Callable[[Config], Result], config: Config, processes: int = 1,
     outcomes: SimpleQueue[Any] = multiprocessing.get_context("spawn").SimpleQueue()
     threads = max(1, torch.get_num_threads() // processes)
     pids: list[int] = []
-    asked: list[int] = []
+    signals: list[int] = []
     try:
-        with _passing_on_signals(pids, asked):
+        with _passing_on_signals(pids, signals):
             context = start_processes(
                 _one,
                 (work, config, processes, threads, _free_port(), outcomes),
@@ -65,7 +65,7 @@ def launch(work: Callable[[Config], Result], config: Config, processes: int = 1,
             )
             assert context is not None
             pids += context.pids()
-            if asked:
+            if signals:
                 _terminate(pids)
             while not context.join(grace_period=GRACE_SECONDS):
                 pass
@@ -76,10 +76,10 @@ def launch(work: Callable[[Config], Result], config: Config, processes: int = 1,
         mistakes = [one for one in answers if isinstance(one, BaseException) and not isinstance(one, Lost)]
         if mistakes:
             raise mistakes[0] from None
-        if asked:
+        if signals:
             raise KeyboardInterrupt from None
         # A process whose partner is killed fails too, in an exchange, and says less.
-        killed = [at for at, process in enumerate(context.processes) if process.exitcode == -signal.SIGKILL]
+        killed = [index for index, process in enumerate(context.processes) if process.exitcode == -signal.SIGKILL]
         if killed:
             raise UnlogitError(
                 f"process {killed[0]} of {processes} was killed (out of memory?), the others have ended: "
@@ -115,11 +115,11 @@ def _one(
 
 
 @contextmanager
-def _passing_on_signals(pids: list[int], asked: list[int]) -> Iterator[None]:
+def _passing_on_signals(pids: list[int], signals: list[int]) -> Iterator[None]:
     """Pass signals on to the processes, and note them, while there may be none yet."""
 
     def pass_on(number: int, _frame: object) -> None:
-        asked.append(number)
+        signals.append(number)
         _terminate(pids)
 
     former = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -49,14 +49,14 @@ def interruptible(announced: bool = True) -> Iterator[Callable[[], bool]]:
     Args:
         announced: whether the first signal is answered on stderr, which one of several processes does.
     """
-    asked: list[float] = []
+    received: list[float] = []
     former: dict[int, object] = {}
 
     def ask(_number: int, _frame: object) -> None:
-        asked.append(time.monotonic())
-        if announced and len(asked) == 1:
+        received.append(time.monotonic())
+        if announced and len(received) == 1:
             os.write(STDERR, STOPPING)  # Unlike print, it may interrupt another write.
-        if asked[-1] - asked[0] >= SAME_SIGNAL:
+        if received[-1] - received[0] >= SAME_SIGNAL:
             raise KeyboardInterrupt
 
     try:
@@ -65,7 +65,7 @@ def interruptible(announced: bool = True) -> Iterator[Callable[[], bool]]:
     except ValueError:  # Not in the main thread: whoever runs us there stops us by other means.
         pass
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         for caught, handler in former.items():
             signal.signal(caught, handler)  # type: ignore[arg-type]
@@ -77,10 +77,10 @@ def stoppable() -> Iterator[list[int]]:
 
     Yields the signals that have come: what is interrupted, such as an import, may fail with an error of its own.
     """
-    asked: list[int] = []
+    received: list[int] = []
 
     def stop(number: int, _frame: object) -> None:
-        asked.append(number)
+        received.append(number)
         raise KeyboardInterrupt
 
     usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -92,7 +92,7 @@ def stoppable() -> Iterator[list[int]]:
     except ValueError:  # Not in the main thread.
         caught = []
     try:
-        yield asked
+        yield received
     finally:
         for number in caught:
             signal.signal(number, usual[number])  # type: ignore[arg-type]
@@ -108,25 +108,25 @@ class Metrics:
 
     def begin(self, images: int) -> None:
         """Forget what was logged after `images`, where the run resumes, and start the clock."""
-        kept = [line for line in self.lines() if line["images"] <= images]
-        self._seconds_before = max((line["seconds"] for line in kept), default=0.0)
+        remaining = [line for line in self.lines() if line["images"] <= images]
+        self._seconds_before = max((line["seconds"] for line in remaining), default=0.0)
         self._started = time.monotonic()
         with replacing(self.path, written_here) as fresh:
-            fresh.write_text("".join(to_json(line) + "\n" for line in kept))
+            fresh.write_text("".join(to_json(line) + "\n" for line in remaining))
 
     def lines(self) -> list[dict[str, Any]]:
         """Every complete line, without values that are not finite, which version 0.1.0 wrote."""
         if not self.path.is_file():  # A named pipe would never end.
             return []
-        found = []
+        lines = []
         for text in self.path.read_text(errors="replace").splitlines():
             try:
                 line = json.loads(text)
                 if line["images"] >= 0 and line["seconds"] >= 0:
-                    found.append(_finite(line))
+                    lines.append(_finite(line))
             except (ValueError, KeyError, TypeError, RecursionError):  # A line that a kill cut short.
                 continue
-        return found
+        return lines
 
     def log(self, images: int, values: dict[str, float]) -> None:
         """Append one line; values that are not finite are left out."""

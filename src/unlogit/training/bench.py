@@ -1,4 +1,4 @@
-"""How fast this machine trains and reconstructs: `unlogit bench`."""
+"""Measure the speed of training and reconstruction on this machine (`unlogit bench`)."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from unlogit.trust import trusting
 
 @dataclass(frozen=True)
 class Speed:
-    """One measured thing.
+    """Speed of one measured task.
 
     Attributes:
         images_per_second: images per second, the median over rounds.
-        flop: of one image, counted; None for work that is none of multiplications.
-        share: of the measured peak of a large matrix product in the same precision.
+        flop: counted floating-point operations per image; None for tasks without multiplications.
+        share: share of the measured peak of a large matrix product in the same precision.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Speed:
 
 
 def bench(config: BenchConfig) -> list[Speed]:
-    """Measure each thing by itself."""
+    """Measure each task by itself."""
     with trusting(config.trust_code):
         return _bench(config)
 
@@ -65,11 +65,11 @@ def _bench(config: BenchConfig) -> list[Speed]:
     def speed(name: str, run: Callable[[], object], count: int, *, multiplies: bool = True) -> Speed:
         with FlopCounterMode(display=False) as counter:
             run()
-        taken = median(seconds(run) for _ in range(config.rounds))
+        duration = median(seconds(run) for _ in range(config.rounds))
         flop = counter.get_total_flops() if multiplies else None
-        return Speed(name, count / taken, flop and flop / count, flop and flop / taken / peak)
+        return Speed(name, count / duration, flop and flop / count, flop and flop / duration / peak)
 
-    found = [
+    speeds = [
         speed("training step", trainer.step, batch * config.d_steps),
         speed("reconstruction", reconstruct, batch),
     ]
@@ -80,16 +80,16 @@ def _bench(config: BenchConfig) -> list[Speed]:
             with torch.inference_mode():
                 classifier(images)
 
-        found.append(speed("classifier", classify, batch))
+        speeds.append(speed("classifier", classify, batch))
     if config.images is not None:
         loader = Loader(open_images(config.images), View(size), batch, seed=0)
         positions = iter(range(0, sys.maxsize, batch))
-        found.append(speed("reading", lambda: loader.batch(next(positions)), batch, multiplies=False))
-    return found
+        speeds.append(speed("reading", lambda: loader.batch(next(positions)), batch, multiplies=False))
+    return speeds
 
 
 def synthetic(config: BenchConfig, device: torch.device) -> BigGANTrainer:
-    """The paper's method on one random batch that stays the same."""
+    """Return a trainer of the paper's method on one constant random batch."""
     size, batch = config.generator.size, config.batch
     images = torch.rand(batch, 3, size, size, device=device)
     representation = torch.randn(batch, config.condition, device=device)
@@ -115,14 +115,14 @@ def synthetic(config: BenchConfig, device: torch.device) -> BigGANTrainer:
     return BigGANTrainer(training, data, device)
 
 
-def table(config: BenchConfig, found: list[Speed]) -> str:
-    """What was measured, for people."""
+def table(config: BenchConfig, speeds: list[Speed]) -> str:
+    """Return the measured speeds as a table for a terminal."""
     lines = [f"{'':<16}{'images/s':>11}{'GFLOP each':>12}{'GFLOP/s':>10}{'of peak':>9}"]
-    for one in found:
+    for speed in speeds:
         counted = ""
-        if one.flop is not None and one.share is not None:
-            counted = f"{one.flop / 1e9:>12.2f}{one.flop * one.images_per_second / 1e9:>10.0f}{one.share:>9.0%}"
-        lines.append(f"{one.name:<16}{one.images_per_second:>11.1f}{counted}")
+        if speed.flop is not None and speed.share is not None:
+            counted = f"{speed.flop / 1e9:>12.2f}{speed.flop * speed.images_per_second / 1e9:>10.0f}{speed.share:>9.0%}"
+        lines.append(f"{speed.name:<16}{speed.images_per_second:>11.1f}{counted}")
     device = pick_device(config.device)
     shape = f"{config.generator.size} px, width {config.generator.channels} and {config.discriminator.channels}"
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Configuration of `unlogit bench`, whose command line is made of it without torch."""
+"""Configuration of `unlogit bench`, from which its command line is built without importing torch."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ class BenchConfig(Checked):
     images: str | None = None
     """Images as source:name, to measure how fast they are read; None leaves it out."""
     classifier: str | None = None
-    """A classifier as source:name, to measure how fast it runs on them; None leaves it out."""
+    """A classifier as source:name, to measure how fast it runs; None leaves it out."""
     rounds: Count = 5
-    """Number of timed repetitions of each measurement, after one that does not count."""
+    """Number of timed repetitions of each measurement, after one warm-up."""
     device: str = "auto"
     """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
-    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
-    """
+    """Allow opened folders to name classifiers that run code (python:). Sources named in the options always may."""

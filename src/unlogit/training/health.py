@@ -1,4 +1,4 @@
-"""Signs that an adversarial training is going wrong, reported in one line each when they begin."""
+"""Warnings that adversarial training is failing, one line each when a sign begins."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from unlogit.methods import TrainConfig
 from unlogit.runtime.progress import in_words
 
 LONG = 5
-"""Lines of metrics in a row that make a discriminator's saturation."""
+"""Number of consecutive lines of metrics after which a discriminator counts as saturated."""
 SATURATED = 0.05
-"""Share of the way from the loss of a discriminator that knows nothing to its minimum that is left."""
+"""Saturation: distance of the loss to its minimum, as a share of the distance at chance level."""
 UNIFORM = 0.1
-"""Deviation over reconstructions, as a share of that over originals, below which they are called alike."""
+"""Deviation over reconstructions, as a share of that over originals, below which the generator has collapsed."""
 FALLEN = 4.0
-"""Standard errors by which agreement must lie below its best."""
+"""Number of standard errors below its best value at which agreement counts as fallen."""
 
 
 DAY = 86_400
-"""Seconds beyond which a run is so long that faster settings are named."""
+"""Duration of a run in seconds beyond which faster settings are suggested."""
 
 
 class NotFinite(UnlogitError):
@@ -35,7 +35,7 @@ def check_finite(losses: Mapping[str, float], images: int) -> None:
 
 
 class Health:
-    """What is seen of one run as it goes on."""
+    """Health checks of one run."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.num_validation_images = config.num_validation_images
@@ -53,7 +53,7 @@ class Health:
             )
 
     def losses(self, losses: Mapping[str, float]) -> Iterator[str]:
-        """What a line of metrics gives cause to say."""
+        """Yield the warnings of a line of metrics."""
         low = "loss_d" in losses and losses["loss_d"] < self.saturated
         self.in_a_row = self.in_a_row + 1 if low else 0
         yield from self._once(
@@ -63,7 +63,7 @@ class Health:
         )
 
     def figures(self, figures: Mapping[str, float], earlier: Sequence[Mapping[str, float]]) -> Iterator[str]:
-        """What a validation gives cause to say after the earlier ones."""
+        """Yield the warnings of a validation, given the earlier ones."""
         yield from self._once(
             figures.get("variety", 1.0) < UNIFORM,
             "reconstructions of different images hardly differ: the generator may have collapsed",
@@ -77,7 +77,7 @@ class Health:
         )
 
     def _once(self, sign: bool, line: str) -> Iterator[str]:
-        """The line where a sign begins, and nothing while it lasts."""
+        """Yield the line when a sign begins, and nothing while it lasts."""
         if sign and line not in self.reported:
             yield line
         (self.reported.add if sign else self.reported.discard)(line)

@@ -16,7 +16,7 @@ from unlogit.methods import TrainConfig, config_of, presets_of
 from unlogit.settings import Checked, Count
 
 CPU_PRESET = "cpu-64"
-"""What a machine without a CUDA device trains by."""
+"""Default preset of a machine without a CUDA device."""
 AUTO, NO_PRESET = "auto", "none"
 
 
@@ -35,11 +35,11 @@ class Launch(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class PresetLaunch(Launch):
-    """The same, of a method that has presets."""
+    """Train an inverter by a method that has presets."""
 
     preset: str = AUTO
-    """Named settings, which options that are given override; together with --help the defaults shown are theirs. "none"
-    is the defaults shown without it. "auto" is none on a machine with a CUDA GPU, and cpu-64 on one without."""
+    """Named settings, which explicit options override; --help together with a preset shows its defaults. "none" takes
+    the defaults shown without a preset. "auto" is "none" on a machine with a CUDA GPU, and cpu-64 on one without."""
 
 
 def command(method: str, preset: str | None = None) -> type[Launch]:
@@ -67,29 +67,29 @@ def command(method: str, preset: str | None = None) -> type[Launch]:
 
 
 def read(method: str, args: Sequence[str]) -> tuple[Launch, str]:
-    """Read the arguments of `unlogit train METHOD`, by the preset that they name or the machine's.
+    """Read the arguments of `unlogit train METHOD`, by the preset that they name or the machine's default.
 
-    A run that exists goes on with the preset that it began with.
+    An existing run resumes with its own preset.
 
     Returns:
-        what to run; and a line for its log, empty where no preset was chosen.
+        the run, and a heading for its log, which is empty where no preset was chosen automatically.
 
     Raises:
         UnlogitError: an option is unknown or missing, or a value is wrong.
-        SystemExit: help was asked for, and is printed.
+        SystemExit: help was requested and has been printed.
     """
 
-    def given(preset: str | None) -> Launch:
+    def parsed(preset: str | None) -> Launch:
         return parse(command(method, preset), f"unlogit train {method}", args)
 
     presets = presets_of(method)
     if (named := _named(args)) not in (None, AUTO) or not presets:
-        return given(named), ""
+        return parsed(named), ""
     # Mistakes are reported before torch is imported, which knows whether there is a GPU.
     problems = []
     for preset in (None, CPU_PRESET):
         try:
-            config = given(preset).config
+            config = parsed(preset).config
         except UnlogitError as error:
             problems.append(error)
     if len(problems) == 2:
@@ -101,17 +101,17 @@ def read(method: str, args: Sequence[str]) -> tuple[Launch, str]:
     if (config.out / CONFIG).is_file():
         for preset in dict.fromkeys((usual, None, *presets)):
             with suppress(UnlogitError):
-                found = given(preset)
-                RunFolder(found.config.out).check(found.config)
-                return found, ""
+                resumed = parsed(preset)
+                RunFolder(resumed.config.out).check(resumed.config)
+                return resumed, ""
     if usual is None:
-        return given(None), ""
+        return parsed(None), ""
     about = presets[usual].summary
-    return given(usual), f"preset {usual}, since there is no CUDA GPU ({about}); --preset chooses another"
+    return parsed(usual), f"preset {usual}, since there is no CUDA GPU ({about}); --preset chooses another"
 
 
 def _named(args: Sequence[str]) -> str | None:
-    """Return the value of --preset, if it is there."""
+    """Return the value of --preset, or None without it."""
     for position, arg in enumerate(args):
         if arg == "--preset":
             return args[position + 1] if position + 1 < len(args) else ""
@@ -131,7 +131,7 @@ def launch(config: TrainConfig, processes: int = 1, heading: str = "") -> dict[s
 
     if not isinstance(config.classifier, str):
         check_processes(processes)
-    # Of the class itself, which another process can import.
+    # An instance of the class itself, which another process can import.
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     work = partial(train, heading=heading) if heading else train
     return shared.launch(work, TrainConfig(**values), processes, config.device)

@@ -44,22 +44,22 @@ STATE: dict[str, type] = {
     "config": dict,
     FINGERPRINTS: dict,
 }
-"""What a checkpoint holds beside the method's own parts."""
+"""Types of the values in a checkpoint beside the method's own parts."""
 NEEDED = ("images", "shift", "scale")
-"""What those of every version hold."""
+"""Values in the checkpoints of every version."""
 
 
 def train(config: TrainConfig, heading: str = "") -> dict[str, float]:
-    """Train an inverter, or go on where an earlier call with the same configuration stopped.
+    """Train an inverter, or resume where an earlier call with the same configuration stopped.
 
     Writes config.json, metrics.jsonl, samples/, checkpoints/, inverter/ and best/ into `config.out`.
 
     Args:
-        config: what is trained, on what and for how long.
-        heading: a line that begins the log.
+        config: configuration of the run.
+        heading: first line of the log.
 
     Returns:
-        the last validation figures.
+        the metrics of the last validation.
 
     Raises:
         UnlogitError: wrong sources, another configuration or something else in the folder, another process that
@@ -135,17 +135,17 @@ class Training:
                 )
 
     def _precision(self, saved: dict[str, Any] | None) -> Precision:
-        """The configured precision, or the faster one, measured when the run begins and kept when it resumes."""
+        """Return the configured precision; for "auto" the faster one, measured at the start and kept on resumption."""
         if self.config.precision != "auto":
             return self.config.precision
         if saved is not None and saved.get("precision") in ("fp32", "bf16"):
-            kept: Precision = saved["precision"]
-            return kept
-        # All processes compute alike: in bf16 where it is faster for each.
+            precision: Precision = saved["precision"]
+            return precision
+        # All processes use one precision: bf16 only if it is faster for each.
         return "fp32" if distributed.any_rank(fastest_precision(self.device) == "fp32") else "bf16"
 
     def run(self, heading: str = "") -> dict[str, float]:
-        """Train to the end, from wherever it stands, and return the metrics of the last validation."""
+        """Train to the end and return the metrics of the last validation."""
         with interruptible(self.lead) as interrupted, self._progress() as bar, self._tracked():
             if self.lead:
                 if heading:
@@ -211,7 +211,7 @@ class Training:
         return figures
 
     def _identify(self, saved: dict[str, Any] | None, parts: Mapping[str, Classifier | ImageSource]) -> None:
-        """Note what the run depends on; raises `UnlogitError` where it differs from the checkpoint's."""
+        """Record fingerprints of inputs; raise `UnlogitError` where they differ from the checkpoint's."""
         for name, part in parts.items():
             self.fingerprints[name] = part.fingerprint()
             check_unchanged(saved, name, part.spec, self.fingerprints[name])
@@ -222,7 +222,7 @@ class Training:
         self.trainer.at_rate(0.5**self.rollbacks)
 
     def _roll_back(self, error: NotFinite, bar: tqdm[None]) -> None:
-        """To the last checkpoint and half the learning rates, where that is asked for."""
+        """Return to the last checkpoint with half the learning rates, or raise `UnlogitError` where none is left."""
         paths = self.checkpoints.paths()
         if not paths or self.rollbacks >= self.config.rollback:
             advice = f"the last good checkpoint is {paths[-1]}: the same command with " if paths else "run again with "
@@ -243,7 +243,7 @@ class Training:
         bar.refresh()
 
     def _log(self, values: dict[str, float]) -> None:
-        """Write metrics to the run's folder, and send them where it is tracked."""
+        """Write metrics to the run's folder, and send them to the tracker if there is one."""
         self.folder.log(self.trainer.images, values)
         if self.tracker is not None:
             self.tracker.log(self.trainer.images, values)
@@ -262,9 +262,9 @@ class Training:
             bar.write(f"warning at {self.trainer.images:,} images: {line}", file=sys.stderr)
 
     def _estimate(self, started: float, images: int, bar: tqdm[None], losses: Iterable[Tensor]) -> None:
-        """Print how long the run will take at the speed of its first step, and advice where that is long."""
+        """Print the remaining time at the speed of the first step, with advice if it is long."""
         for loss in losses:
-            loss.item()  # On a GPU the step is done only where its losses are there.
+            loss.item()  # Wait until a GPU has finished the step.
         left = (self.config.num_images - self.trainer.images) * (time.monotonic() - started) / images
         bar.write(f"{in_words(left)} left at the speed of the first step", file=sys.stderr)
         self._warn(self.health.time_left(left), bar)
@@ -274,7 +274,7 @@ class Training:
         return {"log": config.log_every, "validate": config.validate_every, "checkpoint": config.checkpoint_every}
 
     def _validate(self, bar: tqdm[None]) -> dict[str, float]:
-        """Make metrics, sample grid and saved inverter in all processes; the first one reports and writes them."""
+        """Compute metrics, sample grid and inverter in all processes; the first one reports and saves them."""
         state = self.trainer
         facts: dict[str, Any] = {
             "deviations": self.config.deviations,

@@ -17,9 +17,9 @@ from unlogit.saved import current, read_json
 CONFIG, METRICS, SAMPLES = "config.json", "metrics.jsonl", "samples"
 CHECKPOINTS, INVERTER, BEST = "checkpoints", "inverter", "best"
 
-# What may change between a run and its resumption without changing what it computes.
 METHODS = {"paper": "biggan", "dosovitskiy2016a": "decoder", "dosovitskiy2016b": "decoder"}
-"""What earlier versions called the methods."""
+"""Current names of the methods by their names in earlier versions."""
+# Settings that may change on resumption without changing the result.
 MUTABLE = {
     *("out", "num_images", "log_every", "checkpoint_every", "validate_every", "num_validation_images", "cache"),
     *("strict", "micro_batch", "rollback", "decay", "best", "recognition", "trust_code"),
@@ -27,7 +27,7 @@ MUTABLE = {
 
 
 class RunFolder:
-    """Reads and writes `folder`/config.json, metrics.jsonl and samples/."""
+    """Read and write `folder`/config.json, metrics.jsonl and samples/."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,7 +38,7 @@ class RunFolder:
     def check(self, config: TrainConfig) -> None:
         """Raise `UnlogitError` unless the folder is new or holds a run of this configuration.
 
-        Of the names that a run writes, nothing may be there that another program or a person made.
+        None of the files that a run writes may exist there from another origin.
         """
         path = self.folder / CONFIG
         if path.exists():
@@ -52,11 +52,11 @@ class RunFolder:
             check_replaceable(folder, SAVED if path.exists() else None, folder=True)
 
     def compare(self, saved: dict[str, Any], config: TrainConfig) -> None:
-        """Raise `UnlogitError` where a configuration that was saved computes something else than `config`."""
-        given = plain(config)
-        # A setting that came after the run began had its default then.
+        """Raise `UnlogitError` where a saved configuration differs from `config` in what affects the result."""
+        wanted = plain(config)
+        # A setting that was added later had its default value.
         before = _filled(upgraded(saved), plain(_defaults(config)))
-        there, here = _fixed(before), _fixed(given)
+        there, here = _fixed(before), _fixed(wanted)
         changed = [name for name in here if there.get(name) != here[name]]
         if changed:
             differences = "; ".join(f"{name}: {there.get(name)} there, {here[name]} given" for name in changed)
@@ -66,7 +66,7 @@ class RunFolder:
             )
 
     def begin(self, config: TrainConfig, images: int) -> None:
-        """Write the configuration down and forget what was logged after `images`, where the run resumes."""
+        """Write the configuration and drop log lines after `images`, from where the run resumes."""
         recover(self.folder, CONFIG, METRICS, INVERTER, BEST)
         recover(self.samples, "*.png")
         recover(self.checkpoints, "*.pt")
@@ -80,7 +80,7 @@ class RunFolder:
         return self.samples / f"{images:09d}.png"
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every complete line of metrics.jsonl."""
+        """Return every complete line of metrics.jsonl."""
         return self.metrics.lines()
 
     def log(self, images: int, values: dict[str, float]) -> None:
@@ -91,9 +91,11 @@ class RunFolder:
         return self.metrics.seconds()
 
     def validations(self) -> list[dict[str, float]]:
-        """All validations' figures, oldest first, without their prefix."""
-        found = [{k.removeprefix("val/"): v for k, v in line.items() if k.startswith("val/")} for line in self.lines()]
-        return [figures for figures in found if figures]
+        """Return the metrics of all validations, oldest first, without their prefix."""
+        validations = [
+            {k.removeprefix("val/"): v for k, v in line.items() if k.startswith("val/")} for line in self.lines()
+        ]
+        return [figures for figures in validations if figures]
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:
@@ -120,18 +122,18 @@ def upgraded(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read a run's config.json; raises `UnlogitError` where it is damaged or not a run's."""
-    found = read_json(path, f"run '{path.parent}'", "resume from another copy of it, or give another --out")
+    """Return a run's config.json; raise `UnlogitError` where it is damaged or not a run's."""
+    config = read_json(path, f"run '{path.parent}'", "resume from another copy of it, or give another --out")
     required = {field.name for field in dataclasses.fields(TrainConfig) if _needed(field)}
-    if not required <= current(found).keys():
+    if not required <= current(config).keys():
         raise UnlogitError(f"'{path}' is not the configuration of a run: unlogit did not write it; give another --out")
-    return found
+    return config
 
 
 def _defaults(config: TrainConfig) -> TrainConfig:
-    """Return the configuration with every setting that has a default at it."""
-    given = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if _needed(f)}
-    return TrainConfig(**given, method=type(config.method)())
+    """Return the configuration with all optional settings at their defaults."""
+    required = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if _needed(f)}
+    return TrainConfig(**required, method=type(config.method)())
 
 
 def _needed(field: dataclasses.Field[Any]) -> bool:
@@ -145,8 +147,8 @@ def _fixed(saved: dict[str, Any]) -> dict[str, Any]:
     return {"method": method} | common | {name: value for name, value in options.items() if name not in MUTABLE}
 
 
-def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """`given` with what it lacks from `defaults`, level by level."""
-    missing = {k: v for k, v in defaults.items() if k not in given}
-    deeper = {k: _filled(v, defaults[k]) for k, v in given.items() if isinstance(v, dict) and k in defaults}
-    return given | missing | deeper
+def _filled(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return `values`, completed by `defaults` at every level."""
+    missing = {k: v for k, v in defaults.items() if k not in values}
+    deeper = {k: _filled(v, defaults[k]) for k, v in values.items() if isinstance(v, dict) and k in defaults}
+    return values | missing | deeper

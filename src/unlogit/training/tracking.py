@@ -20,7 +20,7 @@ PROJECT = "unlogit"
 
 
 class Tracker(ABC):
-    """A run as a tracking service shows it; a step is the number of images seen."""
+    """Connection to a tracking service, whose steps are numbers of images seen."""
 
     @abstractmethod
     def log(self, images: int, values: Mapping[str, float]) -> None:
@@ -32,7 +32,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Send what is left."""
+        """Send remaining data and disconnect."""
 
 
 class TensorBoard(Tracker):
@@ -41,7 +41,7 @@ class TensorBoard(Tracker):
     def __init__(self, config: TrainConfig, images: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # What was logged after the checkpoint that a resumed run begins from is dropped.
+        # Drops events after the checkpoint from which a run resumes.
         self.writer = SummaryWriter(str(config.out / "tensorboard"), purge_step=images or None)
         self.writer.add_text("config", f"```json\n{to_json(plain(config), indent=2)}\n```", images)
 
@@ -65,7 +65,7 @@ class Hosted(Tracker):
         name = "/".join(config.out.parts[-2:])
         try:
             service.init(project=PROJECT, name=name, group=name, config=plain(config))
-        except Exception as error:  # Each service has errors of its own, such as for a missing login.
+        except Exception as error:  # Each service has its own exceptions, such as for a missing login.
             raise UnlogitError(f"--track {config.track} cannot begin: {one_line(error)}") from error
 
     def log(self, images: int, values: Mapping[str, float]) -> None:
@@ -85,7 +85,7 @@ def check_installed(track: str | None) -> None:
 
 
 def open_tracker(config: TrainConfig, images: int) -> Tracker | None:
-    """Return the tracker that a configuration asks for, if any, of a run that begins after so many images."""
+    """Return the configured tracker, or None, for a run that begins at `images` images."""
     if config.track is None:
         return None
     service = import_optional(config.track, "track", f"--track {config.track}")

@@ -1,4 +1,4 @@
-"""Validation while a run goes on: figures on fixed held-out images, a sample grid, and the inverter saved."""
+"""Validation during a run: metrics on fixed held-out images, a sample grid, and the saved inverter."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ CHUNK = 64
 SHOWN = 64
 NOISES, NOISE_IMAGES = 4, 32
 RECOGNISED = 256
-"""Images shown to each network of --recognition: with two of 128 px, some six seconds of one core."""
+"""Number of images for each network of --recognition; two networks at 128 px take about six seconds of one core."""
 AUTO = tuple(f"packaged:efficientnet_lite{n}?size=128" for n in (1, 2))
 CONSTANT = 1e-5
-"""Deviation of a logit over the held-out images, as a share of the largest, below which it counts as constant; it is
-then left out of the logit error, whose unit that deviation is."""
+"""Deviation of a logit over the held-out images, as a share of the largest, below which it counts as constant. The
+logit error is in units of this deviation and omits constant logits."""
 
 
 class Validator:
-    """Evaluates what a training has made so far; every process its share of the held-out images."""
+    """Evaluate the current inverter of a run; each process takes its share of the held-out images."""
 
     def __init__(
         self,
@@ -58,10 +58,10 @@ class Validator:
         self.recognisers = _recognisers(config, held_out, self.took_part, self.device)
         if config.best == "recognition" and not self.recognisers:
             raise UnlogitError("best 'recognition' is not measured: give --recognition a classifier, or another --best")
-        self._known: dict[str, Tensor] = {}
+        self._original_logits: dict[str, Tensor] = {}
 
     def originals(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Held-out images, their raw representation and their logits; read once."""
+        """Return held-out images, their raw representations and their logits; read once."""
         if self._originals is None:
             images = torch.cat([self.loader.batch(i).images for i in range(0, self.num_images, CHUNK)])[
                 : self.num_images
@@ -72,7 +72,7 @@ class Validator:
 
     @property
     def mine(self) -> slice:
-        """This process's share."""
+        """Slice of this process's images."""
         return slice(distributed.rank(), None, distributed.world_size())
 
     @torch.no_grad()
@@ -85,9 +85,9 @@ class Validator:
         return self.representation.shift.device
 
     def __call__(self, inverter: LearnedInverter, images_seen: int, folder: RunFolder) -> dict[str, float]:
-        """Figures (means over the held-out images); writes samples/NNNNNNNNN.png, inverter/, and best/ if it is.
+        """Return metrics (means over the held-out images); write a sample grid, inverter/, and best/ if it is the best.
 
-        The first process has the figures and writes; the others return none.
+        The first process writes and returns the metrics; the others return none.
         """
         originals, raw, logits = self.originals()
         noise = drawn(inverter, len(raw), 0)
@@ -130,13 +130,13 @@ class Validator:
         return means
 
     def _recognition(self, originals: Tensor, images: Tensor) -> dict[str, float]:
-        """Cosine of standardised logits by each network that takes no part in training, and the mean over them."""
+        """Return the cosine of standardised logits by each network of --recognition, and the mean over them."""
         cosines = {}
         for spec, classifier in self.recognisers.items():
-            if spec not in self._known:
-                self._known[spec] = encode(classifier, originals[:RECOGNISED].split(CHUNK))
+            if spec not in self._original_logits:
+                self._original_logits[spec] = encode(classifier, originals[:RECOGNISED].split(CHUNK))
             reencoded = encode(classifier, images[:RECOGNISED].split(CHUNK))
-            cosines[f"recognition/{spec}"] = float(recognition(self._known[spec], reencoded)["cosine"].mean())
+            cosines[f"recognition/{spec}"] = float(recognition(self._original_logits[spec], reencoded)["cosine"].mean())
         return {"recognition": sum(cosines.values()) / len(cosines)} | cosines if cosines else {}
 
     def facts(self, images_seen: int, folder: RunFolder, means: dict[str, float]) -> dict[str, object]:
@@ -155,7 +155,7 @@ class Validator:
 
 
 def _excess(originals: Tensor, images: Tensor) -> dict[str, float]:
-    """Power over the originals in decibels: of the highest octave, and at the spatial frequency with the most."""
+    """Return the excess power over the originals in dB: of the highest octave, and its maximum over frequencies."""
     if len(images) < 2:
         return {}
     spectra = power_spectrum(originals), power_spectrum(images)
@@ -166,22 +166,22 @@ def _excess(originals: Tensor, images: Tensor) -> dict[str, float]:
 def _recognisers(
     config: TrainConfig, held_out: ImageSource, took_part: dict[str, str | None], device: torch.device
 ) -> dict[str, Classifier]:
-    """Classifiers of --recognition by their specs."""
-    found = {}
+    """Return the classifiers of --recognition by spec."""
+    recognisers = {}
     for spec, classifier in networks(config.recognition, held_out, AUTO).items():
         part = part_in_training(classifier, took_part)
         if part is None:
-            found[spec] = classifier.to(device)
+            recognisers[spec] = classifier.to(device)
         elif spec in config.recognition:
             raise UnlogitError(
                 f"recognition '{spec}' takes part in this training as '{part}': give a classifier that does not"
             )
-    return found
+    return recognisers
 
 
 @cache
 def _begun(start: str | None) -> dict[str, Any]:
-    """Return the facts of the inverter that a run started from; its number of images only while it exists."""
+    """Return the facts of the inverter that a run started from; only its name if it no longer exists."""
     if start is None:
         return {}
     try:
@@ -191,8 +191,8 @@ def _begun(start: str | None) -> dict[str, Any]:
     facts = inverter.facts
     own = facts.get("training_fingerprint") or facts.get("training_images")
     earlier = [own, *facts.get("earlier_training", [])] if own else []
-    known: dict[str, object] = {"earlier_training": earlier} if earlier else {}
-    return known | {
+    history: dict[str, object] = {"earlier_training": earlier} if earlier else {}
+    return history | {
         "start": start,
         "images_before": facts.get("images_before", 0) + facts.get("images_seen", 0),
         "took_part": inverter.took_part(),
@@ -200,12 +200,12 @@ def _begun(start: str | None) -> dict[str, Any]:
 
 
 def drawn(inverter: LearnedInverter, n: int, draw: int) -> Tensor | None:
-    """The same noise at every validation, so that grids can be compared; None where the method has none."""
+    """Return the same noise at every validation, to make grids comparable; None where the method has none."""
     return inverter.sample_noise(n, torch.Generator().manual_seed(draw))
 
 
 def write_grid(originals: Tensor, reconstructions: Tensor, path: Path, columns: int = 8) -> None:
-    """Pairs (original | reconstruction), `columns` pairs a row, as one PNG."""
+    """Write pairs (original | reconstruction), `columns` pairs per row, as one PNG."""
     pairs = torch.stack([originals, reconstructions], 1).flatten(0, 1)
     grid = make_grid(pairs, nrow=2 * columns, padding=1)
     with replacing(path, written_here) as fresh:

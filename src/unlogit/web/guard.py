@@ -40,7 +40,7 @@ FOLDERS = re.compile(
 
 def hide_folders(text: str) -> str:
     """Return `text` with every absolute path of this machine cut to its last part; URLs stay."""
-    return FOLDERS.sub(lambda found: found[1] or "", text)
+    return FOLDERS.sub(lambda match: match[1] or "", text)
 
 
 def client_key(scope: Scope) -> str:
@@ -100,8 +100,8 @@ class Hosts:
             ):
                 refusal = f"requests from '{origins[0][:80]}' are refused: start the server with --public-host NAME"
                 return await _refuse(403, refusal)(scope, receive, send)
-            kept = [(k, v) for k, v in scope["headers"] if k != b"forwarded" and not k.startswith(b"x-forwarded-")]
-            scope = {**scope, "headers": kept}
+            headers = [(k, v) for k, v in scope["headers"] if k != b"forwarded" and not k.startswith(b"x-forwarded-")]
+            scope = {**scope, "headers": headers}
         return await self.app(scope, receive, send)
 
 
@@ -145,9 +145,9 @@ class Guard:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message["headers"]}
-                kept = [] if b"cache-control" in given else [(b"cache-control", b"no-store")]
-                message["headers"] = [*message["headers"], *self.headers, *kept]
+                names = {name.lower() for name, _ in message["headers"]}
+                caching = [] if b"cache-control" in names else [(b"cache-control", b"no-store")]
+                message["headers"] = [*message["headers"], *self.headers, *caching]
             await send(message)
 
         return await self.app(scope, limited, guarded)

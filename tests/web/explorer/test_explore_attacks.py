@@ -201,7 +201,7 @@ def test_images_of_a_dataset_are_decoded_in_a_process_of_their_own(tmp_path: Pat
             gallery.views("set/1")
         assert [address for address in gallery.offered() if address.startswith("set/")] == ["set/0"]
         (tmp_path / "a.png").write_bytes(with_scans(20_000))
-        gallery._kept.clear()
+        gallery._opened.clear()
         with pytest.raises(BrokenImage, match="scans"):
             gallery.views("set/0")
         os.kill(gallery.decoder._idle[0]._process.pid or 0, signal.SIGKILL)

@@ -11,11 +11,11 @@ TRANSLATION = 1 / 8
 
 
 def translated(images: Tensor, shifts: Tensor) -> Tensor:
-    """Each image shifted on its own, by up to an eighth of its side either way, zeros moving in.
+    """Shift each image by up to an eighth of its side in either direction, filling with zeros.
 
     Args:
         images: N x 3 x S x S.
-        shifts: N x 2, down and right, uniform in [0, 1): from the farthest one way to the farthest the other.
+        shifts: N x 2, down and right, uniform in [0, 1), which maps to the whole range of shifts.
     """
     n, _, height, width = images.shape
     reach = round(TRANSLATION * height)

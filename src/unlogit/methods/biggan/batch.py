@@ -13,14 +13,14 @@ class MicroBatch:
     """The part of a batch that the discriminator holds at once.
 
     Attributes:
-        part: which of the batch's images.
-        batch_fakes: the fakes of the whole batch.
+        part: slice of the batch.
+        batch_fakes: fakes of the whole batch.
         images: real images, N x 3 x S x S in [0, 1].
         representation: N x K, standardised.
         shifts_real, shifts_fake: random translations, N x 2 in [0, 1); None for none.
         share: N over the size of the whole batch.
-        fake_features: the discriminator's features of the fakes, kept by its update for the generator's where both use
-            the same fakes; else None.
+        fake_features: the discriminator's features of the fakes, which its update leaves for the generator's update
+            where both use the same fakes; otherwise None.
     """
 
     part: slice
@@ -34,9 +34,10 @@ class MicroBatch:
 
     @property
     def fakes(self) -> Tensor:
-        """Reconstructions of the representations, N x 3 x S x S; a slice of its own for each loss that reads them.
+        """Reconstructions of the representations, N x 3 x S x S; a new slice at each access.
 
-        Each loss then adds its gradient as a whole: in a shared slice the order of the sums would depend on the others.
+        Each loss then adds its gradient as a whole; in a shared slice the order of the sums would depend on the other
+        losses.
         """
         return self.batch_fakes[self.part]
 
@@ -49,8 +50,8 @@ class Batch:
         position: number of training images before it.
         images, representation: as in `MicroBatch`.
         generated: G(z, eps), with the generator's graph where the batch updates the generator.
-        fakes: the same tensor cut off from that graph. The losses of all micro-batches leave their gradient here, so
-            that the generator backpropagates the whole batch at once: its batch norms mix the images of a batch.
+        fakes: the same tensor, detached from that graph. The losses of all micro-batches add their gradients here, and
+            the generator backpropagates the whole batch at once, since its batch norms mix the images of a batch.
         parts: the micro-batches, at least one.
     """
 
@@ -83,7 +84,7 @@ def split(
 
 
 class Means(dict[str, Tensor]):
-    """Means over a batch, summed up from means over its parts."""
+    """Means over a batch, accumulated from means over its parts."""
 
     def add(self, share: float, values: Mapping[str, Tensor]) -> None:
         """Add the means over a part that is `share` of the batch."""

@@ -12,7 +12,7 @@ from unlogit.settings import Betas, Bounds, Channels, Checked, Count, Rate, Weig
 # Widths of the feature maps from 4x4 up, in units of `channels`. 128: compare_gan; 64: BigGAN's plan at that size.
 WIDTHS = {32: (8, 8, 4, 2), 64: (16, 16, 8, 4, 2), 128: (16, 16, 8, 4, 2, 1)}
 FIRST_LAYER = "representation in the first layer"
-"""Deviation with which noise has little effect, whatever the representation leaves open."""
+"""Name of the deviation that leaves noise with little effect."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class GeneratorConfig(Checked):
     hidden: Width | None = 32
     """Width of the two-layer MLPs of conditional batch-norm; None for BigGAN's linear, class-conditional form."""
     condition_first: bool = False
-    """Feed the representation to the first, spatial layer too, where in the paper noise alone enters. A warm start
-    teaches the generator to ignore noise, and what modulates channels alone then gives all images one geometry."""
+    """Feed the representation to the first, spatial layer too, which in the paper reads noise alone. Needed after a
+    warm start, which teaches the generator to ignore noise: channel modulation then gives images one geometry."""
     map: tuple[Width, Width, Width] | None = None
     """Shape C x H x W of the spatial map that a representation of a layer with "?reduce=flatten" holds. The map then
     enters the generator as a map, before the first block of at least its resolution, and its mean over positions
@@ -68,7 +68,7 @@ class GeneratorConfig(Checked):
 
 @dataclass(frozen=True)
 class DiscriminatorConfig(Checked):
-    """Which discriminator, and its shape."""
+    """Kind and shape of the discriminator."""
 
     BASIC: ClassVar = ("kind", "channels", "network")
 
@@ -83,10 +83,10 @@ class DiscriminatorConfig(Checked):
     """Divide the paper's projection of the representation by the square root of its length K. With a thousand
     standardised logits the projection is otherwise some hundred times the unconditional term, and swamps the hinge."""
     network: str = "packaged:efficientnet_lite0?size=96"
-    """Frozen network of the projected discriminator, a classifier as source:name; it resizes by itself."""
+    """Frozen network of the projected discriminator, a classifier as source:name, which resizes images itself."""
     second_network: str | None = None
-    """Another frozen network of the projected discriminator, with heads of its own on the same maps; None for none.
-    Reconstructions that satisfy one network alone are often not recognised by others."""
+    """Another frozen network of the projected discriminator, with its own heads on the same maps; None for none.
+    Other networks often do not recognise reconstructions that satisfy one network alone."""
     maps: tuple[str, ...] = ("pixels", "blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate")
     """Inputs of the projected discriminator's heads, from fine to coarse: modules of the network by name, "pixels", and
     "penultimate" as a vector."""
@@ -94,7 +94,7 @@ class DiscriminatorConfig(Checked):
     """Channels after the fixed random mixes of the projected discriminator, one number per spatial map."""
     pixel_channels: Annotated[int, Bounds(0, 4_096)] = 0
     """Width of the projected discriminator's branch of trained convolutions on the pixels themselves, since a frozen
-    network overlooks lattices and speckle; 0 for none."""
+    network is insensitive to lattices and speckle; 0 for none."""
     pixel_weight: Weight = 1.0
     """Weight of the pixel branch's loss beside the mean loss of the other heads."""
     head_spectral_norm: bool = True
@@ -133,9 +133,9 @@ class BigGANConfig(MethodConfig):
     translation: bool = False
     """Shift every image that the discriminator sees, real or fake, by up to an eighth of its side (DiffAugment)."""
     warm_start: Whole = 0
-    """Number of images on which the generator alone is first fitted to the coarse layout; not in the paper."""
+    """Number of images on which the generator alone first learns the coarse layout; not in the paper."""
     discriminator_first: Whole = 0
-    """Number of images that the discriminator alone then trains on, so that a trained generator does not follow an
+    """Number of images on which the discriminator alone then trains, so that a trained generator does not follow an
     untrained discriminator."""
     layout_weight: Weight = 0.0
     """Weight of the layout loss beside the adversarial loss; not in the paper, which has one loss alone."""
@@ -146,11 +146,11 @@ class BigGANConfig(MethodConfig):
     """Weight of the squared error of the reconstruction's own standardised representation; not in the paper. This loss
     trains on the inverted classifier, so that class and logit scores are not independent of it."""
     adversarial: Literal["hinge", "relativistic"] = "hinge"
-    """The paper's loss, or R3GAN's, of pairs of a real and a fake image."""
+    """Adversarial loss: the paper's "hinge", or R3GAN's "relativistic" one of pairs of a real and a fake image."""
     r1: Weight = 0.0
     """Gamma of R1 on the projected discriminator's pixel branch, computed every eighth step."""
     gradient_penalty: Weight = 0.0
-    """Gamma of R1 and R2, the discriminator's squared gradient at real and at fake images; R3GAN needs them."""
+    """Gamma of R1 and R2, the discriminator's squared gradient at real and at fake images, as R3GAN needs."""
     micro_batch: Whole = 0
     """Number of images that the discriminator holds at once, per process. The gradients are those of the whole batch;
     less memory, more time. 0 is the whole batch."""

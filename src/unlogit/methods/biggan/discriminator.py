@@ -36,10 +36,10 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """From pixels and a representation to a score.
+    """Map pixels and a representation to a score.
 
     Args:
-        representation: its length K.
+        representation: length K of the representation.
         size: side of the images: 32, 64 or 128.
 
     Attributes:
@@ -54,22 +54,22 @@ class Discriminator(nn.Module):
         widths = [3, *(config.channels * w for w in WIDTHS[size])]
         last = len(widths) - 2
         self.blocks = nn.ModuleList(
-            DiscriminatorBlock(i, o, down=at < last, first=at == 0)
-            for at, (i, o) in enumerate(itertools.pairwise(widths))
+            DiscriminatorBlock(i, o, down=index < last, first=index == 0)
+            for index, (i, o) in enumerate(itertools.pairwise(widths))
         )
         self.attention = nn.ModuleDict()
         if config.attention is not None:
             resolutions = [size >> (i + 1) for i in range(last)]
             check_size(config.attention, resolutions)
-            at = resolutions.index(config.attention)
-            self.attention[str(at)] = Attention(widths[at + 1], spectral_norm=True)
+            index = resolutions.index(config.attention)
+            self.attention[str(index)] = Attention(widths[index + 1], spectral_norm=True)
         self.unconditional = linear(widths[-1], 1, spectral_norm=True)
         self.projection = linear(representation, widths[-1], spectral_norm=True, bias=False)
         # A standardised representation has a norm near sqrt(K).
         self.projection_scale = representation**-0.5 if config.scale_projection else 1.0
 
     def extract_features(self, pixels: Tensor) -> list[Tensor]:
-        """Return what the part without trained parameters computes: here the pixels themselves."""
+        """Return the input of the trained part: here the pixels themselves."""
         return [pixels]
 
     def score(self, features: list[Tensor], representation: Tensor) -> list[Tensor]:
@@ -85,5 +85,5 @@ class Discriminator(nn.Module):
         return [self.unconditional(psi).squeeze(1) + self.projection_scale * projected]
 
     def forward(self, pixels: Tensor, representation: Tensor) -> list[Tensor]:
-        """Pixels N x 3 x S x S in [0, 1], standardised representation N x K; one tensor of scores, N."""
+        """Return one tensor of scores, N, of pixels N x 3 x S x S in [0, 1] and standardised representations N x K."""
         return self.score(self.extract_features(pixels), representation)

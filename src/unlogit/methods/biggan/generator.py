@@ -40,22 +40,22 @@ class GeneratorBlock(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         h = upsampled_conv(F.relu(self.norm1(x, condition), inplace=True), self.conv1)
         h = self.conv2(F.relu(self.norm2(h, condition), inplace=True))
-        # A 1x1 convolution and nearest up-sampling commute: a quarter of the work below.
+        # A 1x1 convolution and nearest up-sampling commute: this order takes a quarter of the work.
         return h.add_(F.interpolate(self.shortcut(x), scale_factor=2))
 
 
 class Generator(nn.Module):
-    """From a representation and noise to pixels.
+    """Map a representation and noise to pixels.
 
     Args:
-        representation: its length K.
+        representation: length K of the representation.
     """
 
     def __init__(self, representation: int, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
         self.representation = representation
-        self.recompute = False  # Blocks in the backward pass, to hold less.
+        self.recompute = False  # Whether blocks are recomputed in the backward pass, to save memory.
         widths = config.widths
         self.chunk = config.noise // len(widths)
         conditioning = representation
@@ -82,15 +82,15 @@ class Generator(nn.Module):
         if config.attention is not None:
             resolutions = [8 << i for i in range(len(self.blocks))]
             check_size(config.attention, resolutions)
-            at = resolutions.index(config.attention)
-            self.attention[str(at)] = Attention(widths[at + 1], spectral_norm=config.spectral_norm)
+            index = resolutions.index(config.attention)
+            self.attention[str(index)] = Attention(widths[index + 1], spectral_norm=config.spectral_norm)
         self.last_norm = Normalise(widths[-1])
         self.last_gain = nn.Parameter(torch.ones(widths[-1]))
         self.last_bias = nn.Parameter(torch.zeros(widths[-1]))
         self.last = conv(widths[-1], 3, 3, spectral_norm=config.spectral_norm)
 
     def forward(self, representation: Tensor, noise: Tensor) -> Tensor:
-        """Pixels, N x 3 x S x S in [0, 1]; of standardised representations, N x K, and N(0, 1) noise, N x `noise`."""
+        """Return pixels, N x 3 x S x S in [0, 1], of standardised representations, N x K, and noise, N x `noise`."""
         chunks = noise.split(self.chunk, dim=1)
         spatial = None if self.config.map is None else representation.unflatten(1, self.config.map)
         embedded = self.embed(representation if spatial is None else spatial.mean((2, 3)))
@@ -133,7 +133,7 @@ def standing_statistics(generator: Generator, batches: Iterable[tuple[Tensor, Te
 
 
 def folded(generator: Generator) -> Generator:
-    """A copy to be used and saved: spectral norms folded into its weights, in evaluation mode, without gradients."""
+    """Return a copy in evaluation mode, without gradients, whose weights include the spectral norms."""
     config = replace(generator.config, spectral_norm=False)
     copy = Generator(generator.representation, config).to(next(generator.parameters()).device)
     was_training = generator.training

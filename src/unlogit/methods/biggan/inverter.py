@@ -1,4 +1,4 @@
-"""The paper's inverter: a generator that was trained against a discriminator, conditioned on the representation.
+"""The paper's inverter: a generator trained against a discriminator, conditioned on the representation.
 
 Teterwak, Zhang, Krishnan and Mozer, "Understanding Invariance via Feedforward Inversion of Discriminatively Trained
 Classifiers", ICML 2021: G(z, eps) of section 3. With the layer "label" the same network is the label-only baseline.
@@ -23,7 +23,7 @@ class GeneratorInverter(LearnedInverter):
     """A trained generator with the representation that it inverts.
 
     Args:
-        facts: how it was made, kept in config.json for the model card: at least "deviations".
+        facts: facts about the training, as in `LearnedInverter`.
     """
 
     KIND: ClassVar[str] = "generator"
@@ -39,7 +39,7 @@ class GeneratorInverter(LearnedInverter):
         return self.network
 
     def sample_noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """N(0, 1), n x `noise`."""
+        """Return N(0, 1) noise, n x `noise`."""
         return torch.randn(n, self.generator.config.noise, generator=generator)
 
     def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:

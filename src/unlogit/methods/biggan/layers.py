@@ -18,11 +18,11 @@ from unlogit.runtime import distributed
 
 
 class SpectralNorm(nn.Module):
-    """W / sigma, sigma by one power iteration a training pass (Miyato et al. 2018, algorithm 1), in full precision.
+    """W / sigma, sigma by one power iteration per training pass (Miyato et al. 2018, algorithm 1), full precision.
 
-    Torch's own parametrization takes three products with a copy of what is stored channels last, and its gradient's
-    several passes over W take longer than a small batch's convolutions where these are in bf16. On a GPU autocast would
-    take the products, and with them sigma, in bf16.
+    Torch's own parametrization takes three products with a copy of a channels-last weight, and its gradient takes
+    several passes over W, longer than a small batch's convolutions in bf16. On a GPU, autocast would compute the
+    products, and with them sigma, in bf16.
     """
 
     _u: Tensor
@@ -35,7 +35,7 @@ class SpectralNorm(nn.Module):
             matrix = _matrix(weight)
             self.register_buffer("_u", F.normalize(torch.randn_like(matrix[:, 0]), dim=0, eps=eps))
             self.register_buffer("_v", torch.zeros_like(matrix[0]))
-            # Not on the meta device, where there is nothing to iterate on, and each step takes a millisecond.
+            # The meta device has no values to iterate on, and each iteration takes a millisecond.
             for _ in range(0 if weight.is_meta else 15):
                 self._iterate(matrix)
 
@@ -45,7 +45,7 @@ class SpectralNorm(nn.Module):
         with torch.no_grad(), exact:
             matrix = _matrix(weight)
             sigma = self._iterate(matrix) if self.training else self._u @ (matrix @ self._v)
-        # Copies, since gradients are taken after a next pass has written into the vectors, too.
+        # Copies, since another pass may overwrite the vectors before gradients are computed.
         normalised: Tensor = _Normalised.apply(weight, sigma, self._u.clone(), self._v.clone())
         return normalised
 
@@ -77,24 +77,24 @@ class _Normalised(torch.autograd.Function):
 
 
 def _matrix(weight: Tensor) -> Tensor:
-    """Outputs x inputs, positions before channels: a view of what is stored channels last."""
+    """Return outputs x inputs, positions before channels: a view of a channels-last weight."""
     return weight.movedim(1, -1).flatten(1)
 
 
 def build(layer: nn.Module, spectral_norm: bool) -> nn.Module:
-    """Orthogonal weights and zero biases (Brock et al. 2018), then spectral normalisation where asked."""
+    """Initialise orthogonal weights and zero biases (Brock et al. 2018), then add spectral normalisation if wanted."""
     assert isinstance(layer, nn.Conv2d | nn.Linear)
     nn.init.orthogonal_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     if spectral_norm:
-        # "Unsafe" leaves out a trial pass, which networks on the meta device could not make.
+        # "Unsafe" omits a trial pass, which fails on the meta device.
         register_parametrization(layer, "weight", SpectralNorm(layer.weight), unsafe=True)
     return layer
 
 
 def conv(inputs: int, outputs: int, kernel: int, *, spectral_norm: bool, bias: bool = True) -> nn.Module:
-    """Convolution that keeps the resolution."""
+    """Return a convolution that keeps the resolution."""
     return build(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias), spectral_norm)
 
 
@@ -116,7 +116,7 @@ def no_power_iteration(module: nn.Module) -> Iterator[None]:
 
 
 def recomputed(module: nn.Module, *inputs: Tensor) -> Tensor:
-    """`module(*inputs)`, computed once more in the backward pass instead of being kept for it; no more else changes."""
+    """Return `module(*inputs)`, recomputed in the backward pass instead of stored, with the same result."""
     output: Tensor = checkpoint(
         module,
         *inputs,
@@ -128,10 +128,9 @@ def recomputed(module: nn.Module, *inputs: Tensor) -> Tensor:
 
 
 def _shifted_sum(kernels: Tensor, shifts: Sequence[Sequence[int]]) -> Tensor:
-    """The 3x3 kernels applied to 2x2 boxes: the sum of four shifts on a 4x4 support.
+    """Return 3x3 kernels applied to 2x2 boxes: the sum of four shifts on a 4x4 support.
 
-    One product is several times as fast as four sums, in the layout that is wanted: A x 9 x B, in any strides, become
-    A x B x 4 x 4, channels last.
+    One product is several times as fast as four sums. A x 9 x B, in any strides, become A x B x 4 x 4, channels last.
     """
     along = kernels.new_tensor(shifts)
     return (torch.kron(along, along) @ kernels).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
@@ -141,46 +140,46 @@ SHIFTS = ((1, 0, 0), (1, 1, 0), (0, 1, 1), (0, 0, 1))
 
 
 def folds(x: Tensor) -> bool:
-    """Return whether folding a kernel saves more than it costs: by measurement on CPUs, in fp32 and bf16."""
+    """Return whether folding a kernel saves time; the limit is measured on CPUs, in fp32 and bf16."""
     return x.shape[0] * x.shape[2] * x.shape[3] > 512
 
 
 def upsampled_conv(x: Tensor, layer: nn.Module) -> Tensor:
-    """`layer` (3x3) after nearest up-sampling by 2, exactly, with 16 instead of 36 multiplications an input unit.
+    """Apply `layer` (3x3) after nearest up-sampling by 2, exactly, by 16 instead of 36 products per input unit.
 
-    Both are linear and local: together they are one transposed 4x4 convolution of stride 2.
+    Both are linear and local, so that together they are one transposed 4x4 convolution of stride 2.
     """
     assert isinstance(layer, nn.Conv2d)
     if not folds(x):
         return layer(F.interpolate(x, scale_factor=2))
-    # A transposed convolution turns its kernel round; the box is symmetric, so that turned shifts undo that.
+    # A transposed convolution flips its kernel; the box is symmetric, so that reversed shifts undo that.
     kernels = layer.weight.permute(1, 2, 3, 0).flatten(1, 2)
     weight = _shifted_sum(kernels, SHIFTS[::-1])
     return F.conv_transpose2d(x, weight, layer.bias, stride=2, padding=1)
 
 
 def conv_downsampled(x: Tensor, layer: nn.Module) -> Tensor:
-    """`layer` (3x3) before average pooling by 2, exactly: one 4x4 convolution of stride 2."""
+    """Apply `layer` (3x3) before average pooling by 2, exactly, as one 4x4 convolution of stride 2."""
     assert isinstance(layer, nn.Conv2d)
     weight = _shifted_sum(layer.weight.permute(0, 2, 3, 1).flatten(1, 2), SHIFTS) / 4
     return F.conv2d(x, weight, layer.bias, stride=2, padding=1)
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel over all ranks, which hold equal shares."""
-    # As batch norm itself computes them, in full precision; torch.var_mean takes twenty times as long.
+    """Return the mean and variance of each channel over all ranks, which hold equal shares."""
+    # The function of batch norm itself, in full precision; torch.var_mean takes twenty times as long.
     running = torch.zeros(2, x.shape[1], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
     mean, var = torch.batch_norm_update_stats(x, running[0], running[1], 0.0)
     means, variances = distributed.gathered(torch.stack([mean, var])).unbind(1)
     mean = means.mean(0)
-    # Not as a mean of squares less a squared mean, which loses digits.
+    # A mean of squares less a squared mean would lose digits.
     return mean, variances.mean(0) + (means - mean).square().mean(0)
 
 
 class _SyncedNorm(torch.autograd.Function):
-    """Batch normalisation with the statistics of all ranks; one exchange forwards and one backwards.
+    """Batch normalisation with the statistics of all ranks; one exchange in each direction.
 
-    Torch's SyncBatchNorm does not run on the CPU. As there, the gradient is that of the sum of all ranks' losses.
+    Torch's SyncBatchNorm does not run on the CPU. Its gradient, too, is that of the sum of all ranks' losses.
     """
 
     @staticmethod
@@ -194,7 +193,7 @@ class _SyncedNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, mean, var = ctx.saved_tensors
-        # As if the statistics were constants, and its sums over the slope times the output and over the slope.
+        # The gradient with constant statistics, and the sums of the gradient times the output and of the gradient.
         gradient, along, total = torch.ops.aten.native_batch_norm_backward(
             grad, x, torch.ones_like(mean), mean, var, None, None, False, ctx.eps, [True, True, True]
         )
@@ -204,8 +203,8 @@ class _SyncedNorm(torch.autograd.Function):
 class _ModulatedNorm(torch.autograd.Function):
     """Batch normalisation with the statistics of all ranks, then a gain and a bias for each image, N x C.
 
-    Image by image, so that each map is in the cache once: a pass over memory forwards, and two backwards where
-    autograd's derivative of the product alone takes three. For a CPU; on a GPU so many calls would take longer.
+    Works image by image, so that each map enters the cache once: one pass over memory forwards and two backwards, where
+    autograd's derivative of the product alone takes three. Meant for a CPU; on a GPU so many calls would be slower.
     """
 
     @staticmethod
@@ -238,10 +237,10 @@ class _ModulatedNorm(torch.autograd.Function):
 def _through_statistics(
     gradient: Tensor, along: Tensor, total: Tensor, x: Tensor, mean: Tensor, var: Tensor, eps: float
 ) -> Tensor:
-    """Completes, in place, a batch norm's gradient that held the statistics constant.
+    """Complete, in place, a batch norm's gradient that held the statistics constant.
 
-    `along` and `total` are sums over a channel's units on this rank: of the slope times the normalised map, and of the
-    slope.
+    `along` and `total` are sums over a channel's units on this rank: of the gradient times the normalised map, and of
+    the gradient.
     """
     along, total = distributed.gathered(torch.stack([along, total])).mean(0) * x.shape[1] / x.numel()
     scale = (var + eps).rsqrt()
@@ -252,7 +251,7 @@ def _through_statistics(
 
 
 def _large(x: Tensor) -> bool:
-    """Whether a call for each image takes less than a pass over all their maps: a bound by measurement."""
+    """Return whether a call per image is faster than passes over all maps; the limit is measured."""
     return x.device.type == "cpu" and x[0].numel() >= 65_536
 
 
@@ -261,7 +260,7 @@ class Normalise(nn.Module):
 
     Training mode uses the batch's own statistics: E and S of the paper's equation 3, over all units of a channel and
     all inputs of the (global) batch. Evaluation mode uses the statistics accumulated by `standing_statistics`, as
-    compare_gan does, and not a running average, which would belong to older weights than the averaged ones.
+    compare_gan does; a running average would belong to older weights than the averaged ones.
     """
 
     mean: Tensor
@@ -289,7 +288,7 @@ class Normalise(nn.Module):
         return torch.addcmul(bias.view(1, -1, 1, 1), normalised, gain.view(1, -1, 1, 1)).to(x.dtype)
 
     def modulated(self, x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-        """Normalised, times `gain`, plus `bias`, both N x C: each image's own."""
+        """Return the normalised map times `gain` plus `bias`, both N x C, one row per image."""
         if self.training and not self.accumulate and _large(x):
             modulated: Tensor = _ModulatedNorm.apply(x, gain, bias, self.eps)
             return modulated
@@ -306,7 +305,7 @@ class ConditionalBatchNorm(nn.Module):
     """y' = gamma(c) (y - E[y]) / S[y] + beta(c): the paper's equation 3.
 
     Args:
-        channels: of y.
+        channels: number of channels of y.
         condition: length of the vector c, the representation joined with this layer's noise chunk.
         hidden: width of the two-layer MLPs that the paper uses ("self-modulation" in compare_gan: 32, ReLU, gamma
             starting at 1). None is BigGAN's class-conditional form, one linear map without bias each.
@@ -336,13 +335,15 @@ class Attention(nn.Module):
     """Self-attention with a learned gate that starts at zero (Zhang et al. 2019, SAGAN; sizes of BigGAN).
 
     Raises:
-        UnlogitError: fewer than 8 channels, an eighth of which are compared.
+        UnlogitError: fewer than 8 channels, of which queries and keys have an eighth.
     """
 
     def __init__(self, channels: int, *, spectral_norm: bool) -> None:
         super().__init__()
         if channels < 8:
-            raise UnlogitError(f"attention over {channels} channels: needs 8; give wider networks or no attention")
+            raise UnlogitError(
+                f"attention over {channels} channels: must be at least 8; give wider networks or no attention"
+            )
         self.query = conv(channels, channels // 8, 1, spectral_norm=spectral_norm, bias=False)
         self.key = conv(channels, channels // 8, 1, spectral_norm=spectral_norm, bias=False)
         self.value = conv(channels, channels // 2, 1, spectral_norm=spectral_norm, bias=False)
@@ -353,7 +354,7 @@ class Attention(nn.Module):
         query = self.query(x).flatten(2).transpose(1, 2)
         key = F.max_pool2d(self.key(x), 2).flatten(2).transpose(1, 2)
         value = F.max_pool2d(self.value(x), 2).flatten(2).transpose(1, 2)
-        # Zeros up to the values' length change no score, and fused kernels want one length and a dimension for heads.
+        # Padding with zeros changes no score; fused kernels require equal lengths and a dimension for heads.
         padding = (0, value.shape[2] - query.shape[2])
         query, key, value = F.pad(query, padding)[:, None], F.pad(key, padding)[:, None], value[:, None]
         # Unscaled scores, as in SAGAN.

@@ -1,4 +1,4 @@
-"""The whole objective: the D loss, the G loss, the coarse-layout loss of the two deviations, and the ablations' losses.
+"""Losses: those of D and G in the paper, the layout loss of two deviations, and those of the ablations.
 
 Scores are lists with one tensor per head, and `weights` has one weight per head; the paper has one head.
 """
@@ -16,54 +16,54 @@ from unlogit.metrics.pixel import FLOOR
 from unlogit.metrics.spectrum import power_spectrum
 
 SPECTRAL_FLOOR = FLOOR / 30
-"""Added to the power; that of rounding pixels to 8 bits is `FLOOR`."""
+"""Constant added to the power; the power of rounding pixels to 8 bits is `FLOOR`."""
 
 
 def discriminator_loss(
     real: Sequence[Tensor], fake: Sequence[Tensor], weights: Sequence[float] | None = None
 ) -> Tensor:
-    """Hinge: E max(-1, D(fake)) - E min(1, D(real)) (section 3 of the paper), a weighted sum over heads.
+    """Return E max(-1, D(fake)) - E min(1, D(real)) (section 3 of the paper), a weighted sum over heads.
 
-    The usual hinge, E relu(1 + D(fake)) + E relu(1 - D(real)), less its constant 2: the minimum is -2.
+    It is the usual hinge, E relu(1 + D(fake)) + E relu(1 - D(real)), less its constant 2: the minimum is -2.
     """
     heads = [f.clamp(min=-1).mean() - r.clamp(max=1).mean() for r, f in zip(real, fake, strict=True)]
     return _weighted(heads, weights)
 
 
 def generator_loss(fake: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
-    """-E D(fake) (section 3 of the paper), a weighted sum over heads."""
+    """Return -E D(fake) (section 3 of the paper), a weighted sum over heads."""
     return -_weighted([f.mean() for f in fake], weights)
 
 
 def _weighted(losses: Sequence[Tensor], weights: Sequence[float] | None) -> Tensor:
-    """Sum of the heads' losses by weight; without weights their mean."""
+    """Return the weighted sum of the heads' losses, or their mean without weights."""
     if weights is None:
         return torch.stack(list(losses)).mean()
     return torch.stack([weight * loss for loss, weight in zip(losses, weights, strict=True)]).sum()
 
 
 def mirror_average(images: Tensor, side: int = 8) -> Tensor:
-    """Coarse colours, N x 3 x side x side, averaged with their mirror image, which classifiers learn to ignore."""
+    """Return coarse colours, N x 3 x side x side, averaged with their mirror image: classifiers ignore mirroring."""
     coarse = F.adaptive_avg_pool2d(images, side)
     return (coarse + coarse.flip(3)) / 2
 
 
 def layout_loss(fake: Tensor, real: Tensor) -> Tensor:
-    """Squared error of the mirror-averaged 8 x 8 colours, pixels in the range [-1, 1]."""
+    """Return the squared error of the mirror-averaged 8 x 8 colours, pixels in the range [-1, 1]."""
     return F.mse_loss(2 * mirror_average(fake), 2 * mirror_average(real))
 
 
 def warm_start_loss(fake: Tensor, real: Tensor) -> Tensor:
-    """Layout loss + 0.3 x absolute error of the half-size image, pixels in the range [-1, 1]."""
+    """Return the layout loss + 0.3 x absolute error of the half-size image, pixels in the range [-1, 1]."""
     return layout_loss(fake, real) + 0.3 * F.l1_loss(2 * F.avg_pool2d(fake, 2), 2 * F.avg_pool2d(real, 2))
 
 
 def spectral_loss(fake: Tensor, real: Tensor) -> Tensor:
-    """Squared difference of the log power spectra of two batches, N x 3 x S x S, a mean over spatial frequencies.
+    """Return the squared difference of the log power spectra of two batches, N x 3 x S x S, averaged.
 
-    Spectra are those of `unlogit.metrics.spectrum`, a mean over images. Patterns such as a lattice of dots, which
-    feature networks hardly see, are peaks of them. Not in the paper; compare the regularisers of Durall, Keuper and
-    Keuper (CVPR 2020) and Jung and Keuper (AAAI 2021), which reduce a spectrum to radii.
+    Spectra are those of `unlogit.metrics.spectrum`, averaged over images. Patterns to which feature networks are
+    insensitive, such as a lattice of dots, are peaks of a spectrum. Not in the paper; compare the
+    regularisers of Durall, Keuper and Keuper (CVPR 2020) and Jung and Keuper (AAAI 2021), which use radial spectra.
     """
     of_fake, of_real = ((power_spectrum(images).mean(0) + SPECTRAL_FLOOR).log() for images in (fake, real))
     return F.mse_loss(of_fake, of_real)
@@ -72,17 +72,17 @@ def spectral_loss(fake: Tensor, real: Tensor) -> Tensor:
 def relativistic_loss(
     winner: Sequence[Tensor], loser: Sequence[Tensor], weights: Sequence[float] | None = None
 ) -> Tensor:
-    """E softplus(loser - winner): the relativistic pairing loss (Jolicoeur-Martineau 2019; R3GAN, equation 2).
+    """Return E softplus(loser - winner): the relativistic pairing loss (Jolicoeur-Martineau 2019; R3GAN, equation 2).
 
-    The discriminator's with (real, fake), the generator's with (fake, real), of the same representations in the same
-    order; a weighted sum over heads.
+    The discriminator's loss takes (real, fake), the generator's (fake, real), of the same representations in the same
+    order. It is a weighted sum over heads.
     """
     heads = [F.softplus(b - a).mean() for a, b in zip(winner, loser, strict=True)]
     return _weighted(heads, weights)
 
 
 def r1_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """Half the squared gradient of the score with respect to real pixels in the range [-1, 1], a mean over images.
+    """Return half the squared gradient of the score at real pixels in the range [-1, 1], a mean over images.
 
     R1 of Mescheder, Geiger and Nowozin 2018, equation 9; the score of an image is the mean over positions.
     """
@@ -95,10 +95,10 @@ def r1_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
 def gradient_penalty(
     discriminator: Callable[[Tensor, Tensor], Sequence[Tensor]], real: Tensor, fake: Tensor, representation: Tensor
 ) -> Tensor:
-    """(R1 + R2) / 2: half the squared slope of the score, in pixels of [-1, 1], at real and at fake images.
+    """Return (R1 + R2) / 2: half the squared gradient of the score at real and fake images, pixels in [-1, 1].
 
-    Mescheder, Geiger and Nowozin 2018, equation 9, at both, as in R3GAN; a mean over images, the score of several
-    heads and places being their mean.
+    Mescheder, Geiger and Nowozin 2018, equation 9, at both, as in R3GAN; a mean over images. The score is the mean over
+    heads and positions.
     """
     both = (2 * torch.cat([real, fake.detach()]) - 1).requires_grad_()
     # Fused attention has no second derivative.

@@ -1,4 +1,4 @@
-"""Named settings, for `unlogit train --preset` and the recipes: the ones that trials found, and the paper's."""
+"""Named settings for `unlogit train --preset` and the recipes: settings tuned in trials, and the paper's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from unlogit.errors import unknown
 from unlogit.methods.biggan.config import BigGANConfig, DiscriminatorConfig, GeneratorConfig
 
 FEATURES = "fitted:lite0_robust"
-"""Frozen network of the projected discriminator. It comes with this package, so that it needs no extra and no download,
+"""Frozen network of the projected discriminator. It is packaged, so that it needs no extra and no download,
 and the features of a robust ImageNet classifier suit natural images of any kind. Where the inverted classifier is small
-and its images are not natural ones, its own features or those of a robust twin are better (recipes/demo.py)."""
+and its images are not natural ones, its own features or those of a robust version are better (recipes/demo.py)."""
 PAPER_STEPS = 250_000
 """Generator steps (`options.training_steps`)."""
 EMA_DECAY, EMA_START_STEP = 0.9999, 40_000
@@ -22,10 +22,10 @@ EMA_DECAY, EMA_START_STEP = 0.9999, 40_000
 
 @dataclass(frozen=True)
 class Preset:
-    """Values of options, which options that are given override.
+    """Values of options, which explicit options override.
 
     Attributes:
-        summary: what it is for and what it takes.
+        summary: purpose and requirements in a few words.
         method: options of the method.
         run: options of the run, by field of `TrainConfig`.
     """
@@ -69,7 +69,7 @@ _NATURAL = BigGANConfig(
         noise=60,
         embedding=256,
         hidden=128,
-        # Noise alone in the first layer, as in the paper: what enters there decides the geometry.
+        # Noise alone in the first layer, as in the paper: the input of that layer determines the geometry.
         condition_first=False,
         attention=None,
         spectral_norm=False,
@@ -174,4 +174,4 @@ PRESETS = {
         _PAPER_RUN,
     ),
 }
-"""By name; `cpu-32` and `cpu-64` have a network of features that need not be the recipe's."""
+"""Presets by name; the feature network of `cpu-32` and `cpu-64` can differ from the recipe's."""

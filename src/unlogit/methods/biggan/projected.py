@@ -1,8 +1,8 @@
 """A discriminator on a frozen network's features: Projected GANs (Sauer et al. 2021) with the paper's projection.
 
 Departs from Sauer et al. in that every head is also conditioned, on the representation, by the inner product of the
-paper's equation 2, and that heads have no batch-norm: real and fake would share one batch in the D step but not in
-the G step, which makes two different discriminators.
+paper's equation 2, and that heads have no batch-norm: real and fake images share one batch in the D step but not in
+the G step, which would amount to two different discriminators.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from unlogit.methods.biggan.config import DiscriminatorConfig
 from unlogit.methods.biggan.layers import build, linear
 
 PROJECTION_GAIN = 3.0
-"""Set where the scenes' ten logits were seen to work."""
+"""Gain of the projection, tuned on the ten logits of scenes."""
 DETAIL_GAIN = 8.0
 
 
 class Head(nn.Module):
-    """Scores one feature map at every place: two 3x3 convolutions to vectors Psi, then (w1 + W2 z) . Psi.
+    """Score one feature map at every position: two 3x3 convolutions to vectors Psi, then (w1 + W2 z) . Psi.
 
     A standardised representation has a norm near sqrt(K). The projection is divided by that and by sqrt(width), since
-    spectrally normalised weights cannot shrink it: with a thousand logits it would drown the hinge's margin.
+    spectrally normalised weights cannot shrink it: with a thousand logits it would exceed the hinge's margin.
     """
 
     def __init__(self, channels: int, side: int, representation: int, *, spectral_norm: bool = True) -> None:
@@ -42,17 +42,17 @@ class Head(nn.Module):
         self.scale = PROJECTION_GAIN * (channels * representation) ** -0.5
 
     def forward(self, features: Tensor, representation: Tensor) -> Tensor:
-        """Features N x C x H x W or N x C; scores N x (H W) or N x 1."""
+        """Return scores, N x (H W) or N x 1, of features N x C x H x W or N x C."""
         psi = self.layers(features).flatten(2) if features.ndim == 4 else features.unsqueeze(2)
         projected = torch.einsum("nc,ncl->nl", self.projection(representation), psi)
         return self.unconditional(psi.transpose(1, 2)).squeeze(2) + self.scale * projected
 
 
 class PixelBranch(nn.Module):
-    """Two trained convolutions on the pixels, then a `Head`; without spectral norm, to be limited by R1.
+    """Two trained convolutions on the pixels, then a `Head`; R1 regularises it instead of spectral norm.
 
-    Three more channels hold what a binomial 5x5 blur removes, enlarged: lattices and speckle are there, and with it
-    the branch learns to see them in half as many steps (docs/lab-notes.md).
+    Three more channels hold the amplified residual of a binomial 5x5 blur, which contains lattices and speckle. With
+    them the branch learns to detect these in half as many steps (docs/lab-notes.md).
     """
 
     blur: Tensor
@@ -70,7 +70,7 @@ class PixelBranch(nn.Module):
         self.head = Head(2 * channels, size // 2, representation, spectral_norm=False)
 
     def forward(self, pixels: Tensor, representation: Tensor) -> Tensor:
-        """Scores, N x places, of pixels N x 3 x S x S in [0, 1]."""
+        """Return scores, N x positions, of pixels N x 3 x S x S in [0, 1]."""
         pixels = 2 * pixels - 1
         detail = pixels - F.conv2d(F.pad(pixels, (2, 2, 2, 2), mode="reflect"), self.blur, groups=3)
         scores: Tensor = self.head(self.stem(torch.cat([pixels, DETAIL_GAIN * detail], 1)), representation)
@@ -80,21 +80,21 @@ class PixelBranch(nn.Module):
 class ProjectedDiscriminator(nn.Module):
     """Heads on fixed random mixes of the pixels and of the feature maps of a frozen network.
 
-    Each map is standardised channel by channel with constants estimated once (`calibrate`): a norm that followed each
-    image would hide its brightness and contrast. Spatial maps are then mixed over channels by fixed random 1x1
-    convolutions and over scales by a fixed random top-down pass of 3x3 convolutions. A read vector ("penultimate")
-    is left as it is: its head is the linear discriminator in the space from which the classifier reads its logits.
+    Each map is standardised channel by channel with constants estimated once (`calibrate`): a norm per image would
+    remove its brightness and contrast. Spatial maps are then mixed over channels by fixed random 1x1
+    convolutions and over scales by a fixed random top-down pass of 3x3 convolutions. A vector ("penultimate") is
+    only standardised: its head is the linear discriminator in the space from which the classifier reads its logits.
 
     Args:
-        representation: its length K.
-        size: side of the images.
-        seed: of the fixed random mixes.
+        representation: length K of the representation.
+        size: side of the images in pixels.
+        seed: random seed of the fixed random mixes.
 
     Attributes:
         weights: weights of the scores' losses, in the order of the scores.
 
     Raises:
-        UnlogitError: an unknown map, or another number of widths than of spatial maps.
+        UnlogitError: a map is unknown, or the numbers of widths and spatial maps differ.
     """
 
     def __init__(self, representation: int, size: int, config: DiscriminatorConfig, seed: int = 0) -> None:
@@ -103,15 +103,15 @@ class ProjectedDiscriminator(nn.Module):
         self._network: list[Classifier] = [open_classifier(config.network).fused(config.maps)]
         self.maps = config.maps
         with torch.no_grad():
-            found = self._tap(torch.zeros(1, 3, size, size))
-        spatial = [f for f in found if f.ndim == 4]
-        vectors = [f for f in found if f.ndim == 2]
-        if len(spatial) != len(config.widths) or len(spatial) + len(vectors) != len(found):
+            inputs = self._map_inputs(torch.zeros(1, 3, size, size))
+        spatial = [f for f in inputs if f.ndim == 4]
+        vectors = [f for f in inputs if f.ndim == 2]
+        if len(spatial) != len(config.widths) or len(spatial) + len(vectors) != len(inputs):
             raise UnlogitError(
                 f"projected discriminator: {len(spatial)} spatial maps among {', '.join(self.maps)}, "
-                f"but {len(config.widths)} widths: give one width a spatial map"
+                f"but {len(config.widths)} widths: give one width per spatial map"
             )
-        for i, features in enumerate(found):
+        for i, features in enumerate(inputs):
             self.register_buffer(f"shift{i}", torch.zeros(features.shape[1]))
             self.register_buffer(f"scale{i}", torch.ones(features.shape[1]))
         generator = torch.Generator().manual_seed(seed)
@@ -147,15 +147,15 @@ class ProjectedDiscriminator(nn.Module):
         """The frozen networks."""
         return [*self._network, *([] if self.second is None else self.second.networks)]
 
-    def _tap(self, pixels: Tensor) -> list[Tensor]:
-        found = self.network.features(pixels, [m for m in self.maps if m != "pixels"])
-        found["pixels"] = pixels
-        return [found[m] for m in self.maps]
+    def _map_inputs(self, pixels: Tensor) -> list[Tensor]:
+        features = self.network.features(pixels, [m for m in self.maps if m != "pixels"])
+        features["pixels"] = pixels
+        return [features[m] for m in self.maps]
 
     @torch.no_grad()
     def calibrate(self, pixels: Tensor) -> None:
         """Estimate the maps' standardisation on real images, N x 3 x S x S in [0, 1]."""
-        for i, features in enumerate(self._tap(pixels)):
+        for i, features in enumerate(self._map_inputs(pixels)):
             deviation, mean = torch.std_mean(features, [d for d in range(features.ndim) if d != 1])
             getattr(self, f"shift{i}").copy_(mean)
             getattr(self, f"scale{i}").copy_(deviation.clamp(min=1e-2 * float(deviation.mean())))
@@ -163,14 +163,14 @@ class ProjectedDiscriminator(nn.Module):
             self.second.calibrate(pixels)
 
     def extract_features(self, pixels: Tensor) -> list[Tensor]:
-        """Return what the part without trained parameters computes, one tensor per head.
+        """Return the inputs of the trained heads, one tensor per head.
 
         Mixed feature maps from fine to coarse, then vectors, then those of the second network, then the pixels.
         """
         # Standardising a map and mixing its channels is one convolution.
         mixed: list[Tensor] = []
         vectors: list[Tensor] = []
-        for i, features in enumerate(self._tap(pixels)):
+        for i, features in enumerate(self._map_inputs(pixels)):
             shift, scale = getattr(self, f"shift{i}"), getattr(self, f"scale{i}")
             if features.ndim == 4:
                 mix = self.mixes[len(mixed)] / scale.view(1, -1, 1, 1)
@@ -191,7 +191,7 @@ class ProjectedDiscriminator(nn.Module):
         return [head(feature, representation) for head, feature in zip(heads, features, strict=True)]
 
     def forward(self, pixels: Tensor, representation: Tensor) -> list[Tensor]:
-        """Pixels N x 3 x S x S in [0, 1], standardised representation N x K; scores, N x places, of every head."""
+        """Return scores, N x positions, of every head, of pixels N x 3 x S x S in [0, 1], representations N x K."""
         return self.score(self.extract_features(pixels), representation)
 
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]

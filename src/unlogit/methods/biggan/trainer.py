@@ -54,24 +54,26 @@ class BigGANTrainer(Trainer[BigGANConfig]):
 
     def setup(self) -> None:
         config, method, dim = self.config, self.method, self.data.representation.dim
-        index: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
-        self.generator = self.network = Generator(dim, method.generator).to(**index)
+        placement: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
+        self.generator = self.network = Generator(dim, method.generator).to(**placement)
         self.generator.recompute = method.micro_batch > 0
         discriminator: Discriminator | ProjectedDiscriminator = (
             ProjectedDiscriminator(dim, method.size, method.discriminator, config.seed)
             if method.discriminator.kind == "projected"
             else Discriminator(dim, method.size, method.discriminator)
         )
-        self.discriminator = discriminator.to(**index)
+        self.discriminator = discriminator.to(**placement)
         self.optimiser_g = self.adam(self.generator.parameters(), method.learning_rate_g, method.betas)
         trained = [p for p in self.discriminator.parameters() if p.requires_grad]
         self.optimiser_d = self.adam(trained, method.learning_rate_d, method.betas)
         self.optimiser_warm = self.adam(self.generator.parameters(), WARM_LEARNING_RATE, (0.9, 0.999))
 
     def frozen_networks(self) -> dict[str, Classifier]:
-        one = self.discriminator
+        discriminator = self.discriminator
         names = ("discriminator.network", "discriminator.second_network")
-        scoring = dict(zip(names, one.networks, strict=False)) if isinstance(one, ProjectedDiscriminator) else {}
+        scoring: dict[str, Classifier] = {}
+        if isinstance(discriminator, ProjectedDiscriminator):
+            scoring = dict(zip(names, discriminator.networks, strict=False))
         return super().frozen_networks() | scoring
 
     def begin(self) -> None:
@@ -80,7 +82,7 @@ class BigGANTrainer(Trainer[BigGANConfig]):
         super().begin()
 
     def starting_network(self, begun: LearnedInverter) -> nn.Module:
-        """Return its generator, widened where this run's has more channels and is the same in all else."""
+        """Return its generator, widened where this run's has more channels and is otherwise the same."""
         network, wanted = begun.network, replace(self.method.generator, spectral_norm=False)
         if not isinstance(network, Generator) or network.config.channels >= wanted.channels:
             return network
@@ -88,7 +90,7 @@ class BigGANTrainer(Trainer[BigGANConfig]):
         return widened(network, wanted.channels, self.config.seed) if same else network
 
     def start_discriminator(self, begun: LearnedInverter) -> None:
-        """Take over what was saved; a part that it lacks, such as the pixel branch, begins with random weights."""
+        """Load the saved weights; a part without saved ones, such as the pixel branch, begins with random weights."""
         own, saved = self.discriminator.state_dict(), begun.discriminator
         if all(name in own and own[name].shape == value.shape for name, value in saved.items()):
             self.discriminator.load_state_dict(saved, strict=False)
@@ -180,10 +182,10 @@ class BigGANTrainer(Trainer[BigGANConfig]):
             total = total + weight * value if weight else total
         return total, {"loss_g": loss} | {name: value for name, (_, value) in extra.items()}
 
-    # Around the step: what the paper does not have, or does for a whole batch at once
+    # Around the step: extensions beyond the paper, and micro-batches
 
     def warm_start_step(self) -> dict[str, Tensor]:
-        """Fit the generator alone to the coarse layout."""
+        """Train the generator alone on the coarse layout."""
         for group in self.optimiser_warm.param_groups:
             group["lr"] = self.rate * WARM_LEARNING_RATE * (1 - 0.9 * self.images / self.method.warm_start)
         images, representation = self.data.pair(self.images)
@@ -204,7 +206,7 @@ class BigGANTrainer(Trainer[BigGANConfig]):
         *,
         update_generator: bool,
     ) -> Batch:
-        """Return a batch with its reconstructions, with the generator's graph where they are to update it."""
+        """Return a batch with its reconstructions, with the generator's graph where they update it."""
         with self.precision, torch.set_grad_enabled(update_generator):
             generated = self.generator(representation, self.noise(position, noise_stream))
         shifts = self.shifts(position, SHIFT_REAL), self.shifts(position, shift_stream)
@@ -213,7 +215,7 @@ class BigGANTrainer(Trainer[BigGANConfig]):
     def backward(self, compute: Callable[[MicroBatch], tuple[Tensor, dict[str, Tensor]]], batch: Batch) -> Means:
         """Add up the gradients of a loss over micro-batches; return the means of its metrics over the batch.
 
-        Spectral norms take their power iteration once, in the first part, as in a pass of the whole batch.
+        Spectral norms take one power iteration, in the first part, as in a pass of the whole batch.
         """
         metrics = Means()
         for i, part in enumerate(batch.parts):
@@ -230,7 +232,7 @@ class BigGANTrainer(Trainer[BigGANConfig]):
         if method.r1 and branch is not None and batch.position // self.config.batch % R1_EVERY == 0:
             penalty = losses.r1_penalty(lambda pixels: branch(pixels, batch.representation), batch.images)
             (method.r1 * R1_EVERY * penalty).backward()
-            metrics.add(R1_EVERY, {"r1": penalty})  # The mean over steps, of which every eighth has one.
+            metrics.add(R1_EVERY, {"r1": penalty})  # The mean over steps, since only every eighth computes it.
         if method.gradient_penalty:
             metrics |= self.backward(self.gradient_penalty, batch)
         return metrics

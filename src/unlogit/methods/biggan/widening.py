@@ -1,7 +1,7 @@
-"""A wider generator that computes what a narrower one does: Net2WiderNet (Chen, Goodfellow and Shlens, ICLR 2016).
+"""Widen a generator without changing its function: Net2WiderNet (Chen, Goodfellow and Shlens, ICLR 2016).
 
-Each further channel is a copy of one that is there. The weights of what reads both are split between them at random, so
-that the sum stays and the copies receive different gradients.
+Each additional channel is a copy of an existing one. The weights that read both are split between them at random, so
+that the sum is the same and the copies receive different gradients.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ def widened(generator: Generator, channels: int, seed: int = 0) -> Generator:
     """Return a wider generator that maps every input to the same pixels.
 
     Args:
-        generator: without spectral norm or attention.
-        channels: of the wider one's configuration, at least the given one's.
-        seed: decides which channels are copied, and how weights are split.
+        generator: a generator without spectral norm or attention.
+        channels: `channels` of the wider generator's configuration, at least the current value.
+        seed: random seed of the copied channels and of the split weights.
     """
     config = replace(generator.config, channels=channels)
-    chance = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     wider = Generator(generator.representation, config)
-    sources = [_sources(old, new, chance) for old, new in zip(generator.config.widths, config.widths, strict=True)]
+    sources = [_sources(old, new, rng) for old, new in zip(generator.config.widths, config.widths, strict=True)]
     weights = dict(generator.state_dict())
 
     def copied(prefix: str, source: Tensor) -> None:
@@ -33,7 +33,7 @@ def widened(generator: Generator, channels: int, seed: int = 0) -> Generator:
             weights[name] = weights[name][source]
 
     def split(name: str, source: Tensor) -> None:
-        share = torch.rand(weights[name].shape[0], len(source), generator=chance) + 0.5
+        share = torch.rand(weights[name].shape[0], len(source), generator=rng) + 0.5
         total = torch.zeros(weights[name].shape[0], int(source.max()) + 1).index_add_(1, source, share)
         share /= total[:, source]
         weights[name] = weights[name][:, source] * share[:, :, None, None]
@@ -56,9 +56,7 @@ def widened(generator: Generator, channels: int, seed: int = 0) -> Generator:
     return wider.train(generator.training)
 
 
-def _sources(old: int, new: int, chance: torch.Generator) -> Tensor:
-    """Which of `old` channels each of `new` is: all of them in order, then copies, as evenly as possible."""
-    copies = torch.cat(
-        [torch.randperm(old, generator=chance) for _ in range(-(-(new - old) // old))] or [torch.empty(0)]
-    )
+def _sources(old: int, new: int, rng: torch.Generator) -> Tensor:
+    """Return for each of `new` channels its source among `old`: all in order, then copies, as evenly as possible."""
+    copies = torch.cat([torch.randperm(old, generator=rng) for _ in range(-(-(new - old) // old))] or [torch.empty(0)])
     return torch.cat([torch.arange(old), copies[: new - old].long()])

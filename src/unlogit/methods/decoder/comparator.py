@@ -1,4 +1,4 @@
-"""The comparator of Dosovitskiy and Brox: how far two images are apart for a frozen network."""
+"""The comparator of Dosovitskiy and Brox: the distance between two images in the features of a frozen network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unlogit.classifiers import Classifier
 class Comparator(nn.Module):
     """Mean squared difference of one module's output, in units of its standard deviation over all of its values.
 
-    One constant for all values, so that strong channels keep their say, as in the plain sum of squares of the paper.
+    One constant for all values keeps the relative weights of channels, as in the plain sum of squares of the paper.
     """
 
     scale: Tensor
@@ -37,10 +37,10 @@ class Comparator(nn.Module):
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Estimate the standard deviation around each value's mean on real images."""
-        found = torch.cat([self.features(pixels) for pixels in batches])
-        self.scale.copy_((found - found.mean(0)).square().mean().sqrt().clamp(min=1e-12))
+        features = torch.cat([self.features(pixels) for pixels in batches])
+        self.scale.copy_((features - features.mean(0)).square().mean().sqrt().clamp(min=1e-12))
 
     def forward(self, pixels: Tensor, originals: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = self.features(originals)
-        return F.mse_loss(self.features(pixels), wanted) / self.scale**2
+            target = self.features(originals)
+        return F.mse_loss(self.features(pixels), target) / self.scale**2

@@ -14,11 +14,11 @@ class DecoderConfig(Checked):
     """Shape of the decoder, and of the discriminator that mirrors it."""
 
     channels: Channels = 32
-    """Width unit; theirs is 32 at 256 px."""
+    """Width unit; the paper's is 32 at 256 px."""
     hidden: Width = 1024
-    """Width of the fully connected layers (theirs: 4096)."""
+    """Width of the fully connected layers (paper: 4096)."""
     layers: Annotated[int, Bounds(0, 64)] = 2
-    """Fully connected layers before the first spatial one."""
+    """Number of fully connected layers before the first spatial one."""
 
     @classmethod
     def prefix(cls) -> str:
@@ -29,9 +29,9 @@ class DecoderConfig(Checked):
 class DosovitskiyConfig(MethodConfig):
     """An up-convolutional decoder by pixel, feature and adversarial losses (Dosovitskiy and Brox 2016a, b).
 
-    The defaults are the pixel loss alone of the CVPR paper (2016b); `DOSOVITSKIY_2016A` is the NeurIPS paper's. Pixel
-    errors are mean squares in the scale of [0, 1]. Feature errors are mean squares in units of the features' own
-    standard deviation, so that the mean image has about 1.
+    The defaults are the pixel loss alone of the CVPR paper (2016b); `DOSOVITSKIY_2016A` has those of the NeurIPS paper.
+    Pixel errors are mean squares of values in [0, 1]. Feature errors are mean squares in units of the features' own
+    standard deviation, so that the error of the mean image is about 1.
     """
 
     NAME: ClassVar[str] = "decoder"
@@ -46,7 +46,7 @@ class DosovitskiyConfig(MethodConfig):
     adversarial: Weight = 0.0
     """Weight of the adversarial loss; 0 trains no discriminator."""
     comparator: str | None = None
-    """Classifier whose features are compared, as source:name; None is the inverted one."""
+    """Classifier whose features are compared, as source:name; None takes the inverted one."""
     module: str = "penultimate"
     """Layer of the comparator: "logits", "penultimate" or a module by name, whose map is compared position by position.
     """

@@ -1,8 +1,8 @@
-"""An up-convolutional decoder: the average, or the likeliest, image of a representation, without noise.
+"""An up-convolutional decoder: the average or most likely image of a representation, without noise.
 
-What both Dosovitskiy and Brox, "Inverting Visual Representations with Convolutional Networks", CVPR 2016, and
-"Generating Images with Perceptual Similarity Metrics based on Deep Networks", NeurIPS 2016, train; with which losses
-is described in `unlogit.methods`.
+The network that both Dosovitskiy and Brox, "Inverting Visual Representations with Convolutional Networks", CVPR 2016,
+and "Generating Images with Perceptual Similarity Metrics based on Deep Networks", NeurIPS 2016, train; the losses are
+in `unlogit.methods.decoder.trainer`.
 """
 
 from __future__ import annotations

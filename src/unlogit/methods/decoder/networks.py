@@ -2,8 +2,8 @@
 
 Up-convolution: Dosovitskiy and Brox, "Inverting Visual Representations with Convolutional Networks", CVPR 2016
 (section 3.1); the discriminator: "Generating Images with Perceptual Similarity Metrics based on Deep Networks",
-NeurIPS 2016 (section 3). Fully connected layers, then one up-convolution and one plain convolution a resolution, leaky
-ReLU of slope 0.3, no normalisation. Departs in widths, which follow the image's size instead of AlexNet's, and in
+NeurIPS 2016 (section 3). Fully connected layers, then one up-convolution and one plain convolution per resolution,
+leaky ReLU of slope 0.3, no normalisation. Departs in widths, which follow the image's size instead of AlexNet's, and in
 the up-convolution: a 4x4 transposed convolution of stride 2, as in 2016a, for both.
 """
 
@@ -19,15 +19,15 @@ from unlogit.methods._config import check_size
 from unlogit.methods.decoder.config import DecoderConfig
 
 SLOPE = 0.3
-# Widths of the feature maps from 4x4 up, in units of `channels`; the discriminator's the other way round.
+# Widths of the feature maps from 4x4 up, in units of `channels`; the discriminator's in reverse order.
 WIDTHS = {32: (8, 8, 4, 2), 64: (8, 8, 4, 2, 1), 128: (16, 16, 8, 4, 2, 1)}
 
 
 class Decoder(nn.Module):
-    """From a representation to the one image that it most likely came from; no noise.
+    """Map a representation to the image that it most likely came from, without noise.
 
     Args:
-        representation: its length K.
+        representation: length K of the representation.
         size: side of the images: 32, 64 or 128.
     """
 
@@ -44,27 +44,27 @@ class Decoder(nn.Module):
         _he(self)
 
     def forward(self, representation: Tensor) -> Tensor:
-        """Pixels, N x 3 x S x S in [0, 1], of standardised representations, N x K."""
+        """Return pixels, N x 3 x S x S in [0, 1], of standardised representations, N x K."""
         x = representation
         for layer in self.vectors:
             x = F.leaky_relu(layer(x), SLOPE)
         x = x.view(len(x), -1, 4, 4).contiguous(memory_format=torch.channels_last)
         for up, conv in zip(self.ups, self.convs, strict=True):
             x = F.leaky_relu(conv(F.leaky_relu(up(x), SLOPE)), SLOPE)
-        # Theirs is linear; the house's pixels end at 0 and 1.
+        # The paper's output is linear; all inverters here return pixels in [0, 1].
         return self.last(x).float().sigmoid()
 
 
 class JointDiscriminator(nn.Module):
-    """Whether an image is real, given its representation: both are seen, joined after the convolutions (2016a)."""
+    """Score whether an image is real, given its representation, which is joined after the convolutions (2016a)."""
 
     def __init__(self, representation: int, size: int, config: DecoderConfig) -> None:
         super().__init__()
         check_size(size, WIDTHS)
         widths = [3, *(config.channels * w for w in reversed(WIDTHS[size]))]
         self.convs = nn.ModuleList(
-            nn.Conv2d(i, o, 5 if at == 0 else 3, 1 if at == len(widths) - 2 else 2, 2 if at == 0 else 1)
-            for at, (i, o) in enumerate(itertools.pairwise(widths))
+            nn.Conv2d(i, o, 5 if index == 0 else 3, 1 if index == len(widths) - 2 else 2, 2 if index == 0 else 1)
+            for index, (i, o) in enumerate(itertools.pairwise(widths))
         )
         hidden = config.hidden // 2
         self.vectors = nn.Sequential(
@@ -74,7 +74,7 @@ class JointDiscriminator(nn.Module):
         _he(self)
 
     def forward(self, pixels: Tensor, representation: Tensor) -> Tensor:
-        """Logit of "real", N, of pixels N x 3 x S x S in [0, 1] and standardised representations N x K."""
+        """Return the logit of "real", N, of pixels N x 3 x S x S in [0, 1] and standardised representations N x K."""
         x = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
         for conv in self.convs:
             x = F.leaky_relu(conv(x), SLOPE)
@@ -82,12 +82,12 @@ class JointDiscriminator(nn.Module):
 
 
 def _he(network: nn.Module) -> None:
-    """He et al. 2015, for leaky ReLUs; biases zero."""
+    """Initialise weights for leaky ReLUs (He et al. 2015), and biases with zero."""
     for layer in network.modules():
         if not isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             continue
         if isinstance(layer, nn.ConvTranspose2d):
-            # Each place of its output meets a quarter of the kernel.
+            # Each position of the output meets a quarter of the kernel.
             deviation = nn.init.calculate_gain("leaky_relu", SLOPE) * (layer.in_channels * 4) ** -0.5
             nn.init.normal_(layer.weight, std=deviation)
         else:

@@ -29,7 +29,7 @@ from unlogit.runtime import distributed
 
 FEATURE_IMAGES = 512
 PAUSE, GO_ON, LOST = 0.1, 0.5, 10.0
-"""Ratios of the discriminator's loss to the generator's adversarial one, from their code."""
+"""Ratios of the discriminator's loss to the generator's adversarial loss, from the paper's code."""
 
 
 class DosovitskiyTrainer(Trainer[DosovitskiyConfig]):

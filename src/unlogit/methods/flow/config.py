@@ -1,4 +1,4 @@
-"""Configuration of the flow: its network, and how it is trained."""
+"""Configuration of the flow: its network and its training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unlogit.methods._config import MethodConfig
 from unlogit.settings import Betas, Bounds, Channels, Checked, Rate, Width
 
 GROUPS = 8
-"""Groups of a normalisation."""
+"""Number of groups of a group norm."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class VelocityConfig(Checked):
     channels: Channels = 32
     """Width unit, a multiple of 8."""
     condition: Width = 256
-    """Length of the vector that time and representation are joined to."""
+    """Length of the vector that embeds time and representation."""
 
     @classmethod
     def prefix(cls) -> str:

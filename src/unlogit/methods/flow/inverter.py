@@ -1,8 +1,8 @@
-"""A conditional flow: images of a representation by integrating a learned velocity from noise; many samples each.
+"""A conditional flow: many images per representation, by integrating a learned velocity from noise.
 
 Flow matching: Lipman, Chen, Ben-Hamu, Nickel and Le, ICLR 2023, with the straight paths of Liu, Gong and Liu, ICLR
-2023 (rectified flow). The idea of sampling what a representation leaves open with a conditional diffusion is that of
-Bordes, Balestriero and Vincent (RCDM), TMLR 2022. Departs from RCDM in the flow instead of a diffusion, and in the
+2023 (rectified flow). Bordes, Balestriero and Vincent (RCDM), TMLR 2022, sample what a representation leaves open by a
+conditional diffusion. Departs from RCDM in the flow instead of a diffusion, and in the
 condition: a vector that scales and shifts group norms, instead of conditional batch norms.
 """
 
@@ -30,7 +30,7 @@ class FlowInverter(LearnedInverter):
     """A trained velocity with the representation that it inverts.
 
     Args:
-        steps: of Heun's method from noise to image, two passes through the network each.
+        steps: number of steps of Heun's method from noise to image; each takes two passes through the network.
     """
 
     KIND: ClassVar[str] = "flow"
@@ -47,11 +47,11 @@ class FlowInverter(LearnedInverter):
         self.steps = steps
 
     def sample_noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """N(0, 1), n x 3 x S x S: where the flow begins."""
+        """Return N(0, 1) noise, n x 3 x S x S, where the flow begins."""
         return torch.randn(n, 3, self.size, self.size, generator=generator)
 
     def _invert(self, raw: Tensor, noise: Tensor | None) -> Tensor:
-        assert noise is not None  # Of `sample_noise`.
+        assert noise is not None  # `invert` draws it by `sample_noise`.
         x, condition = noise, self.representation.standardise(raw)
         times = torch.linspace(0, 1, self.steps + 1).tolist()
         for now, then in itertools.pairwise(times):

@@ -1,4 +1,4 @@
-"""The velocity of a conditional flow: a small U-Net that knows the time and the representation.
+"""The velocity of a conditional flow: a small U-Net that is conditioned on the time and the representation.
 
 The network that flow matching (Lipman et al. 2023) trains. A plain U-Net in the shape of Ho et al. 2020: residual
 blocks with group norm, scaled and shifted by the condition (Perez et al. 2018), and attention at the coarsest map.
@@ -42,7 +42,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all places, with a projection that starts at zero."""
+    """Self-attention over all positions, with a projection that starts at zero."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Velocity(nn.Module):
     """dx/dt at x, of pixels in [-1, 1], at time t from noise (0) to image (1).
 
     Args:
-        representation: its length K.
+        representation: length K of the representation.
         size: side of the images: 32, 64 or 128.
     """
 
@@ -83,23 +83,23 @@ class Velocity(nn.Module):
         self.last = nn.Sequential(nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), _zero(nn.Conv2d(widths[0], 3, 3, 1, 1)))
 
     def forward(self, x: Tensor, time: Tensor, representation: Tensor) -> Tensor:
-        """x N x 3 x S x S, time N, standardised representations N x K; velocity N x 3 x S x S, float32."""
+        """Return the velocity, float32, N x 3 x S x S, at x (N x 3 x S x S), time (N), representation (N x K)."""
         condition = F.silu(self.time(_sinusoids(time)) + self.embed(representation))
         x = self.first(x.contiguous(memory_format=torch.channels_last))
-        kept = []
+        skips = []
         for block, shrink in zip(self.down, self.shrink, strict=True):
             x = block(x, condition)
-            kept.append(x)
+            skips.append(x)
             x = shrink(x)
         x = self.middle[1](self.attention(self.middle[0](x, condition)), condition)
         for grow, block in zip(self.grow, self.up, strict=True):
             x = grow(F.interpolate(x, scale_factor=2))
-            x = block(torch.cat([x, kept.pop()], 1), condition)
+            x = block(torch.cat([x, skips.pop()], 1), condition)
         return self.last(x).float()
 
 
 def _sinusoids(time: Tensor) -> Tensor:
-    """N x TIMES: cosines and sines of periods from 1/1000 of the way to all of it (Vaswani et al. 2017)."""
+    """Return cosines and sines, N x TIMES, of frequencies from 1 to 1000 (Vaswani et al. 2017)."""
     rates = torch.exp(torch.linspace(0, math.log(1000), TIMES // 2, device=time.device))
     angles = time[:, None] * rates
     return torch.cat([angles.cos(), angles.sin()], 1)

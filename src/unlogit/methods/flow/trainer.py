@@ -2,8 +2,8 @@
 
 Lipman, Chen, Ben-Hamu, Nickel and Le, "Flow Matching for Generative Modeling", ICLR 2023, equation 14 with straight
 paths (Liu, Gong and Liu, ICLR 2023): E ||v(x_t, t, z) - (x_1 - x_0)||^2 with x_t = (1 - t) x_0 + t x_1, noise x_0 and
-image x_1 in [-1, 1]. Times are the sigmoid of N(0, 1), which puts the work in the middle (Esser et al., ICML 2024).
-The idea is RCDM's (Bordes, Balestriero and Vincent, TMLR 2022): see `unlogit.methods.flow.inverter` for how it departs.
+image x_1 in [-1, 1]. Times are the sigmoid of N(0, 1), which samples the middle most (Esser et al., ICML 2024).
+The idea is RCDM's (Bordes, Balestriero and Vincent, TMLR 2022): `unlogit.methods.flow.inverter` lists the differences.
 """
 
 from __future__ import annotations

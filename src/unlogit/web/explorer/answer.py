@@ -121,14 +121,14 @@ class Explorer:
         own = inverter.sample_noise(1, chance)
         raw = manipulate.shift(manipulate.scale(raw, state.scale), state.shift * sd)
         raw = manipulate.perturb(raw, state.noise * sd, torch.randn(raw.shape, generator=chance).to(raw.device))
-        made = inverter.invert(raw, own)
-        again, logits = _read(inverter, made)
+        reconstruction = inverter.invert(raw, own)
+        again, logits = _read(inverter, reconstruction)
         standard = representation.standardise
         return Answer(
             name,
             inverter,
             encoding.seen[0].cpu(),
-            made[0].cpu(),
+            reconstruction[0].cpu(),
             encoding.logits[0].softmax(0).cpu(),
             raw[0].softmax(0).cpu() if representation.layer == "logits" else None,
             logits[0].softmax(0).cpu(),
@@ -173,7 +173,7 @@ def prepare(inverter: Inverter, pixels: Tensor, state: State) -> Tensor:
 
 
 def _read(inverter: Inverter, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Representation and logits, in one pass."""
+    """Return representation and logits, in one pass."""
     representation = inverter.representation
-    found = representation.classifier.features(pixels, [representation.module])
-    return representation.reduce(found[representation.module]), found["logits"]
+    outputs = representation.classifier.features(pixels, [representation.module])
+    return representation.reduce(outputs[representation.module]), outputs["logits"]

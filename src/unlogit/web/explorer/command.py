@@ -40,11 +40,11 @@ class ExploreConfig(ServerOptions):
                 "no inverter given, and none came with this package: give one, such as RUN/inverter, which "
                 "'unlogit train' writes, or a method that needs no training (see: unlogit list methods)"
             )
-        pairs = [called(given) for given in self.inverters or known()]
-        if len(found := dict(pairs)) < len(pairs):
+        pairs = [called(argument) for argument in self.inverters or known()]
+        if len(inverters := dict(pairs)) < len(pairs):
             names = ", ".join(name for name, _ in pairs)
             raise UnlogitError(f"inverters {names}: names must differ; write NAME=INVERTER")
-        return found
+        return inverters
 
 
 def explore(config: ExploreConfig) -> None:

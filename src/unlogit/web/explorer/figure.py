@@ -48,12 +48,12 @@ def _draw(axes: object, image: Tensor, title: str) -> None:
 
 
 def _bars(axes: object, answer: Answer) -> None:
-    found = bars(answer)[::-1]
-    places = range(len(found))
-    axes.barh([p + 0.2 for p in places], [bar.before for bar in found], 0.32, color=BEFORE)  # type: ignore[attr-defined]
-    axes.barh([p - 0.2 for p in places], [bar.after for bar in found], 0.32, color=AFTER)  # type: ignore[attr-defined]
-    names = [figure_text(textwrap.shorten(bar.name, 18, placeholder="…")) for bar in found]
-    axes.set_yticks(list(places), names, fontsize=7, color=INK)  # type: ignore[attr-defined]
+    classes = bars(answer)[::-1]
+    positions = range(len(classes))
+    axes.barh([p + 0.2 for p in positions], [bar.before for bar in classes], 0.32, color=BEFORE)  # type: ignore[attr-defined]
+    axes.barh([p - 0.2 for p in positions], [bar.after for bar in classes], 0.32, color=AFTER)  # type: ignore[attr-defined]
+    names = [figure_text(textwrap.shorten(bar.name, 18, placeholder="…")) for bar in classes]
+    axes.set_yticks(list(positions), names, fontsize=7, color=INK)  # type: ignore[attr-defined]
     axes.set_xlim(0, 1)  # type: ignore[attr-defined]
     axes.set_xticks([0, 0.5, 1], ["0", "50", "100 %"], fontsize=6, color=SOFT)  # type: ignore[attr-defined]
     axes.tick_params(length=0)  # type: ignore[attr-defined]

@@ -36,25 +36,25 @@ class Gallery:
         self.sizes = sorted(set(sizes))
         self.source = source
         self._photos = {f"photo/{path.stem}": path for path in photos.paths()}
-        self._kept: OrderedDict[str, Views] = OrderedDict()
+        self._opened: OrderedDict[str, Views] = OrderedDict()
         self._dropped: OrderedDict[str, Views] = OrderedDict()
         self.decoder = Decoder(self.sizes, source)
-        self._changing = threading.Lock()  # Of what is kept; never held while an image is decoded.
+        self._changing = threading.Lock()  # Guards the stored images; never held while an image is decoded.
 
     def offered(self) -> dict[str, str]:
-        """Addresses of what there is to pick from, and what each is called; the data set's first."""
-        found = {}
+        """Return the titles of the offered images by address, those of the dataset first."""
+        titles = {}
         if self.source is not None:
             for index in np.unique(np.linspace(0, len(self.source) - 1, OFFERED).astype(int)).tolist():
                 try:
                     self.views(f"set/{index}")
                 except BrokenImage:
                     continue
-                found[f"set/{index}"] = self.title(f"set/{index}")
-        return found | {address: self.title(address) for address in self._photos}
+                titles[f"set/{index}"] = self.title(f"set/{index}")
+        return titles | {address: self.title(address) for address in self._photos}
 
     def title(self, address: str) -> str:
-        """What an image is called."""
+        """Return the title of an image."""
         kind, _, rest = address.partition("/")
         if kind != "set" or self.source is None:
             return "your image" if kind == "dropped" else rest.replace("_", " ")
@@ -74,13 +74,13 @@ class Gallery:
 
     def views(self, address: str) -> Views:
         """Return the image at that address; raises `UnlogitError` where there is none, or it cannot be decoded."""
-        held = self._dropped if address.startswith("dropped/") else self._kept
+        held = self._dropped if address.startswith("dropped/") else self._opened
         with self._changing:
             if address in held:
                 held.move_to_end(address)
                 return held[address]
         views = self._read(address)
-        self._keep(self._kept, address, views)
+        self._keep(self._opened, address, views)
         return views
 
     def _keep(self, held: OrderedDict[str, Views], address: str, views: Views) -> None:

@@ -100,21 +100,21 @@ def build(explorer: Explorer) -> Any:
                     slider("amount")
                     picker("plus", "", "Image b, added")
                     picker("minus", "", "Image c, subtracted")
-                    for place in range(CLASSES):
-                        controls[f"class{place}"] = gradio.Dropdown(
+                    for index in range(CLASSES):
+                        controls[f"class{index}"] = gradio.Dropdown(
                             [(shown.short(name), name) for name in explorer.class_names()],
                             value=None,
-                            label=f"Class {place + 1}",
-                            elem_id=f"class{place}",
+                            label=f"Class {index + 1}",
+                            elem_id=f"class{index}",
                         )
-                        controls[f"amount{place}"] = gradio.Slider(
+                        controls[f"amount{index}"] = gradio.Slider(
                             CLASS_RANGE.least,
                             CLASS_RANGE.most,
                             0,
                             step=CLASS_RANGE.step,
                             label="Change of its logit",
                             info="in sd of a logit over images",
-                            elem_id=f"amount{place}",
+                            elem_id=f"amount{index}",
                         )
                 with gradio.Tab("Between", render_children=True):
                     slider("toward")
@@ -177,38 +177,38 @@ def build(explorer: Explorer) -> Any:
 
         # Serialised: a computation uses every core. A control that moves on while one runs is answered at its last.
         common: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "answer", "concurrency_limit": 1}
-        given, blocks = list(controls.values()), [stage, evidence, link]
+        inputs, blocks = list(controls.values()), [stage, evidence, link]
         for name, control in controls.items():
             moved = control.change if name in IMAGES else control.input
-            moved(update, given, blocks, trigger_mode="always_last", api_visibility="private", **common)
-        fresh.click(resample, given, [controls["seed"], *blocks], api_visibility="private", **common)
-        reset.click(again, controls["image"], [*given, *blocks], api_visibility="private", **common)
-        page.load(begin, None, [*given, *blocks], api_visibility="private", **common)
+            moved(update, inputs, blocks, trigger_mode="always_last", api_visibility="private", **common)
+        fresh.click(resample, inputs, [controls["seed"], *blocks], api_visibility="private", **common)
+        reset.click(again, controls["image"], [*inputs, *blocks], api_visibility="private", **common)
+        page.load(begin, None, [*inputs, *blocks], api_visibility="private", **common)
     page.queue(max_size=WAITING)
     return page
 
 
 def _state(values: dict[str, Any]) -> State:
     """Return the state of the controls' values; raise `UnlogitError` for what no control of the page gives."""
-    pairs = [(values.pop(f"class{place}"), values.pop(f"amount{place}")) for place in range(CLASSES)]
+    pairs = [(values.pop(f"class{index}"), values.pop(f"amount{index}")) for index in range(CLASSES)]
     try:
-        found = {
+        fields = {
             name: str(value or "") if name in (*IMAGES, "attack", "control") else float(value or 0)
             for name, value in values.items()
         }
         classes = {str(name): float(amount) for name, amount in pairs if name and amount}
-        return State(**(found | {"seed": int(found["seed"])}), classes=tuple(classes.items()))  # type: ignore[arg-type]
+        return State(**(fields | {"seed": int(fields["seed"])}), classes=tuple(classes.items()))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError) as error:
         raise UnlogitError("a control's value is not what it should be: load the page again") from error
 
 
 def _values(state: State) -> dict[str, Any]:
     """Return the values of the controls, by name."""
-    found = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != "classes"}
+    values = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != "classes"}
     padded = [*state.classes, *[(None, 0.0)] * CLASSES]
-    for place in range(CLASSES):
-        found[f"class{place}"], found[f"amount{place}"] = padded[place]
-    return found
+    for index in range(CLASSES):
+        values[f"class{index}"], values[f"amount{index}"] = padded[index]
+    return values
 
 
 def mount(app: Any, explorer: Explorer) -> None:

@@ -77,13 +77,13 @@ def plain_event(body: bytes) -> bytes:
     Gradio takes a mapping with a path for a file of this machine, and copies it, whatever file it is.
     """
     try:
-        given = json.loads(body)
+        received = json.loads(body)
     except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
+        received = None
+    if not isinstance(received, dict):
         raise HTTPException(422, "an event must be a JSON object")
-    event = {name: given[name] for name in EVENT_FIELDS if given.get(name) not in (None, {})}
-    data = given.get("data", [])
+    event = {name: received[name] for name in EVENT_FIELDS if received.get(name) not in (None, {})}
+    data = received.get("data", [])
     if not isinstance(data, list) or not all(map(_is_scalar, (*event.values(), *data))):
         raise HTTPException(422, "the values of an event must be numbers and texts")
     return json.dumps(event | {"data": data}).encode()

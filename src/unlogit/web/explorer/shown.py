@@ -33,52 +33,52 @@ class Bar:
 
 
 def bars(answer: Answer) -> list[Bar]:
-    """The classes worth showing: the image's first, then those that the reconstruction is taken for."""
+    """Return the classes to show: those predicted for the image first, then those for the reconstruction."""
     names = short_names(answer.inverter.representation.classifier.class_names)
-    places = answer.before.topk(min(FIRST, len(answer.before))).indices.tolist()
-    for place in answer.after.topk(min(ALL, len(answer.after))).indices.tolist():
-        if place not in places and len(places) < ALL:
-            places.append(place)
+    indices = answer.before.topk(min(FIRST, len(answer.before))).indices.tolist()
+    for index in answer.after.topk(min(ALL, len(answer.after))).indices.tolist():
+        if index not in indices and len(indices) < ALL:
+            indices.append(index)
     return [
         Bar(
-            names[place],
-            float(answer.before[place]),
-            None if answer.asked is None else float(answer.asked[place]),
-            float(answer.after[place]),
+            names[index],
+            float(answer.before[index]),
+            None if answer.asked is None else float(answer.asked[index]),
+            float(answer.after[index]),
         )
-        for place in places
+        for index in indices
     ]
 
 
 def short(name: str) -> str:
-    """The first of a class's synonyms."""
+    """Return the first of a class's synonyms."""
     return name.split(",")[0]
 
 
 def facts(state: State) -> list[str]:
-    """What the state changes, in words."""
-    found = []
+    """Describe the changes of a state in words."""
+    changes = []
     if state.brightness != 1:
-        found.append(f"brightness × {state.brightness:g}")
+        changes.append(f"brightness × {state.brightness:g}")
     if state.contrast != 1:
-        found.append(f"contrast × {state.contrast:g}")
+        changes.append(f"contrast × {state.contrast:g}")
     if state.attack != "none":
-        found.append(f"{state.attack.upper()} of {state.epsilon:g}/255")
+        changes.append(f"{state.attack.upper()} of {state.epsilon:g}/255")
     if state.other and state.toward:
-        found.append(f"{state.toward:.0%} of the way to {state.other.partition('/')[2][:20]}")
-    found += [f"{short(name)} {amount:+g} sd".replace("-", "−") for name, amount in state.classes if amount]
+        changes.append(f"{state.toward:.0%} of the way to {state.other.partition('/')[2][:20]}")
+    changes += [f"{short(name)} {amount:+g} sd".replace("-", "−") for name, amount in state.classes if amount]
     if state.plus and state.minus:
         b, c = (address.partition("/")[2][:20] for address in (state.plus, state.minus))
-        found.append(f"{state.amount:+g} × ({b} − {c})".replace("-", "−"))
+        changes.append(f"{state.amount:+g} × ({b} − {c})".replace("-", "−"))
     if state.control == "random" and (state.classes or (state.plus and state.minus)):
-        found.append("along a random direction of the same length instead")
+        changes.append("along a random direction of the same length instead")
     if state.scale != 1:
-        found.append(f"scaled × {state.scale:g}")
+        changes.append(f"scaled × {state.scale:g}")
     if state.shift:
-        found.append(f"shifted {state.shift:+g} sd".replace("-", "−"))
+        changes.append(f"shifted {state.shift:+g} sd".replace("-", "−"))
     if state.noise:
-        found.append(f"noise of {state.noise:g} sd")
-    return found
+        changes.append(f"noise of {state.noise:g} sd")
+    return changes
 
 
 def stage(state: State, original: Tensor, other: Tensor | None, answers: Sequence[Answer]) -> str:

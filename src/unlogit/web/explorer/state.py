@@ -110,23 +110,23 @@ class State:
                 raise UnlogitError(f"image '{address[:80]}': not an address of the gallery, such as photo/cat")
 
     def query(self) -> str:
-        """What differs from the defaults, as the query of a link."""
-        found: list[tuple[str, str]] = []
+        """Return what differs from the defaults, as the query of a link."""
+        pairs: list[tuple[str, str]] = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name == "classes":
-                found += [("class", f"{amount!r} {name}") for name, amount in value]
+                pairs += [("class", f"{amount!r} {name}") for name, amount in value]
             elif value != field.default:
-                found.append((field.name, str(value)))
-        return urlencode(found)
+                pairs.append((field.name, str(value)))
+        return urlencode(pairs)
 
     @classmethod
     def of_query(cls, query: str) -> State:
-        """The state that a link holds; raises `UnlogitError` where it holds anything else."""
+        """Return the state of a link; raise `UnlogitError` where it holds anything else."""
         if len(query) > QUERY:
             raise UnlogitError(f"link of {len(query)} characters: must be at most {QUERY}")
         fields = {field.name: field for field in dataclasses.fields(cls) if field.name != "classes"}
-        given: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         classes = []
         for key, text in parse_qsl(query, keep_blank_values=True):
             if key == "class":
@@ -135,11 +135,11 @@ class State:
             elif key not in fields:
                 raise unknown("part of the link", key[:40], [*fields, "class"])
             elif isinstance(fields[key].default, str):
-                given[key] = text
+                values[key] = text
             else:
                 number = _number(text, key)
-                given[key] = int(number) if key == "seed" else number
-        return cls(**given, classes=tuple(classes))
+                values[key] = int(number) if key == "seed" else number
+        return cls(**values, classes=tuple(classes))
 
 
 def _number(text: str, name: str) -> float:
