@@ -20,7 +20,7 @@ INTERRUPTED = "interrupted; the same command goes on from here"
 
 
 def classify(args: Sequence[str]) -> None:
-    """Fit a classifier, as usual or adversarially; the same command again resumes."""
+    """Train a classifier, as usual or adversarially; the same command again resumes."""
     from unlogit.arguments import parse
     from unlogit.classifier_training import FitLaunch
 
@@ -88,9 +88,12 @@ def invert(args: Sequence[str]) -> None:
     from unlogit.invert import invert as run
 
     config = parse(InvertConfig, "unlogit invert", args)
-    for one in run(config):
+    made = run(config)
+    for one in made:
         classes = "" if one.given is None else f": {one.given} -> {one.reconstructed}"
         print(f"{plain(str(one.file))}{classes}")
+    if made[0].given is not None:
+        print("Likeliest class by the given logits -> class that the classifier predicts for the reconstruction.")
     print(config.out / f"{GRID}.png")
 
 
@@ -109,7 +112,7 @@ def analyse(args: Sequence[str]) -> None:
 
 
 def study(args: Sequence[str]) -> None:
-    """Let people choose between reconstructions: make a study, serve it, read its results."""
+    """Let people choose between reconstructions: create a study, serve it, read its results."""
     from unlogit.web.study.command import study as run
 
     run(args)
