@@ -20,7 +20,7 @@ INTERRUPTED = "interrupted; the same command goes on from here"
 
 
 def classify(args: Sequence[str]) -> None:
-    """Fit a classifier, as usual or adversarially; the same command again resumes."""
+    """Train a classifier, as usual or adversarially; the same command again resumes."""
     from unlogit.arguments import parse
     from unlogit.classifier_training import FitLaunch
 
@@ -88,9 +88,11 @@ def invert(args: Sequence[str]) -> None:
     from unlogit.invert import invert as run
 
     config = parse(InvertConfig, "unlogit invert", args)
-    for reconstruction in run(config):
-        classes = "" if reconstruction.given is None else f": {reconstruction.given} -> {reconstruction.reconstructed}"
-        print(f"{plain(str(reconstruction.file))}{classes}")
+    reconstructions = run(config)
+    for one in reconstructions:
+        print(plain(str(one.file)) + ("" if one.given is None else f": {one.given} -> {one.reconstructed}"))
+    if reconstructions[0].given is not None:
+        print("Likeliest class by the given logits -> class that the classifier predicts for the reconstruction.")
     print(config.out / f"{GRID}.png")
 
 
@@ -109,7 +111,7 @@ def analyse(args: Sequence[str]) -> None:
 
 
 def study(args: Sequence[str]) -> None:
-    """Let people choose between reconstructions: make a study, serve it, read its results."""
+    """Let people choose between reconstructions: create a study, serve it, read its results."""
     from unlogit.web.study.command import study as run
 
     run(args)

@@ -128,7 +128,8 @@ def read(file: Path) -> Tensor:
     except (OSError, ValueError, EOFError) as error:
         raise UnlogitError(f"{what} cannot be read ({one_line(error, 120)}): must be {FORMATS}") from error
     if values.ndim != 2 or not len(values) or values.dtype.kind not in "fiu":
-        raise UnlogitError(f"{what} holds {values.dtype} of shape {values.shape}: must be {FORMATS}")
+        fix = f"; for one row save values[None], of shape (1, {len(values)})" if values.ndim == 1 else ""
+        raise UnlogitError(f"{what} holds {values.dtype} of shape {values.shape}: must be {FORMATS}{fix}")
     return torch.from_numpy(np.ascontiguousarray(values, np.float32))
 
 
