@@ -286,7 +286,10 @@ def test_terminated_while_starting_is_one_line(
     monkeypatch.setitem(cli.COMMANDS, "train", start)
     before = signal.getsignal(signal.SIGTERM)
     assert run("train") == 130
-    assert capsys.readouterr().err == "unlogit: interrupted; the same command goes on from here\n"
+    assert (
+        capsys.readouterr().err
+        == "unlogit: interrupted; the same command resumes from the last checkpoint, if there is one\n"
+    )
     assert signal.getsignal(signal.SIGTERM) == before
 
 

@@ -85,6 +85,9 @@ def test_another_number_of_columns_and_other_files_are_refused(saved: Path, tmp_
     np.save(tmp_path / "nan.npy", np.full((2, 10), np.nan))
     with pytest.raises(UnlogitError, match="non-finite"):
         invert(InvertConfig(tmp_path / "nan.npy", tmp_path / "out", str(saved)))
+    np.save(tmp_path / "softmax.npy", np.full((2, 10), 0.1))
+    with pytest.raises(UnlogitError, match="holds probabilities: give the logits"):
+        invert(InvertConfig(tmp_path / "softmax.npy", tmp_path / "out", str(saved)))
     np.save(tmp_path / "good.npy", np.zeros((2, 10)))
     (tmp_path / "out").mkdir(exist_ok=True)
     (tmp_path / "out" / "1.png").write_bytes(b"mine")

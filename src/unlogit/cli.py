@@ -16,7 +16,7 @@ from unlogit.errors import UnlogitError, unknown
 from unlogit.outside import plain
 from unlogit.runtime.progress import stoppable
 
-INTERRUPTED = "interrupted; the same command goes on from here"
+INTERRUPTED = "interrupted; the same command resumes from the last checkpoint, if there is one"
 
 
 def classify(args: Sequence[str]) -> None:

@@ -22,9 +22,13 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> UnlogitError:
 def one_of(given: str, allowed: Iterable[str]) -> str:
     """Return the part of an error that lists what is allowed and names the closest match."""
     names = sorted(allowed)
-    close = difflib.get_close_matches(given, names, n=1)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
-    return f"must be one of {', '.join(names)}.{hint}"
+    return f"must be one of {', '.join(names)}.{did_you_mean(given, names)}"
+
+
+def did_you_mean(given: str, allowed: Iterable[str]) -> str:
+    """Return " Did you mean ...?" with the closest match; empty where nothing is close."""
+    close = difflib.get_close_matches(given, list(allowed), n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def first_line(error: Exception) -> str:

@@ -34,7 +34,7 @@ class InvertConfig(Checked):
     file: tyro.conf.Positional[Path]
     """File of the representations as the classifier returns them, not standardised: a .npy array of N x K numbers, or a
     .csv file of N lines with K numbers each."""
-    out: Path = Path("reconstructions")
+    out: Path = Path("inverted")
     """Folder for one PNG per row, named by its number, and grid.png."""
     inverter: str = INVERTER
     """One that comes with unlogit (see: unlogit list inverters), or a folder such as RUN/inverter."""
@@ -80,6 +80,9 @@ def invert(config: InvertConfig) -> list[Inverted]:
     device = pick_device(config.device)
     inverter = open_inverter(called(config.inverter)[1], config.trust_code).to(device)
     classifier = inverter.representation.classifier
+    of_logits = inverter.representation.layer == "logits"
+    if of_logits and bool((raw >= 0).all()) and torch.allclose(raw.sum(1), torch.ones(len(raw)), atol=1e-3):
+        raise UnlogitError(f"'{plain(str(config.file))}' holds probabilities: give the logits before the softmax")
     width = len(str(len(raw) - 1))
     files = [config.out / f"{row:0{width}d}.png" for row in range(len(raw))]
     for file in (*files, config.out / f"{GRID}.png"):
@@ -91,7 +94,6 @@ def invert(config: InvertConfig) -> list[Inverted]:
             reencoded.append(classifier(images[-1]).argmax(1))
     pixels, after = to_bytes(torch.cat(images).cpu()), torch.cat(reencoded).tolist()
     names = short_names(classifier.class_names)
-    of_logits = inverter.representation.layer == "logits"
     before = raw.argmax(1).tolist()
     made = [
         Inverted(file, *((names[before[row]], names[after[row]]) if of_logits else (None, None)))

@@ -1,5 +1,6 @@
-"""`fitted:FOLDER`: what `unlogit classify` made of another classifier, from scratch or fine-tuned; `fitted:NAME`: one
-of those that come with unlogit; optionally with the side that images are resized to, `fitted:NAME?size=64`.
+"""`fitted:FOLDER`: what `unlogit classify` made of another classifier; `fitted:NAME`: one that comes with unlogit.
+
+Both take the side that images are resized to, as in `fitted:NAME?size=64`.
 
 The folder holds `config.json` (architecture, preprocessing, class names, how it was fitted and the accuracies it
 reached) beside `model.safetensors`.

@@ -1,4 +1,4 @@
-"""`hf:OWNER/NAME`: a data set of the Hugging Face hub, or a local folder of one; needs the extra `hf`.
+"""`hf:OWNER/NAME`: a dataset of the Hugging Face Hub, or a local folder of one; needs the extra `hf`.
 
 `hf:uoft-cs/cifar100?split=test&label=fine_label` downloads once, and then reads any image at will. A local folder is
 one that `datasets` can load, or has written with `save_to_disk`. Options: `split` (train unless given; also a slice,

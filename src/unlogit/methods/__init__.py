@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from unlogit import registry
-from unlogit.errors import UnlogitError, unknown
+from unlogit.errors import UnlogitError, did_you_mean, unknown
 from unlogit.files import expand_user
 from unlogit.lazy import exports
 from unlogit.methods._config import MethodConfig, Sight
@@ -170,7 +170,7 @@ def open_inverter(name: str | Path, trust_code: bool = False, *, classifier: str
     raise UnlogitError(
         f"inverter '{name}': neither a folder nor one of those that come with unlogit ({', '.join(known()) or 'none'}) "
         f"nor OWNER/NAME on the Hugging Face Hub nor a method with its options "
-        f"({', '.join(f'{method}:CLASSIFIER' for method in untrained())})"
+        f"({', '.join(f'{method}:CLASSIFIER' for method in untrained())}){did_you_mean(name, known())}"
     )
 
 
