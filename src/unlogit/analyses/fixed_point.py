@@ -109,7 +109,7 @@ def _numbers(config: Config, evidence: Evidence, walks: dict[str, Walk]) -> Iter
         Column("class kept", "higher", "share whose class is still the original's after the last round"),
         Column("layout cosine", "higher", "between the last round and the original"),
         Column("lost since round 1", "lower", "layout cosine of the first round less that of the last"),
-        Column("classes left", None, "how many classes the last round's images have between them"),
+        Column("classes left", None, "number of classes of the last round's images"),
     )
     rows: list[tuple[Cell, ...]] = []
     for name, walk in walks.items():

@@ -208,8 +208,12 @@ def _table(kind: str, title: str, outcomes: dict[str, Outcome], whose: str) -> T
     among = next(iter(outcomes.values())).among
     columns = [Column("inverter")]
     for m in measures:
-        columns.append(Column(f"found by {m}", "higher", f"how often the own original is nearest by {m}", 1 / among))
-        columns.append(Column(f"place by {m}", "lower", "its rank among all: 0 first, 0.5 by chance, 1 last", 0.5))
+        columns.append(
+            Column(f"identified by {m}", "higher", f"how often the own original is nearest by {m}", 1 / among)
+        )
+        columns.append(
+            Column(f"rank by {m}", "lower", "relative rank of the own original: 0 first, 0.5 by chance, 1 last", 0.5)
+        )
     rows: list[tuple[Cell, ...]] = []
     for name, outcome in outcomes.items():
         cells = [cell for m in measures for cell in (outcome.accuracy[m], outcome.rank[m])]
