@@ -61,8 +61,7 @@ class ReconstructConfig(Checked):
     device: str = "auto"
     """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
-    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
-    """
+    """Allow opened folders to name classifiers that run code (python:). Sources named in the options always may."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

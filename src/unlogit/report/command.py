@@ -63,8 +63,7 @@ class AnalyseConfig(Checked):
     device: str = "auto"
     """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
     trust_code: bool = False
-    """Allow the opened folders to name classifiers that run code (python:). Classifiers named on the command line may
-    always."""
+    """Allow opened folders to name classifiers that run code (python:). Sources named in the options always may."""
     seed: Seed = 0
     """Random seed for the noise and for all resampling."""
 
