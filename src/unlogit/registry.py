@@ -1,6 +1,6 @@
 """A folder is a registry: every module in it without a leading underscore is one named thing.
 
-Adding a source, a method or an analysis is adding one file; nothing else lists them.
+Adding a source or a method is adding one file or folder; an analysis also has a position in the report.
 """
 
 from __future__ import annotations
