@@ -276,7 +276,7 @@ def test_the_first_layer_sees_the_representation_where_asked(condition_first: bo
 
 
 def test_attention_over_too_few_channels_is_refused() -> None:
-    with pytest.raises(UnlogitError, match="attention over 4 channels: needs 8"):
+    with pytest.raises(UnlogitError, match="attention over 4 channels: must be at least 8"):
         Attention(4, spectral_norm=False)
 
 
