@@ -27,7 +27,7 @@ def build(arch: str, spec: str, classes: int | None = None) -> tuple[nn.Module, 
 
     Args:
         arch: such as timm:resnet50 or torchvision:resnet50.
-        spec: for whom, told in errors.
+        spec: spec of the classifier, named in errors.
         classes: number of logits; None for the architecture's own.
     """
     library, colon, name = arch.partition(":")
