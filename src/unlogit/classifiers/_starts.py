@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unlogit import classifiers
-from unlogit.classifiers import timm
+from unlogit.classifiers import fitted, timm
 from unlogit.classifiers._base import Classifier
 from unlogit.classifiers.small import SmallConfig, SmallResNet, as_classifier
 from unlogit.errors import UnlogitError
@@ -46,14 +46,6 @@ def opened(start: str, class_names: Sequence[str], labels: Tensor | None, seed: 
     return _trainable(classifier)
 
 
-def with_head(network: nn.Module, name: str, classes: int, spec: str) -> None:
-    """Put a new last linear layer of that many outputs into a network."""
-    head = network.get_submodule(name)
-    if not isinstance(head, nn.Linear):
-        raise UnlogitError(f"the last layer of {spec}, '{name}', is a {type(head).__name__}: must be linear")
-    network.set_submodule(name, nn.Linear(head.in_features, classes))
-
-
 def save(folder: Path, classifier: Classifier, start: str, record: dict[str, Any]) -> None:
     """Write what `fitted:FOLDER` opens, or `small:FOLDER` for the built-in network; `config.json` comes last.
 
@@ -81,8 +73,6 @@ def architecture(start: str, network: nn.Module) -> str:
     """Return a spec of a network of the same shape, where possible without weights that would be overwritten."""
     parsed = Spec.parse(start)
     if parsed.source == "fitted":
-        from unlogit.classifiers import fitted  # It imports this module.
-
         return fitted.architecture(start.partition(":")[2], start)
     if parsed.source == "python":  # Its network may be timm's with another forward.
         return start
@@ -98,7 +88,7 @@ def architecture(start: str, network: nn.Module) -> str:
 def _with_classes(classifier: Classifier, class_names: Sequence[str], seed: int) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        with_head(classifier.network, classifier.penultimate, len(class_names), classifier.spec)
+        fitted.with_head(classifier.network, classifier.penultimate, len(class_names), classifier.spec)
     return Classifier(
         classifier.network, classifier.preprocessing, class_names, classifier.penultimate, classifier.spec
     )

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from unlogit import classifiers
 from unlogit.classifiers._assembling import adjusted
 from unlogit.classifiers._base import Classifier, Interpolation, Preprocessing
 from unlogit.classifiers._options import SIDES, Side, canonical, read_options
 from unlogit.classifiers._saved import ADVICE, check_names, read_classifier, read_weights_of
-from unlogit.classifiers._starts import with_head
 from unlogit.errors import UnlogitError
 from unlogit.saved import CONFIG, WEIGHTS, read_header, read_json
 from unlogit.settings import Checked
@@ -84,6 +85,14 @@ def architecture(rest: str, spec: str) -> str:
     """Return the spec of a network of the same shape; raises `UnlogitError` as `open_source` does."""
     spec_of_network: str = _find(rest, spec)[3]["architecture"]
     return spec_of_network
+
+
+def with_head(network: nn.Module, name: str, classes: int, spec: str) -> None:
+    """Put a new last linear layer of that many outputs into a network."""
+    head = network.get_submodule(name)
+    if not isinstance(head, nn.Linear):
+        raise UnlogitError(f"the last layer of {spec}, '{name}', is a {type(head).__name__}: must be linear")
+    network.set_submodule(name, nn.Linear(head.in_features, classes))
 
 
 def _find(rest: str, spec: str) -> tuple[str, Options, Path, dict[str, Any]]:
