@@ -43,6 +43,7 @@ import depth_probes
 import torch
 import tyro
 from _cells import Cell, Results, arm_rows, contrast_rows, perceptual_distance, run_cells
+from _neutral_inverter import inverter_config
 from depth_probes import Probes
 from recipe_results import write_table
 from scenes_methods import folder
@@ -57,7 +58,6 @@ from unlogit.errors import UnlogitError
 from unlogit.images import Loader, View, open_images
 from unlogit.images.scenes import SceneImages
 from unlogit.methods import open_inverter
-from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
 from unlogit.metrics.pixel import layout, layout_cosine
 from unlogit.metrics.probe import cross_fit
 from unlogit.metrics.recognition import part_in_training
@@ -68,8 +68,6 @@ from unlogit.training import TrainConfig, train
 
 ARCHITECTURES = ("resnet", "plain", "inception", "vit", "mixer")
 Objective = Literal["standard", "adversarial"]
-FEATURES = "packaged:efficientnet_lite0?size=64"
-"""Network whose features the discriminator has."""
 FOLDS = 5
 PROBED = ("layout R2", "layout cosine", "bits", "bits beyond the class")
 INVERTED = ("layout cosine", "same class for the judge", "ST-LPIPS", "same class", "logit cosine")
@@ -219,60 +217,6 @@ def judge_config(a: Architectures) -> FitConfig:
     )
 
 
-def inverter_config(images: str, held_out: str, classifier: str, out: Path, cache: Path, **sizes: int) -> TrainConfig:
-    """Return the training of an inverter by a recipe that favours no classifier.
-
-    Args:
-        images: training images as source:name.
-        held_out: images of its validation, likewise.
-        classifier: whose logits are inverted, as source:name.
-        out: the run's folder.
-        cache: folder of the cache.
-        **sizes: size in pixels, channels, images and seed.
-    """
-    return TrainConfig(
-        images=images,
-        held_out=held_out,
-        classifier=classifier,
-        out=out,
-        method=BigGANConfig(
-            generator=GeneratorConfig(
-                size=sizes["size"],
-                channels=sizes["channels"],
-                noise=60 if sizes["size"] == 64 else 32,
-                embedding=64,
-                attention=None,
-                spectral_norm=False,
-            ),
-            discriminator=DiscriminatorConfig(
-                kind="projected",
-                network=FEATURES,
-                maps=("pixels", "blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate"),
-                widths=(32, 32, 64, 64, 64),
-                head_spectral_norm=False,
-            ),
-            d_steps=1,
-            learning_rate_g=4e-4,
-            learning_rate_d=4e-4,
-            betas=(0.0, 0.99),
-            shared_fakes=True,
-            translation=True,
-            layout_weight=10.0,
-        ),
-        num_images=sizes["num_images"],
-        batch=16,
-        flip=False,
-        ema_half_life=10_000,
-        log_every=1_600,
-        checkpoint_every=8_000,
-        validate_every=sizes["num_images"],
-        num_validation_images=256,
-        recognition=(),
-        seed=sizes["seed"],
-        cache=cache,
-    )
-
-
 def classifier_of(a: Architectures, arm: str, seed: int) -> str:
     """Return the spec of a cell's classifier, which is trained where it is not yet."""
     if a.classifiers:
@@ -370,12 +314,12 @@ def factors_of(results: Results) -> list[str]:
 
 def inverter_cell(a: Architectures, arm: str, seed: int) -> Cell:
     """Return the cell that trains an inverter of a classifier's logits and measures it."""
-    index = a.out / folder(arm) / str(seed) / "inverter"
+    home = a.out / folder(arm) / str(seed) / "inverter"
     config = inverter_config(
         a.images,
         a.held_out,
         arm if a.classifiers else fit_config(a, arm, seed).spec,
-        index / "run",
+        home / "run",
         a.out / "cache",
         size=a.size,
         channels=a.channels,
@@ -388,7 +332,7 @@ def inverter_cell(a: Architectures, arm: str, seed: int) -> Cell:
         train(config)
         return {**accuracy_of(a, arm, seed), **measure(a, config)}
 
-    return Cell(index, (config, measured_on(a), a.judge, spec_settings(a, arm, seed)), compute)
+    return Cell(home, (config, measured_on(a), a.judge, spec_settings(a, arm, seed)), compute)
 
 
 def measure(a: Architectures, config: TrainConfig) -> dict[str, Any]:

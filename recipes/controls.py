@@ -122,11 +122,11 @@ def main(controls: Controls) -> None:
         if name not in configs:
             raise unknown("row", name, configs)
     configs = {name: config for name, config in configs.items() if not controls.rows or name in controls.rows}
-    index = controls.out / controls.control
+    home = controls.out / controls.control
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in configs}
     for (name, config), seed in (bar := tqdm(list(product(configs.items(), controls.seeds)), unit="run", disable=None)):
         bar.set_description(f"{name}, seed {seed}")
-        run = replace(config, out=index / folder(name) / str(seed), seed=seed)
+        run = replace(config, out=home / folder(name) / str(seed), seed=seed)
         settings = (run, controls.held_out, controls.drawn, controls.judge)
         found[name].append(keep(run.out / "measured.json", settings, lambda c=run: train_and_measure(controls, c)))  # type: ignore[misc]
     table = [
@@ -134,10 +134,10 @@ def main(controls: Controls) -> None:
         for name, runs in found.items()
         for seed, values in zip(controls.seeds, runs, strict=True)
     ]
-    write_table(index / f"{controls.control}.csv", table)
+    write_table(home / f"{controls.control}.csv", table)
     tested = test_contrasts(contrasts(controls.control, list(configs)), found)
     if tested:
-        write_table(index / f"{controls.control}-contrasts.csv", tested)
+        write_table(home / f"{controls.control}-contrasts.csv", tested)
 
 
 def rows_of(controls: Controls) -> dict[str, TrainConfig]:

@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 import torch
 import tyro
 from _cells import Cell, arm_rows, contrast_rows, robust_accuracy, run_cells
-from architectures import inverter_config
+from _neutral_inverter import inverter_config
 from depth_probes import encode, read
 from PIL import Image
 from recipe_results import write_table
@@ -123,10 +123,10 @@ def main(m: MixUp) -> None:
 
 def cell(m: MixUp, arm: str, seed: int) -> Cell:
     """Return the cell of one arm and seed."""
-    index = m.out / str(seed) / folder(arm)
+    home = m.out / str(seed) / folder(arm)
 
     def compute() -> dict[str, Any]:
-        student = train_student(m, arm, seed, index)
+        student = train_student(m, arm, seed, home)
         images, labels = read(m.held_out, View(m.size), m.measured)
         probabilities = encode(student, "logits", images).softmax(1)
         few = slice(m.attacked)
@@ -137,11 +137,11 @@ def cell(m: MixUp, arm: str, seed: int) -> Cell:
             **{f"PGD-20 at {round(radius * 255)}/255": share for radius, share in robust.items()},
         }
 
-    settings = (teacher_config(m, seed), student_config(m, seed, index), m.labelled, m.num_inverter_images, m.channels)
-    return Cell(index, (*settings, m.measured, m.attacked, m.restarts), compute)
+    settings = (teacher_config(m, seed), student_config(m, seed, home), m.labelled, m.num_inverter_images, m.channels)
+    return Cell(home, (*settings, m.measured, m.attacked, m.restarts), compute)
 
 
-def train_student(m: MixUp, arm: str, seed: int, index: Path) -> Classifier:
+def train_student(m: MixUp, arm: str, seed: int, home: Path) -> Classifier:
     """Train one student, after its teacher and inverter, and return it in evaluation mode."""
     draw_images(m, seed)
     fit(teacher_config(m, seed))
@@ -150,16 +150,16 @@ def train_student(m: MixUp, arm: str, seed: int, index: Path) -> Classifier:
     if arm.startswith("decoded"):
         train(inverter_of(m, seed))
         inverter = open_inverter(str(inverter_of(m, seed).out / "inverter"))
-    config = student_config(m, seed, index)
+    config = student_config(m, seed, home)
     source = open_images(config.images)
     shape = SmallConfig(len(source.class_names), m.size, m.widths)
     student = new_small(shape, source.class_names, config.spec, seed + 1)
     fitting = Fitting(config, student, source, None, pick_device())
     fitting.objective = objective(arm, teacher, inverter)
-    checkpoints = Checkpoints(index / "checkpoints")
+    checkpoints = Checkpoints(home / "checkpoints")
     if saved := checkpoints.load():
         fitting.load_state_dict(saved)
-    fitting.run(checkpoints, Metrics(index / "metrics.jsonl"), {})
+    fitting.run(checkpoints, Metrics(home / "metrics.jsonl"), {})
     return fitting.result()
 
 
@@ -271,9 +271,9 @@ def teacher_config(m: MixUp, seed: int) -> FitConfig:
     return _fit_config(m, drawn_file(m, seed), m.out / str(seed) / "teacher", m.num_teacher_images, seed)
 
 
-def student_config(m: MixUp, seed: int, index: Path) -> FitConfig:
+def student_config(m: MixUp, seed: int, home: Path) -> FitConfig:
     """Return the training of a student; it has other random weights than its teacher, and another order of images."""
-    return _fit_config(m, drawn_file(m, seed), index, m.num_student_images, seed + 1)
+    return _fit_config(m, drawn_file(m, seed), home, m.num_student_images, seed + 1)
 
 
 def _fit_config(m: MixUp, drawn: Path, out: Path, num_images: int, seed: int) -> FitConfig:
@@ -295,12 +295,12 @@ def _fit_config(m: MixUp, drawn: Path, out: Path, num_images: int, seed: int) ->
 
 def inverter_of(m: MixUp, seed: int) -> TrainConfig:
     """Return the training of the inverter of a teacher's logits."""
-    index = m.out / str(seed)
+    home = m.out / str(seed)
     return inverter_config(
         f"parquet:{drawn_file(m, seed)}",
         m.held_out,
         teacher_config(m, seed).spec,
-        index / "inverter-run",
+        home / "inverter-run",
         m.out / "cache",
         size=m.size,
         channels=m.channels,

@@ -19,9 +19,12 @@ from datetime import datetime
 from fnmatch import fnmatch
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlogit.errors import UnlogitError, one_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 try:
     import fcntl
@@ -112,6 +115,18 @@ def holding(marker: str, keys: Collection[str], names: Callable[[dict[str, Any]]
 
 signed = marked(b"Software\0unlogit")
 """Recognises PNG files with `SIGNATURE`."""
+
+
+def write_png(pixels: Tensor, path: Path) -> None:
+    """Write uint8 pixels, 3 x H x W, as a PNG with `SIGNATURE`, which may replace one that has it."""
+    from PIL.PngImagePlugin import PngInfo
+    from torchvision.transforms.functional import to_pil_image
+
+    info = PngInfo()
+    for key, text in SIGNATURE.items():
+        info.add_text(key, text)
+    with replacing(path, signed) as fresh:
+        to_pil_image(pixels).save(fresh, "PNG", pnginfo=info)
 
 
 def written_here(_path: Path) -> bool:

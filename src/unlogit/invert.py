@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 import tyro
 
 from unlogit.errors import UnlogitError, one_line
-from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed
-from unlogit.methods import called, open_inverter
+from unlogit.files import check_replaceable, recover, report_disk_full, signed, write_png
+from unlogit.methods import DEFAULT_INVERTER, called, open_inverter
 from unlogit.outside import plain, short_names
 from unlogit.settings import Checked, Seed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-INVERTER = "efficientnet_lite0"
 GRID = "grid"
 CHUNK = 64
 """Rows inverted at a time."""
@@ -36,7 +35,7 @@ class InvertConfig(Checked):
     .csv file of N lines with K numbers each."""
     out: Path = Path("inverted")
     """Folder for one PNG per row, named by its number, and grid.png."""
-    inverter: str = INVERTER
+    inverter: str = DEFAULT_INVERTER
     """One that comes with unlogit (see: unlogit list inverters), or a folder such as RUN/inverter."""
     seed: Seed = 0
     """Random seed of the noise, which is the same for every row."""
@@ -70,8 +69,6 @@ def invert(config: InvertConfig) -> list[Inverted]:
             then), or a full disk.
     """
     import torch
-    from PIL.PngImagePlugin import PngInfo
-    from torchvision.transforms.functional import to_pil_image
 
     from unlogit.images import to_bytes
     from unlogit.runtime.device import pick_device
@@ -99,16 +96,11 @@ def invert(config: InvertConfig) -> list[Inverted]:
         Inverted(file, *((names[before[row]], names[after[row]]) if of_logits else (None, None)))
         for row, file in enumerate(files)
     ]
-    info = PngInfo()
-    for key, text in SIGNATURE.items():
-        info.add_text(key, text)
     recover(config.out)
     with report_disk_full(config.out):
         for image, file in zip(pixels, files, strict=True):
-            with replacing(file, signed) as fresh:
-                to_pil_image(image).save(fresh, "PNG", pnginfo=info)
-        with replacing(config.out / f"{GRID}.png", signed) as fresh:
-            to_pil_image(_grid(pixels[:SHOWN])).save(fresh, "PNG", pnginfo=info)
+            write_png(image, file)
+        write_png(_grid(pixels[:SHOWN]), config.out / f"{GRID}.png")
     return made
 
 

@@ -12,8 +12,8 @@ import tyro
 
 from unlogit import photos as packaged
 from unlogit.errors import BrokenImage, UnlogitError
-from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed
-from unlogit.methods import Sight, called, open_inverter
+from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed, write_png
+from unlogit.methods import DEFAULT_INVERTER, Sight, called, open_inverter
 from unlogit.outside import MAX_FILE_NAME, file_name, plain, short_names
 from unlogit.settings import Checked, Seed
 from unlogit.specs import Spec
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from unlogit.methods import Inverter
 
-DEFAULT_INVERTER = "efficientnet_lite0"
 GRID = "grid"
 CHUNK = 64
 """Photos inverted at a time."""
@@ -133,9 +132,6 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
         UnlogitError: there is no such inverter, no photo can be decoded, an existing file that unlogit did not write
             would be replaced (nothing is written then), or the disk is full.
     """
-    from PIL.PngImagePlugin import PngInfo
-    from torchvision.transforms.functional import to_pil_image
-
     from unlogit.images import View, decode_file, to_bytes
     from unlogit.runtime.device import pick_device
 
@@ -169,14 +165,10 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
             for i, (photo, files, image) in enumerate(chunk)
             for which, (images, names, before, after) in enumerate(results)
         ]
-    info = PngInfo()
-    for key, text in SIGNATURE.items():
-        info.add_text(key, text)
     recover(config.out)
     with report_disk_full(config.out):
         for one in reconstructions:
-            with replacing(one.file, signed) as fresh:
-                to_pil_image(to_bytes(one.image)).save(fresh, "PNG", pnginfo=info)
+            write_png(to_bytes(one.image), one.file)
         with replacing(config.out / f"{GRID}.png", signed) as fresh:
             _grid(reconstructions, inverters, config.view).savefig(fresh, format="png", metadata=SIGNATURE)
     return reconstructions, broken, describe_view(inverters, config.view)

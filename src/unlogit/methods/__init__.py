@@ -51,6 +51,7 @@ __getattr__ = exports(
 )
 
 __all__ = [
+    "DEFAULT_INVERTER",
     "SAVED",
     "SCORES",
     "Cost",
@@ -80,6 +81,9 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 WEIGHTS = Path(__file__).parents[1] / "weights"
 KINDS = {"generator": "biggan"}
 """Folder of a kind of saved inverter, where the two differ."""
+
+DEFAULT_INVERTER = "efficientnet_lite0"
+"""The inverter that commands use where none is named."""
 
 
 def trainable() -> list[str]:

@@ -58,5 +58,5 @@ def widened(generator: Generator, channels: int, seed: int = 0) -> Generator:
 
 def _sources(old: int, new: int, rng: torch.Generator) -> Tensor:
     """Return for each of `new` channels its source among `old`: all in order, then copies, as evenly as possible."""
-    copies = torch.cat([torch.randperm(old, generator=rng) for _ in range(-(-(new - old) // old))] or [torch.empty(0)])
-    return torch.cat([torch.arange(old), copies[: new - old].long()])
+    rounds = -(-new // old)
+    return torch.cat([torch.arange(old), *(torch.randperm(old, generator=rng) for _ in range(rounds - 1))])[:new]
