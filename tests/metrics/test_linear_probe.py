@@ -62,3 +62,14 @@ def test_a_dimension_that_never_varies_says_nothing() -> None:
     read = fit_ridge(x, x[:, :1])
     new = torch.tensor([[0.5, 0.0, 0.0], [0.5, 0.0, 9.0]])
     assert torch.allclose(*read(new).read)
+
+
+def test_a_probability_that_was_nearly_constant_in_the_fit_does_not_carry_a_new_image_away() -> None:
+    generator = torch.Generator().manual_seed(4)
+    signal = torch.randn(400, 4, generator=generator).double()
+    targets = signal @ torch.randn(4, 2, generator=generator).double() + torch.randn(400, 2, generator=generator)
+    rare = 1e-6 * torch.rand(400, 50, generator=generator).double()
+    rare[300:].diagonal().fill_(0.9)  # Images that were not in the fit.
+    inputs = torch.cat([signal, rare], 1)
+    read = fit_ridge(inputs[:300], targets[:300])
+    assert float(explained(read(inputs[300:]), targets[300:]).min()) > 0.5

@@ -32,9 +32,12 @@ def fit_ridge(inputs: Tensor, targets: Tensor) -> Callable[[Tensor], Probed]:
     """Fit ridge regression from M x K to M x D; return a function of new inputs, N x K.
 
     Inputs are standardised, and one penalty is used for all targets, which are scaled to unit variance: the one of
-    least generalised cross-validation error (Golub, Heath and Wahba 1979, eq. 1.4).
+    least generalised cross-validation error (Golub, Heath and Wahba 1979, eq. 1.4). New inputs are bounded by the range
+    of each dimension in the fit, since a probability that was nearly constant there can be thousands of standard
+    deviations away for a new image.
     """
     x, y = inputs.double(), targets.double()
+    low, high = x.aminmax(dim=0)
     shift, mean = x.mean(0), y.mean(0)
     # A constant dimension, such as of a class that is never predicted, has no information.
     scale = x.std(0)
@@ -55,7 +58,8 @@ def fit_ridge(inputs: Tensor, targets: Tensor) -> Callable[[Tensor], Probed]:
     weights = vh.T @ ((s / (s.square() + penalty * count)).unsqueeze(1) * along) * spread
 
     def read(new: Tensor) -> Probed:
-        return Probed(((new.double() - shift) / scale) @ weights + mean, mean.expand(len(new), -1))
+        bounded = new.double().clamp(low, high)
+        return Probed(((bounded - shift) / scale) @ weights + mean, mean.expand(len(new), -1))
 
     return read
 
