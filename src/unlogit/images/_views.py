@@ -97,9 +97,10 @@ class View:
                 )
         if not decoded:
             return torch.zeros(0, 3, self.size, self.size)
-        if self.crop != "random" and len({p.shape for p in decoded}) == 1:
-            images = self._centre(torch.stack(list(decoded)))
+        if self.crop != "random" and all(p.shape[-2:] == (self.size, self.size) for p in decoded):
+            images = torch.stack(list(decoded)).float() / 255
         elif self.crop != "random":
+            # One by one, also where shapes are equal: floats of many large images do not stay in the CPU's cache.
             images = torch.cat([self._centre(p[None]) for p in decoded])
         else:
             assert draws is not None  # Checked above.
