@@ -131,7 +131,9 @@ def check(source: ImageSource, options: Options) -> str:
 def main(options: Options) -> None:
     torch.set_num_threads(1)
     print(f"{machine()}; {options}\n")
-    print("| source | images | centre, whole | centre, reduced | random, whole | random, reduced | memory, MB | exact |")
+    print(
+        "| source | images | centre, whole | centre, reduced | random, whole | random, reduced | memory, MB | exact |"
+    )
     print("|---|---|---:|---:|---:|---:|---:|---|")
     with tempfile.TemporaryDirectory() as folder:
         for shape in options.shapes:

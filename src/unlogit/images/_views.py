@@ -45,8 +45,8 @@ class View:
             0.5 to 1.0 times the area of the largest one, anywhere in the image, and resizes it to `size`;
             "shift" moves the centre view by up to an eighth of its side each way, the border mirrored.
         flip: mirror left and right with probability one half.
-        reduced: whether large JPEG files may be decoded at 1/2, 1/4 or 1/8 of their size, which is two to four times
-            as fast for ImageNet's. The square is then still at least twice as large as the view. Pixels differ
+        reduced: whether large JPEG files may be decoded at 1/2, 1/4 or 1/8 of their size, which is about twice as
+            fast for ImageNet's. The square is then still at least twice as large as the view. Pixels differ
             slightly from those of a whole image, and the square may lie up to half a pixel of the view beside the
             other, so that this is for training: evaluation decodes images whole.
     """
