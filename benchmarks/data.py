@@ -131,9 +131,8 @@ def check(source: ImageSource, options: Options) -> str:
 def main(options: Options) -> None:
     torch.set_num_threads(1)
     print(f"{machine()}; {options}\n")
-    print(
-        "| source | images | centre, whole | centre, reduced | random, whole | random, reduced | memory, MB | exact |"
-    )
+    rated = [f"{crop}, {how}" for crop in ("centre", "random") for how in ("whole", "reduced")]
+    print(f"| {' | '.join(['source', 'images', *rated, 'memory, MB', 'exact'])} |")
     print("|---|---|---:|---:|---:|---:|---:|---|")
     with tempfile.TemporaryDirectory() as folder:
         for shape in options.shapes:

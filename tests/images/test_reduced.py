@@ -1,4 +1,4 @@
-"""Reduced decoding of large JPEG files: where it applies, how close it stays, and that evaluation and caches are apart."""
+"""Reduced decoding of large JPEG files: where it applies, and how close its views are to those of whole images."""
 
 from __future__ import annotations
 
