@@ -1,8 +1,9 @@
-"""Images a second that one core reads, by source: `python benchmarks/data.py --images 2000 --epochs 3`.
+"""Images per second that one core reads, by source: `python benchmarks/data.py --images 256 --epochs 2`.
 
 JPEG files of two sizes are made (64 px as in Tiny ImageNet, 500 x 375 px as in ImageNet), as a folder and as shards.
-Each is read as training reads it, with shuffled order, random crops and flips, and as the centre view. Times are the
-process's own, on one thread. Memory is what the process holds beyond what it held after the first epoch, over repeated
+Each is read in shuffled order, with flips, by centre and random crops: decoded whole, as evaluation reads it, and
+reduced, as training reads it (`View.reduced`). Times are the process's own, on one thread. Memory and exactness are
+those of reduced random crops. Memory is what the process holds beyond what it held after the first epoch, over repeated
 epochs of the same shards. Two ranks must read disjoint halves of each batch, and a loader that begins in mid-epoch must
 give the same batches as one that ran there.
 """
@@ -17,6 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ from unlogit.cli import guarded
 from unlogit.images import ImageSource, Loader, View, open_images
 from unlogit.settings import Checked, Count
 
-SHAPES = {"64 x 64": (64, 64), "500 x 375": (500, 375)}
+SHAPES = {"64x64": (64, 64), "500x375": (500, 375)}
 PER_SHARD = 500
 
 
@@ -37,7 +39,9 @@ class Options(Checked):
     """What is made and read."""
 
     images: Count = 2_000
-    """Images of each size."""
+    """Images of each shape."""
+    shapes: tuple[Literal["64x64", "500x375"], ...] = ("64x64", "500x375")
+    """Width and height of the images."""
     epochs: Count = 3
     """Epochs over which memory is watched, beside the first."""
     size: Count = 64
@@ -76,7 +80,7 @@ def write(folder: Path, count: int, width: int, height: int) -> dict[str, str]:
 
 
 def rate(source: ImageSource, view: View, options: Options) -> float:
-    """Images a second of the process's own time, over one epoch."""
+    """Images per second of the process's own time, over one epoch."""
     loader = Loader(source, view, options.batch, seed=0)
     loader.batch(0)
     steps = max(1, len(source) // options.batch)
@@ -84,6 +88,10 @@ def rate(source: ImageSource, view: View, options: Options) -> float:
     for step in range(steps):
         loader.batch(step * options.batch)
     return steps * options.batch / (time.process_time() - start)
+
+
+def training_view(options: Options) -> View:
+    return View(options.size, "random", flip=True, reduced=True)
 
 
 def memory() -> float:
@@ -94,7 +102,7 @@ def memory() -> float:
 
 def growth(source: ImageSource, options: Options) -> float:
     """Megabytes that further epochs add to what the first took."""
-    loader = Loader(source, View(options.size, "random", True), options.batch, seed=0)
+    loader = Loader(source, training_view(options), options.batch, seed=0)
     held = []
     for epoch in range(1 + options.epochs):
         for step in range(max(1, len(source) // options.batch)):
@@ -105,7 +113,7 @@ def growth(source: ImageSource, options: Options) -> float:
 
 def check(source: ImageSource, options: Options) -> str:
     """Whether two ranks are disjoint and together the batch, and whether mid-epoch resumption is exact."""
-    view = View(options.size, "random", True)
+    view = training_view(options)
     whole = Loader(source, view, options.batch, seed=0)
     ranks = [Loader(source, view, options.batch, seed=0, rank=rank, world_size=2) for rank in range(2)]
     position = options.batch * (len(source) // options.batch // 2)
@@ -123,18 +131,21 @@ def check(source: ImageSource, options: Options) -> str:
 def main(options: Options) -> None:
     torch.set_num_threads(1)
     print(f"{machine()}; {options}\n")
-    print("| source | images | centre, images/s | random crop, images/s | more memory, MB | exact |")
-    print("|---|---|---:|---:|---:|---|")
+    rated = [f"{crop}, {how}" for crop in ("centre", "random") for how in ("whole", "reduced")]
+    print(f"| {' | '.join(['source', 'images', *rated, 'memory, MB', 'exact'])} |")
+    print("|---|---|---:|---:|---:|---:|---:|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for shape, (width, height) in SHAPES.items():
+        for shape in options.shapes:
+            width, height = SHAPES[shape]
             for name, spec in write(Path(folder) / shape, options.images, width, height).items():
                 source = open_images(spec)
-                rates = [rate(source, View(options.size, crop, flip=True), options) for crop in ("centre", "random")]
-                print(
-                    f"| {name} | {shape} | {rates[0]:,.0f} | {rates[1]:,.0f} | {growth(source, options):.1f} "
-                    f"| {check(source, options)} |",
-                    flush=True,
-                )
+                rates = [
+                    f"{rate(source, View(options.size, crop, flip=True, reduced=reduced), options):,.0f}"
+                    for crop in ("centre", "random")
+                    for reduced in (False, True)
+                ]
+                cells = [name, shape, *rates, f"{growth(source, options):.1f}", check(source, options)]
+                print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from unlogit.cli import COMMANDS
-from unlogit.methods import trainable
+from unlogit.methods import known, trainable
 from unlogit.web.study.command import COMMANDS as STUDY
 
 HEAVY = ("torch", "timm", "numpy", "matplotlib", "scipy", "sqlalchemy", "gradio")
@@ -40,3 +41,26 @@ def test_help_and_mistakes_are_answered_without_what_the_commands_import() -> No
     for command, argument, code, imported in answers:
         assert code == (0 if argument == "--help" else 2), (command, argument)
         assert not imported, (command, argument)
+
+
+UNUSED = ("timm", "torchvision", "torch._dynamo", "sympy", "scipy", "transformers", "datasets")
+"""Imports that take up to twice as long as torch itself, which a photo needs."""
+RECONSTRUCT = """
+import sys
+from unlogit import photos
+from unlogit.cli import main
+
+assert main(["reconstruct", str(photos.paths()[0]), "--out", sys.argv[1], "--device", "cpu", *sys.argv[2:]]) == 0
+print([name for name in {unused} if name in sys.modules])
+"""
+
+
+def test_a_photo_is_reconstructed_without_what_it_does_not_need(tmp_path: Path) -> None:
+    inverters = [word for name in known() for word in ("--inverter", name)]
+    done = subprocess.run(
+        [sys.executable, "-c", RECONSTRUCT.format(unused=UNUSED), str(tmp_path), *inverters],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -119,14 +119,14 @@ signed = marked(b"Software\0unlogit")
 
 def write_png(pixels: Tensor, path: Path) -> None:
     """Write uint8 pixels, 3 x H x W, as a PNG with `SIGNATURE`, which may replace one that has it."""
+    from PIL import Image
     from PIL.PngImagePlugin import PngInfo
-    from torchvision.transforms.functional import to_pil_image
 
     info = PngInfo()
     for key, text in SIGNATURE.items():
         info.add_text(key, text)
     with replacing(path, signed) as fresh:
-        to_pil_image(pixels).save(fresh, "PNG", pnginfo=info)
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(fresh, "PNG", pnginfo=info)
 
 
 def written_here(_path: Path) -> bool:

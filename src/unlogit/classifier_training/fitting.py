@@ -59,7 +59,7 @@ class Fitting:
         self.steps = -(-config.num_images // config.batch)
         self.loader = Loader(
             source,
-            View(config.size, config.crop, config.flip),
+            View(config.size, config.crop, config.flip, reduced=True),
             config.batch,
             seed=config.seed,
             rank=distributed.rank(),

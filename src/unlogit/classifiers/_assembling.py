@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import timm
 import torch
-from timm.data import infer_imagenet_subset
 from torch import Tensor, nn
 
 from unlogit.classifiers._base import TRIAL_SIZE, Classifier, Preprocessing
@@ -132,7 +130,12 @@ def assemble(
 def _is_embedding(network: Any) -> bool:
     """Return whether timm's weights of this architecture with as many outputs embed images and text, as CLIP's do."""
     config = getattr(network, "pretrained_cfg", None)
-    if not config or network.num_classes >= MANY or infer_imagenet_subset(network):
+    if not config:
+        return False
+    import timm  # Only its own networks have a configuration, so that no other has to wait for it.
+    from timm.data import infer_imagenet_subset
+
+    if network.num_classes >= MANY or infer_imagenet_subset(network):
         return False
     own = timm.list_models(f"{config['architecture']}.*", pretrained=True)
     return any(getattr(timm.get_pretrained_cfg(name), "num_classes", None) == network.num_classes for name in own)

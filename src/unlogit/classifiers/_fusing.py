@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
-"""Types, not their subclasses, which may use their weights in another way, such as weight-standardised ones."""
+from unlogit.classifiers._efficientnet_lite import NormAct, SamePadConv
 
 Replaced = list[tuple[str, nn.Module]]
 """(name, module that was there), in the order of the replacements."""
@@ -97,11 +96,13 @@ def _pairs(network: nn.Module, trial: Tensor, kept: set[str]) -> list[tuple[str,
     read: dict[str, list[Node | None]] = {}
     # A module with two names would be replaced under one of them.
     names = Counter(module for _, module in network.named_modules(remove_duplicate=False))
+    # Not subclasses, which may use their weights in another way, such as weight-standardised ones.
+    convolutions = {nn.Conv2d, SamePadConv, _timm_type("Conv2dSame")}
     with ExitStack() as hooks, torch.enable_grad():
         for name, module in network.named_modules():
             if names[module] > 1 or not _own(module):
                 continue
-            if type(module) in CONVOLUTIONS and name not in kept:
+            if type(module) in convolutions and name not in kept:
                 note_output = partial(_note_output, made.setdefault(name, []))
                 hooks.enter_context(module.register_forward_hook(note_output))
             elif isinstance(module, nn.BatchNorm2d) and _after(module) is not None:
@@ -143,7 +144,14 @@ def _after(norm: nn.BatchNorm2d) -> nn.Module | None:
         return None
     if type(norm) is nn.BatchNorm2d:
         return nn.Identity()
+    if type(norm) is NormAct:
+        return norm.act
     # timm's, with drop-out and activation inside.
-    if type(norm) is BatchNormAct2d:
+    if type(norm) is _timm_type("BatchNormAct2d"):
         return nn.Sequential(norm.get_submodule("drop"), norm.get_submodule("act"))
     return None
+
+
+def _timm_type(name: str) -> type | None:
+    """A layer's type; None where timm is not imported, since no network is then timm's and importing it is slow."""
+    return getattr(sys.modules.get("timm.layers"), name, None)

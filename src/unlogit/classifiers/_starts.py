@@ -82,7 +82,7 @@ def architecture(start: str, network: nn.Module) -> str:
     config = getattr(network, "pretrained_cfg", None)
     if config and config.get("architecture"):
         return f"timm:{config['architecture']}?pretrained=false"
-    return str(random) if parsed.source == "torchvision" else start
+    return str(random) if parsed.source in ("packaged", "torchvision") else start
 
 
 def _with_classes(classifier: Classifier, class_names: Sequence[str], seed: int) -> Classifier:

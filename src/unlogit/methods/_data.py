@@ -47,7 +47,7 @@ class TrainingData:
         classifier = open_classifier(config.classifier).fused([Layer.parse(config.layer).module]).to(device)
         # Before its constants are used: another network may have another number of logits.
         check_unchanged(saved, "classifier", classifier.spec, classifier.fingerprint())
-        view = View(config.size, config.crop, config.flip)
+        view = View(config.size, config.crop, config.flip, reduced=True)
         rank, world = distributed.rank(), distributed.world_size()
         self.loader = Loader(source, view, config.batch, seed=config.seed, rank=rank, world_size=world)
         self._calibration = Loader(source, view, min(config.batch, 64), seed=config.seed)

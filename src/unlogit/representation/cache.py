@@ -17,6 +17,7 @@ from torch import Tensor
 from unlogit.classifiers import differ
 from unlogit.identity import code_digest, library_versions
 from unlogit.images import Batch, ImageSource, View
+from unlogit.images._decoding import reduced_to
 from unlogit.representation.standardised import Representation
 
 COMPARED, LOOKED_AT = 4, 1_024
@@ -74,7 +75,8 @@ class RepresentationCache:
     def _is_current(self, rows: _Rows, source: ImageSource, view: View) -> bool:
         """Return whether a few rows equal newly computed ones."""
         indices = rows.some(COMPARED)
-        images = source.read([index // 2 for index in indices])
+        with reduced_to(view.least):
+            images = source.read([index // 2 for index in indices])
         pairs = [(index, image) for index, image in zip(indices, images, strict=True) if isinstance(image, Tensor)]
         if len(pairs) < 2:  # A standard deviation needs two images.
             return True

@@ -82,7 +82,7 @@ def _bench(config: BenchConfig) -> list[Speed]:
 
         speeds.append(speed("classifier", classify, batch))
     if config.images is not None:
-        loader = Loader(open_images(config.images), View(size), batch, seed=0)
+        loader = Loader(open_images(config.images), View(size, reduced=True), batch, seed=0)
         positions = iter(range(0, sys.maxsize, batch))
         speeds.append(speed("reading", lambda: loader.batch(next(positions)), batch, multiplies=False))
     return speeds
