@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -202,14 +202,9 @@ def correct_family(tests: Mapping[Key, Difference]) -> dict[Key, Difference]:
 
     Tests of a difference are one family, and tests of equivalence another, since each answers its own question.
     """
-    import torch
-
-    def corrected(p: list[float]) -> list[float]:
-        return holm(torch.tensor(p, dtype=torch.double)).tolist()
-
-    differs = dict(zip(tests, corrected([d.p for d in tests.values()]), strict=True))
+    differs = dict(zip(tests, holm([d.p for d in tests.values()]), strict=True))
     equivalences = {key: d.p_equivalence for key, d in tests.items() if d.p_equivalence is not None}
-    same = dict(zip(equivalences, corrected(list(equivalences.values())), strict=True))
+    same = dict(zip(equivalences, holm(list(equivalences.values())), strict=True))
     return {key: replace(d, p=differs[key], p_equivalence=same.get(key)) for key, d in tests.items()}
 
 
@@ -250,11 +245,11 @@ def sign_flip_test(differences: Tensor, seed: int = 0, flips: int = 10_000) -> T
     return (1 + beyond) / (1 + flips)
 
 
-def holm(p: Tensor) -> Tensor:
-    """Return p-values of any shape, corrected for multiple tests (Holm 1979)."""
-    flat = p.flatten()
-    order = flat.argsort()
-    factors = flat.new_tensor(range(len(flat), 0, -1))
-    adjusted = flat.clone()
-    adjusted[order] = (flat[order] * factors).cummax(0).values.clamp(max=1)
-    return adjusted.view_as(p)
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values corrected for multiple tests (Holm 1979)."""
+    order = sorted(range(len(p)), key=p.__getitem__)
+    corrected, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, p[index] * (len(p) - rank)))
+        corrected[index] = largest
+    return corrected
