@@ -39,7 +39,7 @@ import tiny_imagenet_lite0
 import torch
 import tyro
 from depth_probes import LAYERS
-from recipe_results import keep, write_table
+from recipe_results import keep, paired_rows, write_table
 from scenes_methods import folder
 from torch import Tensor
 from tqdm import tqdm
@@ -61,7 +61,7 @@ from unlogit.metrics.recognition import encode, part_in_training, recognition
 from unlogit.metrics.reencoding import agreement, logit_cosine
 from unlogit.representation.layers import Layer
 from unlogit.settings import Checked, Count, Seed, Several
-from unlogit.statistics import Difference, bootstrap, correct_family, paired_tests
+from unlogit.statistics import Difference, bootstrap, paired_tests
 from unlogit.training import TrainConfig, train
 
 LITE1 = "packaged:efficientnet_lite1?size=96"
@@ -268,18 +268,7 @@ def test_contrasts(wanted: list[Contrast], found: Mapping[str, list[dict[str, An
                 else paired_tests({key: mean}, SEED)[key]
             )
             by_seed[key] = "; ".join(f"{float(each.mean()):+.4f}" for each in values)
-    return [
-        {
-            "contrast": name,
-            "measure": measure,
-            "n": d.estimate.n,
-            "difference": d.estimate,
-            "p (Holm)": f"{d.p:.4f}",
-            "verdict": d.verdict,
-            "by seed": by_seed[name, measure],
-        }
-        for (name, measure), d in correct_family(tests).items()
-    ]
+    return [row | {"by seed": by_seed[key]} for key, row in zip(tests, paired_rows(tests), strict=True)]
 
 
 def estimates(values: Mapping[str, Any]) -> dict[str, object]:

@@ -7,8 +7,10 @@ Run (the same command resumes what it trains):
 
 "paper" is the inverter that comes with unlogit, with its deviations; rivals are trained here on `--num-images` of its
 images, against the same classifier, "as many images" from random weights as they are; "paper + re-encoding" goes on
-from "paper" for as many. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes methods.csv and methods.png
-into runs/natural_methods/KIND. Expected: the tables in RESULTS.md, which has their commands.
+from "paper" for as many. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes methods.csv, methods.png and
+methods-contrasts.csv (each method less "paper" and less "paper, as many images" on the same images, with the paired
+interval, p (Holm) and verdict) into runs/natural_methods/KIND. Expected: the tables in RESULTS.md, which has their
+commands.
 
 Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: its comparator is the classifier that is asked,
 as it is what an optimisation works on. The judge of "same class for the judge" is the other twin; for the standard one
@@ -33,6 +35,9 @@ from unlogit.methods.decoder import DOSOVITSKIY_2016A, DecoderConfig, Dosovitski
 from unlogit.methods.flow import FlowConfig
 from unlogit.settings import Checked, Count
 from unlogit.training import TrainConfig, train
+
+BASELINES = ("paper", "paper, as many images")
+"""Methods that each other one is compared with; the second has seen as many images as the rivals."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,8 @@ def main(n: Natural) -> None:
     out.mkdir(parents=True, exist_ok=True)
     other = "standard" if n.kind == "robust" else "robust"
     judge, features = f"fitted:lite0_{other}", open_classifier(tiny_imagenet_lite0.FEATURES)
-    compare(out, inverters, f"parquet:{n.data}/val.parquet", counts, trained, n.shown, judge, features)
+    baselines = [name for name in BASELINES if name in inverters]
+    compare(out, inverters, f"parquet:{n.data}/val.parquet", counts, trained, n.shown, judge, features, baselines)
 
 
 if __name__ == "__main__":
