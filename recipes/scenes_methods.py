@@ -15,12 +15,12 @@ runs/methods:
 
 Expected: the table in RESULTS.md.
 
-Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: the classifier that is asked is the comparator
-that it was trained with, as for the re-encoding ablation, and what an optimisation works on. "Same class for the judge"
-is asked of another classifier, which nobody was trained with: `--judge small:runs/demo/standard/classifier`.
+"Same class" and "logit cosine" favour methods that train or optimise against the inverted classifier: Dosovitskiy &
+Brox 2016a, whose comparator it is, the re-encoding loss, and the optimisations. "Same class for the judge" is by
+another classifier that takes no part in training: `--judge small:runs/demo/standard/classifier`.
 
-"paper" is the demo's inverter, whose deviations (projected discriminator, layout term) stand in the table; the three
-ablations of it differ in what their name says alone.
+"paper" is the demo's inverter. Its deviations (projected discriminator, layout loss) stand in the table; each of its
+three ablations differs in what its name says alone.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ class Methods(Checked):
 
     out: Path = Path("runs/methods")
     classifier: str | None = None
-    """Of scenes, as source:name; None fits the demo's robust one."""
+    """Classifier of scenes, as source:name; None trains the demo's robust one."""
     num_images: int = 28_000
     """Training images for each learned method."""
     judge: str | None = None
-    """Another classifier of scenes, as source:name, that says too whether the class is kept."""
+    """Another classifier of scenes, as source:name, by which the class is compared too."""
     num_fit_images: int = 64_000
     held_out: int = 1_000
     """Held-out images that learned methods and the nearest neighbour are measured on."""
@@ -99,7 +99,7 @@ class Methods(Checked):
 
 
 def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
-    """The learned methods, by the name shown."""
+    """Return the trainings of the learned methods, by the name shown."""
     base = of(Demo(out=m.out, num_images=m.num_images), classifier)
     # A decoder of about the generator's cost.
     decoder: dict[str, Any] = {"size": base.size, "decoder": DecoderConfig(channels=12, hidden=256)}
@@ -120,7 +120,7 @@ def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
 
 
 def of(demo: Demo, classifier: str) -> TrainConfig:
-    """The demo's training of this classifier, whose features are the discriminator's too."""
+    """Return the demo's training for this classifier, whose features the discriminator has too."""
     base = replace(inverter_config(demo, "robust", "logits"), classifier=classifier)
     return replace(
         base, method=replace(base.method, discriminator=replace(base.method.discriminator, network=classifier))
@@ -128,12 +128,12 @@ def of(demo: Demo, classifier: str) -> TrainConfig:
 
 
 def folder(name: str) -> str:
-    """Of what is shown by this name."""
+    """Return the name of the folder of what is shown by `name`."""
     return "-".join("".join(c if c.isalnum() else " " for c in name).split())
 
 
 def spec(m: Methods, method: str, classifier: str, size: int) -> str:
-    """The name that opens a method that needs no training."""
+    """Return the string that opens a method that is not trained."""
     common = f"{method}:[{classifier}]?size={size}"
     if method == "nearest":
         return f"{common}&images=[{IMAGES}]&limit={m.num_images}&cache={m.out / 'cache'}"
@@ -229,7 +229,7 @@ def contrasts(
 
 
 def write(out: Path, rows: list[Row], shown: dict[str, Tensor]) -> None:
-    """methods.csv, an interval's ends in columns of their own, and methods.png."""
+    """Write methods.csv, with the ends of intervals in columns of their own, and methods.png."""
     flat = []
     for row in rows:
         cells: dict[str, object] = {}
@@ -252,7 +252,7 @@ def write(out: Path, rows: list[Row], shown: dict[str, Tensor]) -> None:
 
 
 def main(m: Methods) -> None:
-    """Fit, train, measure."""
+    """Train the classifier and all methods, and measure them."""
     classifier = m.classifier
     if classifier is None:
         demo = Demo(out=m.out, num_fit_images=m.num_fit_images)

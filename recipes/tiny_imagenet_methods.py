@@ -12,9 +12,10 @@ methods-contrasts.csv (each method less "paper" and less "paper, as many images"
 interval, p (Holm) and verdict) into runs/natural_methods/KIND. Expected: the tables in RESULTS.md, which has their
 commands.
 
-Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: its comparator is the classifier that is asked,
-as it is what an optimisation works on. The judge of "same class for the judge" is the other twin; for the standard one
-that is the network whose features the discriminator of each "paper" has, so that it had a part in them.
+"Same class" and "logit cosine" favour methods that train or optimise against the inverted classifier: Dosovitskiy &
+Brox 2016a, whose comparator it is, the re-encoding loss, and the optimisations. The judge of "same class for the judge"
+is the other twin. For the standard twin that is the network whose features the discriminator of each "paper" has, so
+that it is not independent there.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Natural(Checked):
 
 
 def configs(n: Natural) -> dict[str, TrainConfig]:
-    """The learned rivals, by the name shown."""
+    """Return the trainings of the learned rivals, by the name shown."""
     classifier, folder = f"fitted:lite0_{n.kind}", n.out / n.kind / "learned"
     recipe = tiny_imagenet_lite0.Recipe(
         data=n.data, training=n.training, classifier=classifier, num_images=n.num_images
@@ -106,7 +107,7 @@ def configs(n: Natural) -> dict[str, TrainConfig]:
 
 
 def main(n: Natural) -> None:
-    """Train, measure."""
+    """Train the rivals, and measure them with the published inverter."""
     classifier, size = f"fitted:lite0_{n.kind}", 64
     published = open_inverter(f"lite0_{n.kind}")
     assert isinstance(published, LearnedInverter)
