@@ -175,6 +175,26 @@ def statistic_test(statistic: Statistic, n: int, seed: int = 0, margin: float | 
     return Difference(estimate, p, margin, _equivalence(estimate.value, error, math.inf, n, margin))
 
 
+def jackknife_test(value: float, left_out: Tensor, n: int) -> Difference:
+    """Test a statistic by leaving out one group of images at a time (Tukey 1958): Student's interval over groups.
+
+    It is for images that are not independent, as images of one class that are compared with one class mean.
+
+    Args:
+        value: the statistic of all groups.
+        left_out: the statistic without each group, G; at least two.
+        n: number of images.
+    """
+    from scipy import special
+
+    groups = len(left_out)
+    values = left_out.double()
+    error = math.sqrt((groups - 1) / groups * float((values - values.mean()).square().sum()))
+    half = float(special.stdtrit(groups - 1, 1 - ALPHA / 2)) * error
+    p = two_sided(value / error, groups - 1) if error > 1e-12 else float(abs(value) < 1e-12)
+    return Difference(Estimate(value, value - half, value + half, n), p)
+
+
 def two_sided(t: float, degrees: float = math.inf) -> float:
     """Return the two-sided p-value of a value of Student's t, or of a normal deviate for infinitely many degrees."""
     return 2 * _below(-abs(t), degrees)

@@ -16,7 +16,7 @@ from unlogit.analyses.compare import Contrast
 from unlogit.images import ImageSource
 from unlogit.methods import Inverter
 from unlogit.metrics.embedding import Pixels
-from unlogit.statistics import bootstrap
+from unlogit.statistics import bootstrap, jackknife_test
 
 DIFFERS, NOTHING = "differs significantly", "not significant"
 
@@ -51,6 +51,27 @@ def test_classes_that_are_grouped_a_little_more_tightly(
     monkeypatch.setattr(Evidence, "raw", lambda _, name: planted[name])
     assert overlap(*(spread.spread(raw, labels).ratio for raw in planted.values()))
     assert verdicts(spread.run(spread.Config(), evidence)) == {"within over between classes": verdict}
+
+
+def test_spreads_of_classes_that_do_not_differ_are_called_different_in_one_of_twenty() -> None:
+    """Images of one class share its mean, so that a test over images would reject far more often."""
+    generator, labels = torch.Generator().manual_seed(0), torch.arange(12).repeat_interleave(20)
+    rejected = {"classes": 0, "images": 0}
+    for _ in range(150):
+        one, other = (
+            spread.spread(
+                torch.randn(12, 20, generator=generator)[labels]
+                + (0.5 + torch.rand(12, 1, generator=generator))[labels] * torch.randn(240, 20, generator=generator),
+                labels,
+            )
+            for _ in range(2)
+        )
+        difference = one.ratio - other.ratio
+        d = jackknife_test(float(difference.mean()), one.left_out["ratio"] - other.left_out["ratio"], 240)
+        rejected["classes"] += d.significant
+        rejected["images"] += abs(float(difference.mean() / difference.std())) * 240**0.5 > 2
+    assert rejected["classes"] <= 0.09 * 150
+    assert rejected["images"] > 0.3 * 150
 
 
 def test_a_shift_of_the_logits_at_both_ends_of_the_brightness(
