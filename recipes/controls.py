@@ -11,7 +11,9 @@ Run (the same command resumes; 12,800 images take some nine minutes of one core 
   twin, of the standard one and of EfficientNet-Lite1, which is neither's. The interaction says whether the robust twin
   is ahead because the discriminator has its features.
 - `noise`: noise alone enters the first layer, as in the paper. How much two noises move a reconstruction, and how often
-  one is a horizontal or a vertical flip of the other.
+  one is a horizontal or a vertical flip of the other. The recipe's layout loss compares colours that are averaged with
+  their mirror image, so that it punishes vertical flips alone: flips show what the logits leave open only where the
+  paper has them too, and do not prove it.
 - `rivals`: Dosovitskiy & Brox 2016a against the paper's loss at equal images: the loss alone with the paper's
   discriminator, with its projection divided by sqrt(K), with the layout loss; and 2016a with the inverted classifier or
   EfficientNet-Lite1 as its comparator. Of the robust twin; `--kinds robust standard` for both.
@@ -21,17 +23,19 @@ Run (the same command resumes; 12,800 images take some nine minutes of one core 
 All train by `tiny_imagenet_lite0.py` but for what a row's name says, with two seeds. They are measured on validation
 images of val.parquet that took no part in training: by the inverted classifier, by ST-LPIPS, by EfficientNet-Lite2,
 which takes part in no training here, and in bits by pixels, layout and Lite2's features. Writes CONTROL.csv, a row per
-inverter and seed, and CONTROL-contrasts.csv, paired differences of means over seeds, into runs/controls/CONTROL. `DIR`
-holds Tiny ImageNet as for `tiny_imagenet_lite0.py`.
+inverter and seed, and CONTROL-contrasts.csv, paired differences of means over seeds, into runs/controls/CONTROL. The
+verdict of a contrast is over images, for these trainings; "over trainings" is its interval over seeds, and where that
+includes 0, other seeds may reverse the verdict. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,8 +43,9 @@ import tiny_imagenet_lite0
 import torch
 import tyro
 from depth_probes import LAYERS
-from recipe_results import keep, write_table
+from recipe_results import keep, paired_rows, write_table
 from scenes_methods import folder
+from scipy import special
 from torch import Tensor
 from tqdm import tqdm
 
@@ -61,7 +66,7 @@ from unlogit.metrics.recognition import encode, part_in_training, recognition
 from unlogit.metrics.reencoding import agreement, logit_cosine
 from unlogit.representation.layers import Layer
 from unlogit.settings import Checked, Count, Seed, Several
-from unlogit.statistics import Difference, bootstrap, correct_family, paired_tests
+from unlogit.statistics import Difference, Estimate, bootstrap, paired_tests
 from unlogit.training import TrainConfig, train
 
 LITE1 = "packaged:efficientnet_lite1?size=96"
@@ -227,6 +232,13 @@ def contrasts(control: Control, rows: list[str]) -> list[Contrast]:
             found = [Contrast("robust - standard", {"robust": 1, "standard": -1})]
             found += [Contrast(f"{kind} alone", {kind: 1}, (DIFFERENCE,)) for kind in ("robust", "standard")]
         case "rivals":
+            for kind in ("robust", "standard"):
+                for changed, base in (
+                    ("loss alone, scaled projection", "loss alone"),
+                    ("2016a, comparator Lite1", "2016a"),
+                ):
+                    name, other = f"{kind}, {changed}", f"{kind}, {base}"
+                    found.append(Contrast(f"{name} - {base}", {name: 1, other: -1}))
             for name in rows:
                 kind, _, method = name.partition(", ")
                 if not method.startswith("2016a"):
@@ -235,18 +247,24 @@ def contrasts(control: Control, rows: list[str]) -> list[Contrast]:
                         for rival in ("2016a", "2016a, comparator Lite1")
                     ]
         case "depth":
-            layers = [name.removeprefix("robust, ") for name in rows if name.startswith("robust, ")]
+            layers = [layer for layer in LAYERS if {f"robust, {layer}", f"standard, {layer}"} & set(rows)]
             found = [Contrast(f"robust - standard, {x}", {f"robust, {x}": 1, f"standard, {x}": -1}) for x in layers]
+            found += [
+                Contrast(f"{kind}, {later} - {earlier}", {f"{kind}, {later}": 1, f"{kind}, {earlier}": -1})
+                for kind in ("robust", "standard")
+                for earlier, later in pairwise(layers)
+            ]
     return [contrast for contrast in found if set(contrast.weights) <= set(rows)]
 
 
 def test_contrasts(wanted: list[Contrast], found: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, object]]:
     """Test each contrast in each measure on means over seeds; p-values are corrected over the whole table (Holm).
 
-    Intervals are over images, or over line-ups for bits. "By seed" has the contrast of each seed alone.
+    Intervals and p-values are over images, or over line-ups for bits. "Over trainings" is the interval over seeds, "by
+    seed" the contrast of each seed alone.
     """
     tests: dict[tuple[str, str], Difference] = {}
-    by_seed: dict[tuple[str, str], str] = {}
+    seeds: dict[tuple[str, str], dict[str, object]] = {}
     for contrast in wanted:
         rows = {name: found[name] for name in contrast.weights}
         shared = [
@@ -254,12 +272,8 @@ def test_contrasts(wanted: list[Contrast], found: Mapping[str, list[dict[str, An
         ]
         for measure in contrast.measures or shared:
             # Seeds x images, or seeds x line-ups x images of one.
-            values = torch.stack(
-                [
-                    weight * torch.tensor([run[measure] for run in rows[name]]).double()
-                    for name, weight in contrast.weights.items()
-                ]
-            ).sum(0)
+            of_rows = {name: torch.tensor([run[measure] for run in runs]).double() for name, runs in rows.items()}
+            values = torch.stack([weight * of_rows[name] for name, weight in contrast.weights.items()]).sum(0)
             key = (contrast.name, measure)
             mean = values.mean(0)
             tests[key] = (
@@ -267,19 +281,28 @@ def test_contrasts(wanted: list[Contrast], found: Mapping[str, list[dict[str, An
                 if mean.ndim == 2
                 else paired_tests({key: mean}, SEED)[key]
             )
-            by_seed[key] = "; ".join(f"{float(each.mean()):+.4f}" for each in values)
-    return [
-        {
-            "contrast": name,
-            "measure": measure,
-            "n": d.estimate.n,
-            "difference": d.estimate,
-            "p (Holm)": f"{d.p:.4f}",
-            "verdict": d.verdict,
-            "by seed": by_seed[name, measure],
-        }
-        for (name, measure), d in correct_family(tests).items()
-    ]
+            seeds[key] = {
+                "over trainings": over_trainings(contrast.weights, of_rows),
+                "by seed": "; ".join(f"{float(each.mean()):+.4f}" for each in values),
+            }
+    return [row | seeds[key] for key, row in zip(tests, paired_rows(tests), strict=True)]
+
+
+def over_trainings(weights: Mapping[str, float], rows: Mapping[str, Tensor]) -> Estimate:
+    """Return a contrast of rows, seeds x ... each, with Student's 95 % CI over trainings; infinite for one seed.
+
+    All trainings of the contrast are taken to vary by one standard deviation over seeds, which is pooled over its rows,
+    since two seeds of one row alone determine none.
+    """
+    means = {name: values.flatten(1).mean(1) for name, values in rows.items()}
+    value = sum(weight * float(means[name].mean()) for name, weight in weights.items())
+    count = len(next(iter(means.values())))
+    if count == 1:
+        return Estimate(value, -math.inf, math.inf, 1)
+    variance = float(torch.stack([each.var() for each in means.values()]).mean())
+    t = float(special.stdtrit(len(means) * (count - 1), 0.975))
+    half = t * math.sqrt(sum(weight**2 for weight in weights.values()) * variance / count)
+    return Estimate(value, value - half, value + half, count)
 
 
 def estimates(values: Mapping[str, Any]) -> dict[str, object]:

@@ -7,7 +7,8 @@ Run (one core; the same command resumes, layer by layer):
 Ridge regression from each representation of a twin (`fitted:lite0_robust`, `fitted:lite0_standard`) to the image's
 colours, fitted on training images and measured on validation images; no generator is involved. A spatial map is read
 whole. Writes probes.csv into runs/depth_probes: R2 and cosine of the layout, and the bits about the image that what is
-read proves. Bits are InfoNCE bounds by two measures, the mirror-averaged 4 x 4 layout and the 8 x 8 colours as they
+read proves; and probes-contrasts.csv, the twins at each layer and each layer less the one before, paired, with p (Holm)
+and verdict. Bits are InfoNCE bounds by two measures, the mirror-averaged 4 x 4 layout and the 8 x 8 colours as they
 are; tables of inverters have other measures, so that bits are compared within this table alone. `DIR` holds Tiny
 ImageNet as for `tiny_imagenet_lite0.py`. Expected: the table in RESULTS.md.
 """
@@ -19,12 +20,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
-from recipe_results import keep, write_table
+from recipe_results import keep, paired_rows, write_table
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -37,7 +39,7 @@ from unlogit.metrics.pixel import layout
 from unlogit.metrics.probe import fit_ridge
 from unlogit.representation.layers import Layer
 from unlogit.settings import Checked, Several
-from unlogit.statistics import Estimate, bootstrap, paired_tests
+from unlogit.statistics import Difference, Estimate, bootstrap, paired_tests
 
 LAYERS = (
     "blocks.2?reduce=flatten",
@@ -52,6 +54,10 @@ LAYERS = (
 """From early to late, then from all logits to what an API would return."""
 CHUNK = 64
 SEED = 0
+MARGIN = 0.05
+"""Difference of layout cosines that counts as none."""
+Found = dict[tuple[str, str], dict[str, Any]]
+"""What `probe` returned, by twin and layer."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def main(probes: Probes) -> None:
     images, labels = read(f"parquet:{probes.data}/val.parquet", view, probes.held_out)
     training, _ = read(f"parquet:{probes.data}/train-*.parquet", view, probes.training)
     settings = replace(probes, out=Path(), kinds=(), layers=())
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: Found = {}
     classifiers = {kind: open_classifier(f"fitted:lite0_{kind}") for kind in probes.kinds}
     steps = [(kind, layer) for kind in probes.kinds for layer in probes.layers]
     for kind, layer in (bar := tqdm(steps, unit="probe", disable=None)):
@@ -94,8 +100,8 @@ def main(probes: Probes) -> None:
             lambda c=classifier, x=layer: probe(probes, c, x, training, images, labels),  # type: ignore[misc]
         )
     write_table(probes.out / "probes.csv", [row(probes, kind, layer, found[kind, layer]) for kind, layer in found])
-    if set(probes.kinds) == {"robust", "standard"}:
-        write_table(probes.out / "differences.csv", differences(probes.layers, found))
+    if tested := contrasts(probes.kinds, probes.layers, found):
+        write_table(probes.out / "probes-contrasts.csv", tested)
 
 
 def read(spec: str, view: View, count: int) -> tuple[Tensor, Tensor]:
@@ -179,21 +185,28 @@ def _bits(found: dict[str, Any], kind: str) -> Estimate | str:
     return "" if values is None else over_lineups(torch.tensor(values).double(), -math.inf, math.inf)
 
 
-def differences(layers: Sequence[str], found: dict[tuple[str, str], dict[str, Any]]) -> list[dict[str, object]]:
-    """Return robust less standard at each layer, over the same images and line-ups; p-values are not corrected."""
-    rows: list[dict[str, object]] = []
-    for layer in layers:
-        a, b = found["robust", layer], found["standard", layer]
-        cosine = torch.tensor(a["layout cosine"]).double() - torch.tensor(b["layout cosine"]).double()
-        cells: dict[str, object] = {
-            "representation": layer,
-            "layout cosine": paired_tests({layer: cosine}, SEED)[layer].estimate,
-        }
-        for kind, called in (("any", "bits"), ("class", "bits beyond the class")):
-            pair = [torch.tensor(each["bits"][kind] or []).double() for each in (a, b)]
-            cells[called] = difference_over_lineups(*pair).estimate if pair[0].numel() else ""
-        rows.append(cells)
-    return rows
+def contrasts(kinds: Sequence[str], layers: Sequence[str], found: Found) -> list[dict[str, object]]:
+    """Test robust less standard at each layer, and each layer less the one before, on the same images and line-ups.
+
+    P-values are corrected over the whole table (Holm). Layout cosines have a margin, within which both are equivalent.
+    """
+    pairs = {
+        f"robust - standard, {layer}": (("robust", layer), ("standard", layer))
+        for layer in layers
+        if {"robust", "standard"} <= set(kinds)
+    }
+    for kind, (earlier, later) in product(kinds, pairwise(layers)):
+        pairs[f"{kind}, {later} - {earlier}"] = (kind, later), (kind, earlier)
+    tests: dict[tuple[str, str], Difference] = {}
+    for name, (a, b) in pairs.items():
+        key = (name, "layout cosine")
+        cosines = [torch.tensor(found[each]["layout cosine"]).double() for each in (a, b)]
+        tests[key] = paired_tests({key: cosines[0] - cosines[1]}, SEED, {key: MARGIN})[key]
+        for lineups, called in (("any", "bits"), ("class", "bits beyond the class")):
+            proven = [torch.tensor(found[each]["bits"][lineups] or []).double() for each in (a, b)]
+            if proven[0].numel():
+                tests[name, called] = difference_over_lineups(*proven)
+    return paired_rows(tests)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unlogit.files import marked, replacing, to_json
-from unlogit.statistics import Estimate
+from unlogit.statistics import Difference, Estimate, correct_family
 
 KEPT = marked(b'{"settings": ')
 """Recognises an earlier file of `keep`, which may be replaced."""
@@ -27,6 +27,21 @@ def keep(file: Path, settings: object, compute: Callable[[], dict[str, Any]]) ->
     with replacing(file, KEPT) as fresh:
         fresh.write_text(to_json({"settings": repr(settings), "values": values}))
     return values
+
+
+def paired_rows(tests: Mapping[tuple[str, str], Difference]) -> list[dict[str, object]]:
+    """Return a row per test, by contrast and measure; p-values are corrected over all of them (Holm)."""
+    return [
+        {
+            "contrast": contrast,
+            "measure": measure,
+            "n": d.estimate.n,
+            "difference": d.estimate,
+            "p (Holm)": f"{d.p:.4f}",
+            "verdict": d.verdict,
+        }
+        for (contrast, measure), d in correct_family(tests).items()
+    ]
 
 
 def write_table(file: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -5,35 +5,43 @@ Run (the same command resumes; with --num-images 18000 about 50 minutes of one c
     python recipes/scenes_methods.py
 
 Fits the demo's robust classifier (or takes `--classifier`), trains each learned method on the same number of the same
-images, and asks all of them, the optimisation methods and the nearest neighbour about held-out scenes. Writes
-methods.csv and methods.png into runs/methods: how often the class is kept, how near logits, layout and pixels are, how
-many bits of the original are proven (`identify`), how much samples differ, how often an automated observer (ST-LPIPS)
-prefers the first, and what an image costs. Expected: the table in RESULTS.md.
+images, and measures all of them, the optimisation methods and the nearest neighbour on held-out scenes. Writes into
+runs/methods:
 
-Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: the classifier that is asked is the comparator
-that it was trained with, as for the re-encoding ablation, and what an optimisation works on. "Same class for the judge"
-is asked of another classifier, which nobody was trained with: `--judge small:runs/demo/standard/classifier`.
+- methods.csv and methods.png: how often the class is kept, how near logits, layout and pixels are, how many bits of the
+  original are proven (`identify`), how much samples differ, how often an automated observer (ST-LPIPS) prefers the
+  first, and what an image costs. Intervals are of one method alone: their overlap decides nothing.
+- methods-contrasts.csv: each method less "paper" on the same images, with the paired interval, p (Holm) and verdict.
 
-"paper" is the demo's inverter, whose deviations (projected discriminator, layout term) stand in the table; the three
-ablations of it differ in what their name says alone.
+Expected: the table in RESULTS.md.
+
+"Same class" and "logit cosine" favour methods that train or optimise against the inverted classifier: Dosovitskiy &
+Brox 2016a, whose comparator it is, the re-encoding loss, and the optimisations. "Same class for the judge" is by
+another classifier that takes no part in training: `--judge small:runs/demo/standard/classifier`.
+
+"paper" is the demo's inverter. Its deviations (projected discriminator, layout loss) stand in the table; each of its
+three ablations differs in what its name says alone.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
 from demo import HELD_OUT, IMAGES, Demo, classifier_config, classifier_folder, inverter_config
+from recipe_results import paired_rows, write_table
 from torch import Tensor
 
 from unlogit import metrics
-from unlogit.analyses import Evidence, Record, identify, perceptual_network
+from unlogit.analyses import Evidence, identify, perceptual_network
 from unlogit.classifier_training import fit
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.cli import guarded
@@ -44,10 +52,11 @@ from unlogit.methods import Inverter, cost, open_inverter
 from unlogit.methods.decoder import DOSOVITSKIY_2016A, DecoderConfig, DosovitskiyConfig
 from unlogit.methods.flow import FlowConfig
 from unlogit.metrics import Metric, Unavailable
+from unlogit.metrics.identification import difference_over_lineups, over_lineups
 from unlogit.metrics.pixel import diversity, layout, layout_cosine, pixel_error
 from unlogit.metrics.reencoding import agreement, logit_cosine
 from unlogit.settings import Checked
-from unlogit.statistics import Estimate, bootstrap, wilson
+from unlogit.statistics import Difference, Estimate, bootstrap, paired_tests, wilson
 from unlogit.training import TrainConfig, train
 
 OPTIMISED = ("mahendran", "engstrom")
@@ -62,11 +71,11 @@ class Methods(Checked):
 
     out: Path = Path("runs/methods")
     classifier: str | None = None
-    """Of scenes, as source:name; None fits the demo's robust one."""
+    """Classifier of scenes, as source:name; None trains the demo's robust one."""
     num_images: int = 28_000
     """Training images for each learned method."""
     judge: str | None = None
-    """Another classifier of scenes, as source:name, that says too whether the class is kept."""
+    """Another classifier of scenes, as source:name, by which the class is compared too."""
     num_fit_images: int = 64_000
     held_out: int = 1_000
     """Held-out images that learned methods and the nearest neighbour are measured on."""
@@ -90,7 +99,7 @@ class Methods(Checked):
 
 
 def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
-    """The learned methods, by the name shown."""
+    """Return the trainings of the learned methods, by the name shown."""
     base = of(Demo(out=m.out, num_images=m.num_images), classifier)
     # A decoder of about the generator's cost.
     decoder: dict[str, Any] = {"size": base.size, "decoder": DecoderConfig(channels=12, hidden=256)}
@@ -111,7 +120,7 @@ def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
 
 
 def of(demo: Demo, classifier: str) -> TrainConfig:
-    """The demo's training of this classifier, whose features are the discriminator's too."""
+    """Return the demo's training for this classifier, whose features the discriminator has too."""
     base = replace(inverter_config(demo, "robust", "logits"), classifier=classifier)
     return replace(
         base, method=replace(base.method, discriminator=replace(base.method.discriminator, network=classifier))
@@ -119,12 +128,12 @@ def of(demo: Demo, classifier: str) -> TrainConfig:
 
 
 def folder(name: str) -> str:
-    """Of what is shown by this name."""
+    """Return the name of the folder of what is shown by `name`."""
     return "-".join("".join(c if c.isalnum() else " " for c in name).split())
 
 
 def spec(m: Methods, method: str, classifier: str, size: int) -> str:
-    """The name that opens a method that needs no training."""
+    """Return the string that opens a method that is not trained."""
     common = f"{method}:[{classifier}]?size={size}"
     if method == "nearest":
         return f"{common}&images=[{IMAGES}]&limit={m.num_images}&cache={m.out / 'cache'}"
@@ -132,36 +141,51 @@ def spec(m: Methods, method: str, classifier: str, size: int) -> str:
 
 
 Row = dict[str, Estimate | str | float | int | None]
+BITS = "bits of the original"
+OBSERVED = "ST-LPIPS"
+SHARES = ("same class", "same class for the judge")
+"""Measures that are 0 or 1 for each image."""
 
 
-def measure(name: str, evidence: Evidence, training: Mapping[str, str | int], judge: Classifier | None) -> Row:
-    """One line of the table."""
-    inverter, made = evidence.inverters[name], evidence.reconstructed(name)
+def measure(name: str, evidence: Evidence, judge: Classifier | None) -> dict[str, Tensor]:
+    """Return by measure one value per image, N, and for bits one per line-up and image; too few line-ups have none."""
+    made = evidence.reconstructed(name)
     centre = torch.cat([layout(images) for images in evidence.originals.chunks()]).mean(0)
     pairs = list(zip(evidence.originals.chunks(), made.images.chunks(), strict=True))
-    kept = agreement(made.logits, made.reencoded)
     mean = made.logits.mean(0)
+    values = {"same class": agreement(made.logits, made.reencoded).double()}
+    if judge is not None:
+        with torch.no_grad():
+            values["same class for the judge"] = torch.cat([agreement(judge(a), judge(b)) for a, b in pairs]).double()
+    values |= {
+        "logit cosine": logit_cosine(made.logits - mean, made.reencoded - mean),
+        "layout cosine": torch.cat([layout_cosine(a, b, centre) for a, b in pairs]),
+        "pixel error": torch.cat([pixel_error(a, b) for a, b in pairs]),
+    }
+    proven = identify.proven_bits(identify.Config(), evidence, name)["any"]
+    return values if len(proven) < identify.LEAST else values | {BITS: proven}
+
+
+def estimate(metric: str, values: Tensor) -> Estimate:
+    """Return the mean of a measure with its interval over images, or over line-ups for bits."""
+    if metric == BITS:
+        return over_lineups(values, -math.inf, math.log2(values.shape[1]))
+    return wilson(int(values.sum()), len(values)) if metric in SHARES else bootstrap(values, SEED)
+
+
+def describe(name: str, evidence: Evidence, values: Mapping[str, Tensor], training: Mapping[str, int]) -> Row:
+    """Return one line of the table, with what `measure` returned."""
+    inverter = evidence.inverters[name]
     few = min(DRAW_IMAGES, max(2, len(evidence) // 8))  # An optimisation takes as long for each draw.
     draws = evidence.draws(name, torch.arange(few), DRAWS)
     raw = evidence.encoded(name).raw[inverter.representation.layer]
-    proven = {r.metric: r.estimate for r in identify.run(identify.Config(), evidence) if isinstance(r, Record)}
     spent = cost(inverter, raw[:16], repeats=1 if "steps" in " ".join(inverter.deviations) else 3)
-    judged: Row = {}
-    if judge is not None:
-        with torch.no_grad():
-            right = torch.cat([agreement(judge(a), judge(b)) for a, b in pairs])
-        judged = {"same class for the judge": wilson(int(right.sum()), len(right))}
     return {
         "method": name,
         "deviations": "; ".join(inverter.deviations),
         **training,
         "n": len(evidence),
-        "same class": wilson(int(kept.sum()), len(kept)),
-        **judged,
-        "logit cosine": bootstrap(logit_cosine(made.logits - mean, made.reencoded - mean), SEED),
-        "layout cosine": bootstrap(torch.cat([layout_cosine(a, b, centre) for a, b in pairs]), SEED),
-        "pixel error": bootstrap(torch.cat([pixel_error(a, b) for a, b in pairs]), SEED),
-        "bits of the original": proven["bits_any_together"],
+        **{metric: estimate(metric, each) for metric, each in values.items()},
         "bits by": ", ".join(["pixels", "layout", *([evidence.features.spec] if evidence.features else [])]),
         "diversity": None if draws is None else bootstrap(diversity(draws), SEED),
         "seconds per image": float(f"{spent.seconds:.3g}"),
@@ -170,8 +194,42 @@ def measure(name: str, evidence: Evidence, training: Mapping[str, str | int], ju
     }
 
 
+Values = Mapping[tuple[str, int], Mapping[str, Tensor]]
+"""What `measure` returned, by method and number of images, which are the same images for all methods."""
+
+
+def compared(methods: Sequence[str], baselines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs that are compared: each method with each baseline, and two baselines once."""
+    pairs = [(method, baseline) for baseline in baselines for method in methods if method not in baselines]
+    return pairs + [(later, earlier) for earlier, later in combinations(baselines, 2)]
+
+
+def contrasts(
+    pairs: Sequence[tuple[str, str]], values: Values, observed: Mapping[str, Tensor], counts: Mapping[str, int]
+) -> list[dict[str, object]]:
+    """Return a row per pair and measure: the first less the second, paired, with p-values corrected over all (Holm).
+
+    Args:
+        pairs: methods that are compared.
+        values: values of both methods of a pair at the smaller of their two numbers of images.
+        observed: perceptual distances by method, of the same images for all; empty without an observer.
+        counts: number of images that each method is measured on.
+    """
+    tests: dict[tuple[str, str], Difference] = {}
+    for method, baseline in pairs:
+        n = min(counts[method], counts[baseline])
+        one, other = (
+            {**values[name, n], **({OBSERVED: observed[name]} if observed else {})} for name in (method, baseline)
+        )
+        for metric in one:
+            a, b = one[metric].double(), other[metric].double()
+            key = (f"{method} - {baseline}", metric)
+            tests[key] = difference_over_lineups(a, b) if a.ndim == 2 else paired_tests({key: a - b}, SEED)[key]
+    return paired_rows(tests)
+
+
 def write(out: Path, rows: list[Row], shown: dict[str, Tensor]) -> None:
-    """methods.csv, an interval's ends in columns of their own, and methods.png."""
+    """Write methods.csv, with the ends of intervals in columns of their own, and methods.png."""
     flat = []
     for row in rows:
         cells: dict[str, object] = {}
@@ -194,7 +252,7 @@ def write(out: Path, rows: list[Row], shown: dict[str, Tensor]) -> None:
 
 
 def main(m: Methods) -> None:
-    """Fit, train, measure."""
+    """Train the classifier and all methods, and measure them."""
     classifier = m.classifier
     if classifier is None:
         demo = Demo(out=m.out, num_fit_images=m.num_fit_images)
@@ -209,7 +267,17 @@ def main(m: Methods) -> None:
         inverters[method] = open_inverter(spec(m, method, classifier, size))
     counts = {name: m.optimised if name in OPTIMISED else m.held_out for name in inverters}
     lengths = {name: config.num_images for name, config in trained.items()}
-    compare(m.out, inverters, HELD_OUT, counts, lengths, m.shown, m.judge, perceptual_network(inverters))
+    compare(
+        m.out,
+        inverters,
+        HELD_OUT,
+        counts,
+        lengths,
+        m.shown,
+        m.judge,
+        perceptual_network(inverters),
+        [next(iter(inverters))],
+    )
 
 
 def compare(
@@ -221,8 +289,9 @@ def compare(
     shown: int,
     judge: str | None,
     features: Classifier | None,
+    baselines: Sequence[str],
 ) -> None:
-    """Ask every inverter about so many held-out images, and write the table and the figure of the first `shown`.
+    """Measure every inverter on held-out images, and write both tables and the figure of the first `shown` images.
 
     Args:
         out: the folder.
@@ -234,23 +303,28 @@ def compare(
         judge: another classifier of these classes, as source:name.
         features: network whose features, beside pixels and layout, the bits are measured by; none of the inverters is
             trained with it. None, where none is installed, measures by pixels and layout alone.
+        baselines: methods that each other one is compared with.
     """
-    rows: list[Row] = []
-    images: dict[str, Tensor] = {}
-    seen: dict[str, Tensor] = {}
     fewest = min(counts.values())
     observer = _observer()
     asked = None if judge is None else open_classifier(judge)
-    for name, inverter in inverters.items():
-        evidence = Evidence(open_images(held_out), {name: inverter}, limit=counts[name], features=features, seed=SEED)
+    pairs = compared(list(inverters), baselines)
+    # Each method is measured on its own number of images, and both of a pair on the smaller of their two.
+    measured = dict.fromkeys(counts.items())
+    measured |= dict.fromkeys((name, min(counts[a], counts[b])) for a, b in pairs for name in (a, b))
+    evidence = {
+        n: Evidence(open_images(held_out), inverters, limit=n, features=features, seed=SEED)
+        for n in sorted(set(counts.values()))
+    }
+    values = {(name, n): measure(name, evidence[n], asked) for name, n in measured}
+    rows: list[Row] = []
+    few = evidence[fewest]
+    images = {"original": few.originals[:shown]}
+    seen: dict[str, Tensor] = {}
+    for name in inverters:
         training = {"training images": trained[name]} if name in trained else {}
-        row = measure(name, evidence, training, asked)
-        # Those that all are asked about: an optimisation is not run again.
-        few = evidence
-        if counts[name] > fewest:
-            few = Evidence(open_images(held_out), {name: inverter}, limit=fewest, seed=SEED)
+        row = describe(name, evidence[counts[name]], values[name, counts[name]], training)
         made = few.reconstructed(name).images
-        images.setdefault("original", few.originals[:shown])
         images[name] = made[:shown]
         if observer is not None:
             parts = zip(few.originals.chunks(), made.chunks(), strict=True)
@@ -262,6 +336,8 @@ def compare(
         print(", ".join(f"{k} {v.value:.3f}" if isinstance(v, Estimate) else f"{k} {v}" for k, v in row.items()))
     write(out, rows, images)
     print(out / "methods.csv")
+    if tested := contrasts(pairs, values, seen, counts):
+        write_table(out / "methods-contrasts.csv", tested)
 
 
 def _observer() -> Metric | None:

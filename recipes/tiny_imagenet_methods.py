@@ -7,12 +7,15 @@ Run (the same command resumes what it trains):
 
 "paper" is the inverter that comes with unlogit, with its deviations; rivals are trained here on `--num-images` of its
 images, against the same classifier, "as many images" from random weights as they are; "paper + re-encoding" goes on
-from "paper" for as many. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes methods.csv and methods.png
-into runs/natural_methods/KIND. Expected: the tables in RESULTS.md, which has their commands.
+from "paper" for as many. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes methods.csv, methods.png and
+methods-contrasts.csv (each method less "paper" and less "paper, as many images" on the same images, with the paired
+interval, p (Holm) and verdict) into runs/natural_methods/KIND. Expected: the tables in RESULTS.md, which has their
+commands.
 
-Beware of "same class" and "logit cosine" for Dosovitskiy & Brox 2016a: its comparator is the classifier that is asked,
-as it is what an optimisation works on. The judge of "same class for the judge" is the other twin; for the standard one
-that is the network whose features the discriminator of each "paper" has, so that it had a part in them.
+"Same class" and "logit cosine" favour methods that train or optimise against the inverted classifier: Dosovitskiy &
+Brox 2016a, whose comparator it is, the re-encoding loss, and the optimisations. The judge of "same class for the judge"
+is the other twin. For the standard twin that is the network whose features the discriminator of each "paper" has, so
+that it is not independent there.
 """
 
 from __future__ import annotations
@@ -33,6 +36,9 @@ from unlogit.methods.decoder import DOSOVITSKIY_2016A, DecoderConfig, Dosovitski
 from unlogit.methods.flow import FlowConfig
 from unlogit.settings import Checked, Count
 from unlogit.training import TrainConfig, train
+
+BASELINES = ("paper", "paper, as many images")
+"""Methods that each other one is compared with; the second has seen as many images as the rivals."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Natural(Checked):
 
 
 def configs(n: Natural) -> dict[str, TrainConfig]:
-    """The learned rivals, by the name shown."""
+    """Return the trainings of the learned rivals, by the name shown."""
     classifier, folder = f"fitted:lite0_{n.kind}", n.out / n.kind / "learned"
     recipe = tiny_imagenet_lite0.Recipe(
         data=n.data, training=n.training, classifier=classifier, num_images=n.num_images
@@ -101,7 +107,7 @@ def configs(n: Natural) -> dict[str, TrainConfig]:
 
 
 def main(n: Natural) -> None:
-    """Train, measure."""
+    """Train the rivals, and measure them with the published inverter."""
     classifier, size = f"fitted:lite0_{n.kind}", 64
     published = open_inverter(f"lite0_{n.kind}")
     assert isinstance(published, LearnedInverter)
@@ -124,7 +130,8 @@ def main(n: Natural) -> None:
     out.mkdir(parents=True, exist_ok=True)
     other = "standard" if n.kind == "robust" else "robust"
     judge, features = f"fitted:lite0_{other}", open_classifier(tiny_imagenet_lite0.FEATURES)
-    compare(out, inverters, f"parquet:{n.data}/val.parquet", counts, trained, n.shown, judge, features)
+    baselines = [name for name in BASELINES if name in inverters]
+    compare(out, inverters, f"parquet:{n.data}/val.parquet", counts, trained, n.shown, judge, features, baselines)
 
 
 if __name__ == "__main__":

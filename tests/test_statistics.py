@@ -13,6 +13,7 @@ from unlogit.statistics import (
     bootstrap,
     correct_family,
     holm,
+    jackknife_test,
     paired_tests,
     sign_flip_test,
     statistic_test,
@@ -127,9 +128,9 @@ def test_the_sign_flip_test_matches_scipy_and_keeps_its_level() -> None:
 
 
 def test_holm() -> None:
-    p = torch.tensor([[0.01, 0.04], [0.03, 0.5]])
-    assert holm(p).tolist() == [pytest.approx([0.04, 0.09]), pytest.approx([0.09, 0.5])]
-    assert holm(torch.tensor([0.9, 0.8])).tolist() == [1, 1]
+    assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert holm([0.9, 0.8]) == [1, 1]
+    assert holm([]) == []
 
 
 def test_equivalence_matches_scipys_one_sided_tests_of_students() -> None:
@@ -183,6 +184,18 @@ def test_statistics_of_the_whole_set_are_tested_by_their_bootstrap_error() -> No
     effect = statistic_test(lambda w: w @ (values[:, 0] + 0.5), 200, margin=0.1)
     assert effect.p < 0.001
     assert not effect.equivalent
+
+
+def test_the_jackknife_of_a_mean_is_students_test_over_groups() -> None:
+    values = torch.randn(30, generator=torch.Generator().manual_seed(0)).double() + 0.3
+    left_out = (values.sum() - values) / 29
+    found = jackknife_test(float(values.mean()), left_out, 240)
+    reference = stats.ttest_1samp(values.numpy(), 0)
+    interval = reference.confidence_interval()
+    assert found.p == pytest.approx(reference.pvalue)
+    assert (found.estimate.low, found.estimate.high) == pytest.approx((interval.low, interval.high))
+    assert found.estimate.n == 240
+    assert jackknife_test(0.0, torch.zeros(5), 10).p == 1
 
 
 def test_a_family_is_corrected_as_one() -> None:

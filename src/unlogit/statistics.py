@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -175,6 +175,26 @@ def statistic_test(statistic: Statistic, n: int, seed: int = 0, margin: float | 
     return Difference(estimate, p, margin, _equivalence(estimate.value, error, math.inf, n, margin))
 
 
+def jackknife_test(value: float, left_out: Tensor, n: int) -> Difference:
+    """Test a statistic by leaving out one group of images at a time (Tukey 1958): Student's interval over groups.
+
+    It is for images that are not independent, as images of one class that are compared with one class mean.
+
+    Args:
+        value: the statistic of all groups.
+        left_out: the statistic without each group, G; at least two.
+        n: number of images.
+    """
+    from scipy import special
+
+    groups = len(left_out)
+    values = left_out.double()
+    error = math.sqrt((groups - 1) / groups * float((values - values.mean()).square().sum()))
+    half = float(special.stdtrit(groups - 1, 1 - ALPHA / 2)) * error
+    p = two_sided(value / error, groups - 1) if error > 1e-12 else float(abs(value) < 1e-12)
+    return Difference(Estimate(value, value - half, value + half, n), p)
+
+
 def two_sided(t: float, degrees: float = math.inf) -> float:
     """Return the two-sided p-value of a value of Student's t, or of a normal deviate for infinitely many degrees."""
     return 2 * _below(-abs(t), degrees)
@@ -202,14 +222,9 @@ def correct_family(tests: Mapping[Key, Difference]) -> dict[Key, Difference]:
 
     Tests of a difference are one family, and tests of equivalence another, since each answers its own question.
     """
-    import torch
-
-    def corrected(p: list[float]) -> list[float]:
-        return holm(torch.tensor(p, dtype=torch.double)).tolist()
-
-    differs = dict(zip(tests, corrected([d.p for d in tests.values()]), strict=True))
+    differs = dict(zip(tests, holm([d.p for d in tests.values()]), strict=True))
     equivalences = {key: d.p_equivalence for key, d in tests.items() if d.p_equivalence is not None}
-    same = dict(zip(equivalences, corrected(list(equivalences.values())), strict=True))
+    same = dict(zip(equivalences, holm(list(equivalences.values())), strict=True))
     return {key: replace(d, p=differs[key], p_equivalence=same.get(key)) for key, d in tests.items()}
 
 
@@ -250,11 +265,11 @@ def sign_flip_test(differences: Tensor, seed: int = 0, flips: int = 10_000) -> T
     return (1 + beyond) / (1 + flips)
 
 
-def holm(p: Tensor) -> Tensor:
-    """Return p-values of any shape, corrected for multiple tests (Holm 1979)."""
-    flat = p.flatten()
-    order = flat.argsort()
-    factors = flat.new_tensor(range(len(flat), 0, -1))
-    adjusted = flat.clone()
-    adjusted[order] = (flat[order] * factors).cummax(0).values.clamp(max=1)
-    return adjusted.view_as(p)
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values corrected for multiple tests (Holm 1979)."""
+    order = sorted(range(len(p)), key=p.__getitem__)
+    corrected, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, p[index] * (len(p) - rank)))
+        corrected[index] = largest
+    return corrected

@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from unlogit.metrics.identification import Lineups, bits, entropy, fano, named, over_lineups, ranks
+from unlogit.metrics.identification import (
+    Lineups,
+    bits,
+    difference_over_lineups,
+    entropy,
+    fano,
+    named,
+    over_lineups,
+    ranks,
+)
 
 ANY = torch.zeros(1024, dtype=torch.int64)
 
@@ -84,6 +93,20 @@ def test_the_interval_covers() -> None:
         e = over_lineups(bits(Lineups.drawn(ANY[:n], 16, seed).similarity(received, sent), seed), -math.inf, 4)
         covered += e.low <= truth <= e.high
     assert covered >= 34
+
+
+@pytest.mark.parametrize(("effect", "significant"), [(0.1, True), (0.0, False)])
+def test_bits_are_compared_line_up_by_line_up(effect: float, significant: bool) -> None:
+    """Line-ups differ in difficulty by far more than the two inverters do."""
+    generator = torch.Generator().manual_seed(0)
+    difficulty = torch.randn(30, 1, generator=generator).double()
+    a, b = (difficulty + 0.1 * torch.randn(30, 8, generator=generator) for _ in range(2))
+    one, other = (over_lineups(values, -math.inf, math.inf) for values in (a + effect, b))
+    assert one.low < other.high
+    found = difference_over_lineups(a + effect, b)
+    assert found.significant == significant
+    assert found.estimate.value == pytest.approx(effect, abs=0.03)
+    assert found.estimate.n == 240
 
 
 def test_ties_share_their_place_and_are_a_lottery() -> None:

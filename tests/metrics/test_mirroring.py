@@ -38,6 +38,18 @@ def test_flips_among_pairs_are_counted_by_axis() -> None:
     assert flipped(a, b, "vertical").tolist() == [0] * 170 + [1] * 30
 
 
+@pytest.mark.parametrize("noise", [0.05, 0.1, 0.2])
+def test_noise_about_a_symmetric_image_is_no_flip(noise: float) -> None:
+    """Both handednesses are equally near where the mean is symmetric, although nothing is mirrored."""
+    mean, generator = images(0, 400), torch.Generator().manual_seed(3)
+    mean = (mean + mean.flip(3)) / 2
+    a, b = (mean + noise * images(seed, 400) * torch.randn(400, 3, 1, 1, generator=generator) for seed in (4, 5))
+    a, b = a.clamp(0, 1), b.clamp(0, 1)
+    assert float((mirroring(a, b, "horizontal") < 0).float().mean()) > 0.4
+    assert float(flipped(a, b, "horizontal").mean()) < 0.03
+    assert float(flipped(a, b, "vertical").mean()) < 0.03
+
+
 def test_what_is_symmetric_counts_as_no_flip() -> None:
     a = torch.full((3, 3, 32, 32), 0.5)
     assert flipped(a, a, "horizontal").tolist() == flipped(a, a, "vertical").tolist() == [0, 0, 0]

@@ -144,6 +144,38 @@ def test_an_interaction_is_found_where_there_is_one_and_not_where_the_twins_diff
             assert len(str(interaction["by seed"]).split("; ")) == 2
 
 
+def test_an_effect_on_images_that_seeds_reverse_is_shown_as_such(controls: ModuleType) -> None:
+    """Each training differs by far more than its images say: significant over images, and not over trainings."""
+    found = runs({"robust": 0.0, "standard": 0.0}, seeds=4)
+    for row, shifts in (("robust", (0.5, -0.4, 0.6, -0.3)), ("standard", (-0.3, 0.4, -0.5, 0.2))):
+        for run, shift in zip(found[row], shifts, strict=True):
+            run["m"] = [value + shift for value in run["m"]]
+    contrast = controls.Contrast("robust - standard", {"robust": 1, "standard": -1}, ("m",))
+    (row,) = controls.test_contrasts([contrast], found)
+    assert row["verdict"] == "differs significantly"
+    interval = row["over trainings"]
+    assert interval.low < 0 < interval.high
+    assert interval.value == pytest.approx(row["difference"].value)
+
+
+def test_the_interval_over_trainings_covers_the_truth(controls: ModuleType) -> None:
+    generator, hits = torch.Generator().manual_seed(1), 0
+    for _ in range(300):
+        rows = {name: torch.randn(2, 1, generator=generator) + mean for name, mean in (("a", 1.0), ("b", 0.0))}
+        found = controls.over_trainings({"a": 1, "b": -1}, rows)
+        hits += found.low <= 1 <= found.high
+    assert 0.92 <= hits / 300 <= 0.98
+    assert controls.over_trainings({"a": 1}, {"a": torch.ones(1, 3)}).high == float("inf")
+
+
+def test_each_layer_is_compared_between_twins_and_with_the_layer_before(controls: ModuleType) -> None:
+    rows = [f"{kind}, {layer}" for kind in ("robust", "standard") for layer in ("penultimate", "logits", "label")]
+    assert [contrast.name for contrast in controls.contrasts("depth", rows)] == [
+        *(f"robust - standard, {layer}" for layer in ("penultimate", "logits", "label")),
+        *(f"{kind}, {pair}" for kind in ("robust", "standard") for pair in ("logits - penultimate", "label - logits")),
+    ]
+
+
 def test_flips_are_tested_against_none(controls: ModuleType) -> None:
     found = {
         kind: [

@@ -46,8 +46,34 @@ def test_a_representation_that_holds_the_layout_has_more_bits_than_noise(
     assert rows["layout"]["layout R2"] > 0.99 and rows["layout"]["layout cosine"].value > 0.99
     assert rows["noise"]["layout R2"] < 0.1 and abs(rows["noise"]["layout cosine"].value) < 0.2
     assert rows["layout"]["bits of 5"].value > 4.5 and rows["noise"]["bits of 5"].value < 0.5
-    differences = recipe.differences(("x",), {("robust", "x"): found["layout"], ("standard", "x"): found["noise"]})
-    assert differences[0]["bits"].low > 3.5
+    kept = {("robust", "x"): found["layout"], ("standard", "x"): found["noise"]}
+    tested = {row["measure"]: row for row in recipe.contrasts(("robust", "standard"), ("x",), kept)}
+    assert tested["bits"]["difference"].low > 3.5
+    assert {row["contrast"] for row in tested.values()} == {"robust - standard, x"}
+    assert {row["verdict"] for row in tested.values()} == {"differs significantly"}
+
+
+def test_layers_that_hold_the_same_are_equivalent_and_one_that_holds_less_is_not(recipe: ModuleType) -> None:
+    """Images differ far more than layers do, of which the second loses nothing and the third a little."""
+    generator = torch.Generator().manual_seed(0)
+    image, lineup = torch.rand(400, generator=generator), torch.randn(50, 1, generator=generator)
+
+    def measured(less: float) -> dict[str, object]:
+        cosine = image - less + 0.01 * torch.randn(400, generator=generator)
+        proven = lineup - less + 0.05 * torch.randn(50, 8, generator=generator)
+        return {"layout cosine": cosine.tolist(), "bits": {"any": proven.tolist(), "class": None}}
+
+    found = {("robust", layer): measured(less) for layer, less in (("a", 0.0), ("b", 0.0), ("c", 0.1))}
+    verdicts = {
+        (row["contrast"], row["measure"]): row["verdict"]
+        for row in recipe.contrasts(("robust",), ("a", "b", "c"), found)
+    }
+    assert verdicts == {
+        ("robust, b - a", "layout cosine"): "equivalent within ±0.05",
+        ("robust, b - a", "bits"): "not significant",
+        ("robust, c - b", "layout cosine"): "differs significantly",
+        ("robust, c - b", "bits"): "differs significantly",
+    }
 
 
 def test_layers_of_one_module_share_its_pass(recipe: ModuleType, tiny_classifier_spec: str) -> None:

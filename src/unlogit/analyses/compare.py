@@ -100,7 +100,7 @@ def _shares(evidence: Evidence, c: Contrast) -> Iterator[Result]:
     apart = {title: int((gain != 0).sum()) for title, gain in gains.items()}
     more = {title: int((gain > 0).sum()) for title, gain in gains.items()}
     p = [float(binomtest(more[t], apart[t]).pvalue) if apart[t] else 1.0 for t in gains]
-    corrected = dict(zip(gains, holm(torch.tensor(p, dtype=torch.double)).tolist(), strict=True))
+    corrected = dict(zip(gains, holm(p), strict=True))
     shares = {title: wilson(more[title], apart[title]) for title in gains if apart[title]}
     if not shares:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from matplotlib.figure import Figure as Drawing
@@ -11,11 +12,11 @@ from torch import Tensor
 
 from unlogit.analyses import AnalysisConfig, Cell, Column, Evidence, Figure, Finding, Record, Result, Table
 from unlogit.analyses._fidelity import MetricInfo
-from unlogit.analyses._paired import pair_tests, report_pairs
+from unlogit.analyses._paired import report_pairs
 from unlogit.drawing import colour, panels, style
 from unlogit.outside import figure_text
 from unlogit.settings import Several
-from unlogit.statistics import bootstrap
+from unlogit.statistics import jackknife_test
 
 TITLE = "Spread of the logits"
 QUESTION = "How far do images of one class lie apart in a classifier's logits, and against the distance of classes?"
@@ -31,15 +32,17 @@ class Config(AnalysisConfig):
 
 @dataclass(frozen=True)
 class Spread:
-    """Distances of images, one value each, N.
+    """Distances of images, one value each, N, and what is left of their means without each class.
 
     Attributes:
         within: to the mean of the others of its class.
         between: to the means of the other classes, on average.
+        left_out: mean of "within", "between" and "ratio" without each class, C; NaN for fewer than three classes.
     """
 
     within: Tensor
     between: Tensor
+    left_out: dict[str, Tensor]
 
     @property
     def ratio(self) -> Tensor:
@@ -48,26 +51,25 @@ class Spread:
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:
-    """Yield distances within and between classes; nothing where there are no two classes of two images each."""
+    """Yield distances within and between classes; nothing where there are no three classes of two images each."""
     names = evidence.representations()
     if not names:
         return
     labelled = bool((evidence.labels >= 0).all())
     spreads: dict[str, Spread] = {}
-    members: dict[str, Tensor] = {}
     for name in names:
         classes = evidence.labels if labelled else evidence.encoded(name).logits.argmax(1)
         chosen = _classes(config, evidence, classes)
-        if len(chosen) < 2:
+        if len(chosen) < 3:
             return
         member = torch.isin(classes, chosen)
         spreads[name] = spread(evidence.raw(name)[member], classes[member])
-        members[name] = member
     counts = {name: len(each.within) for name, each in spreads.items()}
     caption = (
         f"{' and '.join(f'{c:,}' for c in sorted(set(counts.values())))} images, by their "
-        f"{'labels' if labelled else 'predicted classes'}, with 95 % bootstrap CIs; the mean of an image's own "
-        "class is taken without it. Distances in the representation itself, which the paper gives, depend on its "
+        f"{'labels' if labelled else 'predicted classes'}, with 95 % jackknife CIs over classes, since images of "
+        "one class share its mean; the mean of an image's own class is taken without it. Distances in the "
+        "representation itself, which the paper gives, depend on its "
         "dimensions and scale; their ratio does not."
     )
     with style():
@@ -83,7 +85,11 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         ),
     )
     estimates = {
-        name: tuple(bootstrap(v, evidence.seed) for v in (s.within, s.between, s.ratio)) for name, s in spreads.items()
+        name: tuple(
+            jackknife_test(float(values.mean()), s.left_out[key], len(values)).estimate
+            for key, values in (("within", s.within), ("between", s.between), ("ratio", s.ratio))
+        )
+        for name, s in spreads.items()
     }
     rows: list[tuple[Cell, ...]] = [(name, *each) for name, each in estimates.items()]
     yield Table("spread", "Spread", caption, columns, tuple(rows))
@@ -97,13 +103,20 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     ratio = MetricInfo(
         "spread_ratio", "within over between classes", "lower", "lower where classes are grouped more tightly"
     )
-    shared = torch.stack(list(members.values())).all(0)
-    values = {name: {ratio.name: spreads[name].ratio[shared[members[name]]]} for name in names}
-    what = f"The first classifier's logits less the second's, for the same {int(shared.sum()):,} images."
-    if not labelled:
-        what += " Without labels each classifier's classes are its own predictions, so that the classes differ too."
-    if shared.any():
-        yield from report_pairs([ratio], pair_tests([ratio], values, evidence.seed), what)
+    # Without labels the classes are each classifier's own predictions, and there are no pairs of them.
+    if labelled:
+        tests = {
+            (a, b, ratio.name): jackknife_test(
+                float((spreads[a].ratio - spreads[b].ratio).mean()),
+                spreads[a].left_out["ratio"] - spreads[b].left_out["ratio"],
+                counts[a],
+            )
+            for a, b in combinations(names, 2)
+        }
+        what = (
+            f"The first classifier's logits less the second's, for the same {counts[names[0]]:,} images, over classes."
+        )
+        yield from report_pairs([ratio], tests, what)
 
 
 def _classes(config: Config, evidence: Evidence, classes: Tensor) -> Tensor:
@@ -121,7 +134,13 @@ def spread(raw: Tensor, classes: Tensor) -> Spread:
     own = (sums[member] - raw) / (counts[member] - 1).unsqueeze(1)
     distances = torch.cdist(raw, sums / counts.unsqueeze(1))
     distances.scatter_(1, member.unsqueeze(1), 0)
-    return Spread((raw - own).norm(dim=1), distances.sum(1) / (len(counts) - 1))
+    within, others = (raw - own).norm(dim=1), distances.sum(1, keepdim=True)
+    # Without class c, images of c are left out, and so is its mean for all others.
+    left = (others - distances) / (len(counts) - 2)
+    kept = torch.ones_like(distances).scatter_(1, member.unsqueeze(1), 0)
+    of_left = {"within": within.unsqueeze(1), "between": left, "ratio": within.unsqueeze(1) / left.clamp(min=1e-12)}
+    left_out = {key: (values * kept).sum(0) / kept.sum(0) for key, values in of_left.items()}
+    return Spread(within, others[:, 0] / (len(counts) - 1), left_out)
 
 
 def _draw(evidence: Evidence, spreads: dict[str, Spread]) -> Drawing:

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from unlogit.web.study.design import ComparisonTrial, Design
 from unlogit.web.study.results import (
     Judgement,
+    Observation,
     Results,
+    correct_preferences,
     krippendorff,
     observed_agreement,
     over_subjects,
@@ -41,6 +43,34 @@ def test_the_paper_s_table() -> None:
     assert found.p == pytest.approx(0.42, abs=0.01)
     assert found.share.low < 0.5 < found.share.high
     assert found.share.n == 256 and found.subjects is not None and found.subjects.n == 4
+
+
+def observation(observer: str, shares: dict[str, int], n: int = 100) -> Observation:
+    """Answers of one observer, n of each pair, by the second of the pair how often the first was chosen."""
+    preferences = []
+    for second, chosen in shares.items():
+        trials = [ComparisonTrial(place, "a", second) for place in range(n)]
+        sides = ["left" if place < chosen else "right" for place in range(n)]
+        answers = [Judgement("P", False, 0, t, side, 1, 1, "") for t, side in zip(trials, sides, strict=True)]
+        preferences.append(prefer("a", second, answers))
+    automated = observer not in ("people", "simulated")
+    return Observation(observer, automated, 1, 1, (), None, None, None, tuple(preferences), ())
+
+
+def test_choices_of_one_family_are_corrected_together() -> None:
+    """A choice of 61 % is significant alone, and is not among five; nor do metrics change what people's answers say."""
+    people = observation("people", {"b": 61, "c": 80})
+    metrics = [observation(name, {"b": 61, "c": 50}) for name in ("ssim", "pixel_error")]
+    corrected = correct_preferences([people, *metrics])
+    alone = people.preferences[0].p
+    assert alone < 0.05
+    assert [one.p_holm for one in corrected[0].preferences] == pytest.approx([alone, 2 * people.preferences[1].p])
+    assert [one.verdict for one in corrected[0].preferences] == ["differs significantly"] * 2
+    for seen in corrected[1:]:
+        assert seen.preferences[0].p == alone
+        assert seen.preferences[0].p_holm == pytest.approx(4 * alone)
+        assert [one.verdict for one in seen.preferences] == ["not significant"] * 2
+    assert correct_preferences([people])[0] == corrected[0]
 
 
 def test_alpha_of_a_worked_example() -> None:

@@ -101,6 +101,12 @@ def test_from_inverters_to_the_table(folders: list[str], tmp_path: Path, capsys:
         ("pixel_error", "1", "6"),
         ("ssim", "1", "6"),
     ]
+    # The two metrics are one family, and the table shows the corrected p.
+    p = sorted(float(r["p"]) for r in rows[1:])
+    corrected = sorted(float(r["p_holm"]) for r in rows[1:])
+    assert corrected == pytest.approx([min(1, 2 * p[0]), min(1, max(2 * p[0], p[1]))])
+    assert f"p = {float(rows[1]['p_holm']):.3f} (Holm)" in row
+    assert {r["verdict"] for r in rows} == {"", "not significant"}
 
     assert cli.main(["study", "results", "--database", path, "--out", str(out)]) == 0
     assert "0 participants count" in capsys.readouterr().out

@@ -35,7 +35,7 @@ IMAGES = {
 }
 TABLE = (
     "study,images,first,second,observer,automated,subjects,judgements,share,low,high,subjects_low,subjects_high,"
-    "p,agreement,alpha"
+    "p,agreement,alpha,p_holm,verdict"
 )
 ACCURACY = (
     "study,images,shown,observer,automated,subjects,judgements,accuracy,low,high,subjects_low,subjects_high,chance"
@@ -44,13 +44,13 @@ ACCURACY = (
 COMMENT = b"an unlogit study"
 NONE = "no answers yet"
 OURS: dict[str, Ours] = {
-    # Before the last column was added, too.
+    # Before the last columns were added, too.
     "votes.csv": marked(*(header.rpartition(",")[0].encode() for header in VOTES.values())),
     "participants.csv": marked(PARTICIPANTS.encode()),
     "attention.csv": marked(ATTENTION.encode()),
     "images.csv": marked(*(header.encode() for header in IMAGES.values())),
     "results.json": marked(b'{\n "study": {\n  "name": "'),
-    "table1.csv": marked(TABLE.encode()),
+    "table1.csv": marked(TABLE.removesuffix(",p_holm,verdict").encode()),
     "accuracy.csv": marked(ACCURACY.encode()),
     "table1.md": marked(b"| study | choice | people |"),
     "2afc.zip": marked(b"-2afc/", COMMENT),
@@ -242,9 +242,9 @@ def table_csv(studies: Sequence[Results]) -> bytes:
                 if one is not None:
                     ends = (one.subjects.low, one.subjects.high) if one.subjects else (None, None)
                     row += [seen.subjects, one.share.n, one.share.value, one.share.low, one.share.high, *ends]
-                    row += [one.p, one.agreement, one.alpha]
+                    row += [one.p, one.agreement, one.alpha, one.p_holm, one.verdict]
                 else:
-                    row += [seen.subjects, 0] + [None] * 8
+                    row += [seen.subjects, 0] + [None] * 10
                 rows.append(row)
     return _csv(TABLE.split(","), rows)
 
@@ -313,8 +313,8 @@ def percent(estimate: Estimate) -> str:
 
 
 def probability(one: Preference) -> str:
-    """The test's p, as it is written in papers."""
-    return "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
+    """Return the test's corrected p-value as papers write it, such as 'p = 0.029 (Holm)'."""
+    return f"p {'< 0.001' if one.p_holm < 0.001 else f'= {one.p_holm:.3f}'} (Holm)"
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sqlmodel import col, select
 
 from unlogit.errors import UnlogitError
-from unlogit.statistics import Estimate, enclosing, wilson
+from unlogit.statistics import ALPHA, Difference, Estimate, correct_family, enclosing, wilson
 from unlogit.web.study import NAMING, SIMULATED
 from unlogit.web.study.design import ComparisonTrial, NamingTrial, Trial
 from unlogit.web.study.tables import Database, Participant, Study, Vote
@@ -72,6 +72,7 @@ class Preference:
         subjects: the same share with the percentile bootstrap interval over subjects (they are resampled whole);
             n is their number. None where there is one subject only.
         p: of the two-sided exact binomial test against one half, over judgements.
+        p_holm: the same, corrected for its family in the study (`correct_preferences`).
         agreement: of two subjects on one image, how often they choose alike; None where no image has two answers.
         alpha: Krippendorff's for nominal data, which is Fleiss' kappa for large samples and also holds where
             images have unequal numbers of answers; 0 is chance, 1 is full agreement.
@@ -82,8 +83,14 @@ class Preference:
     share: Estimate
     subjects: Estimate | None
     p: float
+    p_holm: float
     agreement: float | None
     alpha: float | None
+
+    @property
+    def verdict(self) -> str:
+        """Verdict on the hypothesis that both are chosen equally often, by the corrected p."""
+        return "differs significantly" if self.p_holm < ALPHA else "not significant"
 
 
 @dataclass(frozen=True)
@@ -205,7 +212,7 @@ class Results:
         if (answers := by.pop(SIMULATED, [])) and simulated:
             people.append(_observe(SIMULATED, answers, study, automated=False))
         metrics = [_observe(name, by[name], study, automated=True) for name in sorted(by)]
-        return Results(study, judgements, (*people, *metrics))
+        return Results(study, judgements, correct_preferences((*people, *metrics)))
 
     @property
     def simulated(self) -> int:
@@ -286,6 +293,26 @@ def _observe(name: str, judgements: Sequence[Judgement], study: Study, *, automa
     )
 
 
+def correct_preferences(observations: Sequence[Observation]) -> tuple[Observation, ...]:
+    """Correct the p-values of all preferences of one study for multiple tests (Holm).
+
+    The answers of people to all pairs are one family, those of simulated participants another, and those of all metrics
+    together a third: adding a metric leaves the result for people as it is.
+    """
+    families: dict[object, dict[tuple[str, str, str], Difference]] = defaultdict(dict)
+    for seen in observations:
+        family = families[seen.automated or seen.observer]
+        for one in seen.preferences:
+            family[seen.observer, one.first, one.second] = Difference(one.share, one.p)
+    corrected = {key: test.p for family in families.values() for key, test in correct_family(family).items()}
+
+    def correct(seen: Observation) -> Observation:
+        preferences = [replace(one, p_holm=corrected[seen.observer, one.first, one.second]) for one in seen.preferences]
+        return replace(seen, preferences=tuple(preferences))
+
+    return tuple(correct(seen) for seen in observations)
+
+
 def measure_accuracy(maker: str, judgements: Sequence[Judgement]) -> Accuracy:
     """Return how often the class was named, from judgements of images of one maker, at least one."""
     by_subject = defaultdict(list)
@@ -297,19 +324,24 @@ def measure_accuracy(maker: str, judgements: Sequence[Judgement]) -> Accuracy:
 
 
 def prefer(first: str, second: str, judgements: Sequence[Judgement]) -> Preference:
-    """The preference between two makers from judgements of that pair alone, at least one."""
+    """Return the preference between two makers from judgements of that pair alone, at least one.
+
+    `p_holm` is p itself until `correct_preferences` corrects it for the other tests of its family.
+    """
     chose = [one.maker == first for one in judgements]
     by_subject, by_place = defaultdict(list), defaultdict(list)
     for one, won in zip(judgements, chose, strict=True):
         by_subject[one.subject].append(won)
         by_place[one.trial.place].append(won)
     tallies = [(sum(won), len(won)) for won in by_place.values()]
+    p = float(binomtest(sum(chose), len(chose)).pvalue)
     return Preference(
         first,
         second,
         share=wilson(sum(chose), len(chose)),
         subjects=over_subjects([(sum(won), len(won)) for won in by_subject.values()]),
-        p=float(binomtest(sum(chose), len(chose)).pvalue),
+        p=p,
+        p_holm=p,
         agreement=observed_agreement(tallies),
         alpha=krippendorff(tallies),
     )
