@@ -106,7 +106,10 @@ def inverter_config(demo: Demo, kind: Kind, layer: str) -> TrainConfig:
         method=replace(settings.method, discriminator=discriminator),
         **settings.run,
     )
-    return replace(run, num_images=demo.num_images, flip=False, cache=demo.out / "cache")
+    # Validated at the end alone: the report measures the inverters on more images.
+    return replace(
+        run, num_images=demo.num_images, validate_every=demo.num_images, flip=False, cache=demo.out / "cache"
+    )
 
 
 def work(demo: Demo, task: Task) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -23,6 +24,8 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
     monkeypatch.setattr(recipe.analyses, "names", lambda: ASKED)
     monkeypatch.setattr(recipe, "known", lambda: ["lite0_robust"])
+    monkeypatch.setattr(recipe, "FitConfig", partial(recipe.FitConfig, num_test_images=32, num_attacked_images=4))
+    monkeypatch.setattr(recipe, "NearestNeighbour", partial(recipe.NearestNeighbour, limit=200))
     return recipe
 
 
