@@ -18,13 +18,11 @@ ASKED = ("reconstruct", "quality", "training", "probe", "noise")
 
 
 @pytest.fixture
-def demo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
+def demo(quick_fits: None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     import demo as recipe
 
     monkeypatch.setattr(recipe.analyses, "names", lambda: ASKED)
     monkeypatch.setattr(recipe, "known", lambda: ["lite0_robust"])
-    monkeypatch.setattr(recipe, "FitConfig", partial(recipe.FitConfig, num_test_images=32, num_attacked_images=4))
     monkeypatch.setattr(recipe, "NearestNeighbour", partial(recipe.NearestNeighbour, limit=200))
     return recipe
 

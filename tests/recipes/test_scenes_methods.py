@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.usefixtures("quick_fits")
 def test_every_method_has_a_row_and_the_figure_is_drawn(
     tmp_path: Path, tiny_classifier_spec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
