@@ -12,7 +12,7 @@ BAR_SECONDS, LINE_SECONDS = 0.5, 30.0
 LINE = "{desc}: {n_fmt} of {total_fmt} images in {elapsed}, {remaining} left, {rate_fmt}{postfix}"
 
 
-class ProgressBar(tqdm):  # type: ignore[type-arg]
+class ProgressBar(tqdm):  # type: ignore[misc,type-arg]
     """Show how many images of a training are done.
 
     Where stderr is a terminal, this is tqdm's bar. Elsewhere it is a line of text now and then, and each line, messages

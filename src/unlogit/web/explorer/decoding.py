@@ -104,8 +104,10 @@ class _Worker:
     def __init__(self, sizes: tuple[int, ...], source: ImageSource | None) -> None:
         # Not forked from the server, whose threads hold locks that a fork would copy as they are, but from a process
         # that has imported what they need and nothing else: they start in milliseconds. Windows has no such process.
-        forks = "forkserver" in multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("forkserver" if forks else "spawn")
+        if sys.platform == "win32":
+            context = multiprocessing.get_context("spawn")
+        else:
+            context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, sizes, source), daemon=True)
