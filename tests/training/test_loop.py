@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -20,7 +21,7 @@ from PIL import Image
 from unlogit.errors import UnlogitError
 from unlogit.images import View, open_images
 from unlogit.methods import open_inverter
-from unlogit.methods.biggan import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan import DiscriminatorConfig, GeneratorConfig, trainer
 from unlogit.methods.biggan.trainer import BigGANTrainer
 from unlogit.runtime.checkpoint import Checkpoints
 from unlogit.training import TrainConfig
@@ -106,11 +107,10 @@ RUN = """
 import json, sys
 from pathlib import Path
 import torch
-from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig, trainer
+from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
 from unlogit.training import TrainConfig
 from unlogit.training.loop import train
 torch.set_num_threads(1)
-trainer.STANDING_IMAGES = 16
 given = json.loads(sys.argv[1])
 method = given["method"]
 method["generator"] = GeneratorConfig(**method["generator"])
@@ -123,6 +123,12 @@ train(TrainConfig(**given))
 """
 
 
+def train_alone(config: TrainConfig) -> None:
+    torch.set_num_threads(1)
+    trainer.STANDING_IMAGES = 16
+    train(config)
+
+
 def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(tiny: Tiny, tmp_path: Path) -> None:
     changes = {"num_images": 192, "checkpoint_every": 16, "validate_every": 64}
     whole = tiny(out=tmp_path / "whole", **changes)
@@ -131,22 +137,26 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(tiny: Tiny, tmp_
     torch.set_num_threads(1)
     train(whole)
     torch.set_num_threads(torch_threads)
-    given = json.dumps(asdict(killed), default=str)
+    # Forked from a process that has imported torch: a start takes longer than the training.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["unlogit.training.loop"])
+    checkpoints = Checkpoints(killed.out / "checkpoints")
     kills = 0
     for attempt in range(20):
-        process = subprocess.Popen([sys.executable, "-c", RUN, given], stderr=subprocess.DEVNULL)
-        checkpoints = Checkpoints(killed.out / "checkpoints")
+        process = context.Process(target=train_alone, args=(killed,))
         before = {p.name for p in checkpoints.paths()}
+        process.start()
         # Kill after some progress, at a moment that differs from attempt to attempt and may lie within a write.
-        while process.poll() is None and {p.name for p in checkpoints.paths()} <= before:
+        while process.is_alive() and {p.name for p in checkpoints.paths()} <= before:
             time.sleep(0.005)
         time.sleep(0.013 * attempt)
-        if attempt < 3 and process.poll() is None:
-            process.send_signal(signal.SIGKILL)
+        killing = attempt < 4 and process.is_alive()
+        if killing:
+            process.kill()
             kills += 1
-            process.wait()
-            assert checkpoints.load() is not None
-        elif process.wait() == 0:
+        process.join()
+        assert checkpoints.load() is not None
+        if not killing and process.exitcode == 0:
             break
     assert kills >= 2
     assert_same(whole, killed)
