@@ -38,9 +38,9 @@ def test_the_script_takes_options_and_a_folder_that_is_neither_is_one_line(tmp_p
     assert done.stderr.count("\n") == 1
 
 
-@pytest.fixture
-def classifier(tmp_path: Path) -> Path:
-    folder = tmp_path / "made" / "classifier"
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "classifier"
     fit(
         FitConfig(
             out=folder,
@@ -69,7 +69,7 @@ def test_what_is_published_opens_and_names_no_path(recipe: ModuleType, tmp_path:
         images="scenes:count=32",
         held_out="scenes:test,count=16",
         classifier=f"fitted:{classifier}",
-        out=tmp_path / "made" / "run",
+        out=classifier.parent / "run",
         method=BigGANConfig(
             generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
             discriminator=DiscriminatorConfig(channels=4, attention=None),
@@ -77,7 +77,7 @@ def test_what_is_published_opens_and_names_no_path(recipe: ModuleType, tmp_path:
         num_images=16,
         batch=8,
         num_validation_images=8,
-        cache=tmp_path / "made" / "cache",
+        cache=classifier.parent / "cache",
     )
     train(config)
     made = config.out / "inverter"
@@ -88,7 +88,7 @@ def test_what_is_published_opens_and_names_no_path(recipe: ModuleType, tmp_path:
     assert ours.name == "mine"
 
     for file in [*tmp_path.glob("classifiers/*/*"), *tmp_path.glob("inverters/*/*")]:
-        assert str(tmp_path / "made").encode() not in file.read_bytes(), file
+        assert str(classifier.parent).encode() not in file.read_bytes(), file
 
 
 def test_what_is_published_names_no_folder_of_this_machine(recipe: ModuleType) -> None:
