@@ -16,9 +16,10 @@ $(INSTALLED): pyproject.toml
 demo: install
 	$(BIN)/python recipes/demo.py
 
-# Two processes of one thread are faster than one process of two.
+# Two processes of one thread are faster than one process of two. A file's fixtures are made once, since one process
+# takes the whole file; tests/conftest.py puts the files that take long first.
 test: install test-tools
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # A browser and a database server for the web pages' tests, which are skipped where neither can be had.
 test-tools:

@@ -41,14 +41,17 @@ IMAGES, HELD_OUT = "scenes:", "scenes:test"
 PHOTOS = f"folder:{photos.paths()[0].parent}"
 Kind = Literal["robust", "standard"]
 KINDS: tuple[Kind, ...] = ("robust", "standard")
-Task = Literal["fit-robust", "fit-standard", "invert-robust", "invert-standard", "floor", "questions", "report"]
-PHASES: tuple[tuple[Task, ...], ...] = (
-    ("fit-robust", "fit-standard"),
-    ("invert-robust", "invert-standard"),
-    ("floor", "questions"),
-    ("report",),
+Task = Literal[
+    "fit-robust", "fit-standard", "photos", "invert-robust", "invert-standard", "floor", "questions", "report"
+]
+PHASES: tuple[tuple[tuple[Task, ...], ...], ...] = (
+    # The robust classifier takes longer, and the photos need neither.
+    (("fit-robust",), ("fit-standard", "photos")),
+    (("invert-robust",), ("invert-standard",)),
+    (("floor",), ("questions",)),
+    (("report",),),
 )
-"""What is done side by side, a process each, one pair after the other."""
+"""Phases one after the other; the parts of a phase run side by side, a process each, with its tasks in order."""
 COMPARED = ("reconstruct", "quality", "training")
 """What is asked of all inverters and floors on many images; all else, of the two inverters of logits on fewer."""
 SCENES, FURTHER, PHOTOGRAPHS = "Scenes", "Scenes, further questions", "Photos"
@@ -69,8 +72,8 @@ class Demo(Checked):
     """Held-out images that the report compares the inverters and floors on."""
     asked: int = 256
     """Held-out images of all its other questions."""
-    task: Task | None = None
-    """One task alone, in this process; None does all."""
+    task: tuple[Task, ...] = ()
+    """These tasks alone, in this process; none does all."""
 
 
 def classifier_folder(demo: Demo, kind: Kind) -> Path:
@@ -103,7 +106,10 @@ def inverter_config(demo: Demo, kind: Kind, layer: str) -> TrainConfig:
         method=replace(settings.method, discriminator=discriminator),
         **settings.run,
     )
-    return replace(run, num_images=demo.num_images, flip=False, cache=demo.out / "cache")
+    # Validated at the end alone: the report measures the inverters on more images.
+    return replace(
+        run, num_images=demo.num_images, validate_every=demo.num_images, flip=False, cache=demo.out / "cache"
+    )
 
 
 def work(demo: Demo, task: Task) -> None:
@@ -121,26 +127,25 @@ def work(demo: Demo, task: Task) -> None:
             train(inverter_config(demo, "standard", "logits"))
         case "floor":
             train(inverter_config(demo, "robust", "label"))
+        case "photos":
+            gather(photographs(), chosen(), demo.out / RESULTS)
         case "questions":
-            evidences, configs = questions(demo)
-            gather(evidences, configs, demo.out / RESULTS)
+            gather(further(demo), chosen(), demo.out / RESULTS)
         case "report":
             report(demo)
 
 
-def side_by_side(demo: Demo, tasks: tuple[Task, ...]) -> None:
-    """Tasks at once, in a process each, their progress bars one below the other."""
+def side_by_side(demo: Demo, parts: tuple[tuple[Task, ...], ...]) -> None:
+    """Run the parts of a phase at once, in a process each, their progress bars one below the other."""
     given = (
         f"--{field.name.replace('_', '-')}={getattr(demo, field.name)}"
         for field in fields(demo)
         if field.name != "task"
     )
-    command = [sys.executable, __file__, *given]
+    command = [sys.executable, __file__, *given, "--task"]
     started = [
-        subprocess.Popen(
-            [*command, f"--task={task}"], env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_POSITION": str(index)}
-        )
-        for index, task in enumerate(tasks)
+        subprocess.Popen([*command, *tasks], env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_POSITION": str(index)})
+        for index, tasks in enumerate(parts)
     ]
     try:
         codes = [process.wait() for process in started]
@@ -153,30 +158,37 @@ def side_by_side(demo: Demo, tasks: tuple[Task, ...]) -> None:
         raise SystemExit(max(codes))
 
 
-def questions(demo: Demo) -> tuple[dict[str, Evidence], dict[str, dict[str, Any]]]:
-    """What the inverters of logits are asked, and what the inverters of real classifiers are shown."""
-    inverters: dict[str, Inverter] = {k: open_inverter(str(demo.out / k / "logits" / "inverter")) for k in KINDS}
-    photographs = open_images(PHOTOS)
+def chosen() -> dict[str, dict[str, Any]]:
+    """Return the analyses of each part of the report."""
     every = {name: analyses.get(name).Config() for name in analyses.names()}
     compared = {name: every.pop(name) for name in COMPARED}
-    evidences = {
+    return {SCENES: compared, FURTHER: every, PHOTOGRAPHS: compared}
+
+
+def further(demo: Demo) -> dict[str, Evidence]:
+    """Return the two inverters of logits, on the images of all further questions."""
+    inverters: dict[str, Inverter] = {k: open_inverter(str(demo.out / k / "logits" / "inverter")) for k in KINDS}
+    return {
         FURTHER: Evidence(
             open_images(HELD_OUT),
             inverters,
             limit=demo.asked,
-            others={"photographs": photographs},
+            others={"photographs": open_images(PHOTOS)},
             features=perceptual_network(inverters),
         )
     }
-    if known():
-        evidences[PHOTOGRAPHS] = Evidence(photographs, {name: open_inverter(name) for name in known()})
-    return evidences, {FURTHER: every, PHOTOGRAPHS: compared}
+
+
+def photographs() -> dict[str, Evidence]:
+    """Return the inverters of real classifiers on photos, where there are any."""
+    inverters = {name: open_inverter(name) for name in known()}
+    return {PHOTOGRAPHS: Evidence(open_images(PHOTOS), inverters)} if inverters else {}
 
 
 def report(demo: Demo) -> None:
-    """The report over both classifiers, and over a few photos where the inverter of a real classifier is there."""
-    evidences, configs = questions(demo)
-    inverters = dict(evidences[FURTHER].inverters)
+    """Write the report over both classifiers, and over the photos where the inverter of a real classifier is there."""
+    asked = further(demo)
+    inverters = dict(asked[FURTHER].inverters)
     robust = inverters["robust"].representation
     inverters["label only (robust)"] = open_inverter(str(demo.out / "robust" / "label" / "inverter"))
     view = inverter_config(demo, "robust", "logits")
@@ -184,25 +196,25 @@ def report(demo: Demo) -> None:
     inverters["nearest (robust)"] = nearest
     runs: dict[str, Path] = {kind: demo.out / kind / "logits" for kind in KINDS}
     scenes = Evidence(
-        open_images(HELD_OUT), inverters, limit=demo.held_out, runs=runs, features=evidences[FURTHER].features
+        open_images(HELD_OUT), inverters, limit=demo.held_out, runs=runs, features=asked[FURTHER].features
     )
-    evidences = {SCENES: scenes} | evidences
-    configs[SCENES] = configs[PHOTOGRAPHS]
-    parts = write_report(demo.out, "What two classifiers kept", evidences, configs=configs, command="make demo")
+    evidences = {SCENES: scenes} | asked | photographs()
+    parts = write_report(demo.out, "What two classifiers kept", evidences, configs=chosen(), command="make demo")
     print(summary([part for part in parts if part.name != FURTHER]))
     print(f"\nreport: {demo.out / 'report.html'}")
 
 
 def main(demo: Demo) -> None:
-    """All of it, or the task that is asked for."""
+    """Do all of it, or the tasks that are asked for."""
+    for task in demo.task:
+        work(demo, task)
     if demo.task:
-        work(demo, demo.task)
         return
-    for tasks in PHASES:
-        if len(tasks) == 1:
-            work(demo, tasks[0])
+    for parts in PHASES:
+        if len(parts) > 1:
+            side_by_side(demo, parts)
         else:
-            side_by_side(demo, tasks)
+            main(replace(demo, task=parts[0]))
 
 
 if __name__ == "__main__":

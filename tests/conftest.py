@@ -22,16 +22,31 @@ from unlogit.representation import Representation
 from unlogit.training import TrainConfig
 
 SIZE = 32
+TESTS = Path(__file__).parent
 
 # Examples are the same in every run, and a slow machine is no failure.
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
 
 
+LONG = ("recipes", "web")
+"""Folders whose files take longest."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Files that take long come first, so that no process of several is left alone with one at the end.
+    items.sort(key=lambda item: item.path.relative_to(TESTS).parts[0] not in LONG)
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_standing_images() -> Iterator[None]:
+    """Take the statistics of a saved generator over 16 images: over 1,024 they are most of the time of a short run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unlogit.methods.biggan.trainer.STANDING_IMAGES", 16)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -57,12 +57,6 @@ ABLATIONS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def few_standing_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the paper's generator accumulates its statistics on at every validation."""
-    monkeypatch.setattr("unlogit.methods.biggan.trainer.STANDING_IMAGES", 16)
-
-
 def lines(config: TrainConfig) -> list[dict[str, float]]:
     return [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
 

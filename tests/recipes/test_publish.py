@@ -6,12 +6,14 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 from unlogit.classifier_training import FitConfig, fit
 from unlogit.classifiers import open_classifier
+from unlogit.errors import UnlogitError
 from unlogit.images import View, open_images
 from unlogit.methods import open_inverter
 from unlogit.methods.biggan import BigGANConfig, DiscriminatorConfig, GeneratorConfig
@@ -21,14 +23,24 @@ from unlogit.training.loop import train
 ROOT = Path(__file__).parents[2]
 
 
-def publish(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "recipes" / "publish.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
 @pytest.fixture
-def classifier(tmp_path: Path) -> Path:
-    folder = tmp_path / "made" / "classifier"
+def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
+    return importlib.import_module("publish")
+
+
+def test_the_script_takes_options_and_a_folder_that_is_neither_is_one_line(tmp_path: Path) -> None:
+    options = ["--name", "x", "--images", "none", "--recipe", "none"]
+    command = [sys.executable, str(ROOT / "recipes" / "publish.py"), str(tmp_path), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr.startswith("unlogit: error: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "classifier"
     fit(
         FitConfig(
             out=folder,
@@ -45,10 +57,9 @@ def classifier(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_is_published_opens_and_names_no_path(tmp_path: Path, classifier: Path) -> None:
-    told = ("--images", "scenes", "--recipe", "a recipe")
-    done = publish(classifier, "--name", "small_one", *told, "--into", tmp_path / "classifiers")
-    assert done.returncode == 0, done.stderr
+def test_what_is_published_opens_and_names_no_path(recipe: ModuleType, tmp_path: Path, classifier: Path) -> None:
+    words = {"images": "scenes", "recipe": "a recipe"}
+    recipe.main(recipe.Publish(classifier, "small_one", **words, into=tmp_path / "classifiers"))
     published = open_classifier(f"fitted:{tmp_path / 'classifiers' / 'small_one'}")
     images = View(32).apply(open_images("scenes:count=8").read(range(8)))
     logits = open_classifier(f"fitted:{classifier}")(images)
@@ -58,7 +69,7 @@ def test_what_is_published_opens_and_names_no_path(tmp_path: Path, classifier: P
         images="scenes:count=32",
         held_out="scenes:test,count=16",
         classifier=f"fitted:{classifier}",
-        out=tmp_path / "made" / "run",
+        out=classifier.parent / "run",
         method=BigGANConfig(
             generator=GeneratorConfig(size=32, channels=4, noise=16, attention=None),
             discriminator=DiscriminatorConfig(channels=4, attention=None),
@@ -66,24 +77,22 @@ def test_what_is_published_opens_and_names_no_path(tmp_path: Path, classifier: P
         num_images=16,
         batch=8,
         num_validation_images=8,
-        cache=tmp_path / "made" / "cache",
+        cache=classifier.parent / "cache",
     )
     train(config)
     made = config.out / "inverter"
-    done = publish(made, "--name", "mine", *told, "--classifier", published.spec, "--into", tmp_path / "inverters")
-    assert done.returncode == 0, done.stderr
+    recipe.main(recipe.Publish(made, "mine", **words, classifier=published.spec, into=tmp_path / "inverters"))
     ours, theirs = open_inverter(str(tmp_path / "inverters" / "mine")), open_inverter(str(made))
     raw, noise = theirs.representation.raw(images), torch.zeros(8, 16)
     torch.testing.assert_close(ours.invert(raw, noise), theirs.invert(raw, noise), rtol=0, atol=0.05)
     assert ours.name == "mine"
 
     for file in [*tmp_path.glob("classifiers/*/*"), *tmp_path.glob("inverters/*/*")]:
-        assert str(tmp_path / "made").encode() not in file.read_bytes(), file
+        assert str(classifier.parent).encode() not in file.read_bytes(), file
 
 
-def test_what_is_published_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
-    without_folders = importlib.import_module("publish")._without_folders
+def test_what_is_published_names_no_folder_of_this_machine(recipe: ModuleType) -> None:
+    without_folders = recipe._without_folders
     assert (
         without_folders("checkpoint:/a/w.pt?arch=timm:x&classes=/b/n.txt")
         == "checkpoint:w.pt?arch=timm:x&classes=n.txt"
@@ -93,19 +102,12 @@ def test_what_is_published_names_no_folder_of_this_machine(monkeypatch: pytest.M
     assert without_folders("mine") == "mine"
 
 
-def test_somebody_else_s_folder_is_left_alone(tmp_path: Path, classifier: Path) -> None:
-    told = ("--images", "scenes", "--recipe", "a recipe", "--into", tmp_path)
+def test_somebody_else_s_folder_is_left_alone(recipe: ModuleType, tmp_path: Path, classifier: Path) -> None:
+    words = {"images": "scenes", "recipe": "a recipe", "into": tmp_path}
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text("{}")
-    done = publish(classifier, "--name", "mine", *told)
-    assert done.returncode == 2 and "unlogit did not write it" in done.stderr
+    with pytest.raises(UnlogitError, match="unlogit did not write it"):
+        recipe.main(recipe.Publish(classifier, "mine", **words))
     assert (tmp_path / "mine" / "config.json").read_text() == "{}"
     for _ in range(2):
-        assert publish(classifier, "--name", "ours", *told).returncode == 0
-
-
-def test_a_folder_that_is_neither_is_one_line(tmp_path: Path) -> None:
-    done = publish(tmp_path, "--name", "x", "--images", "none", "--recipe", "none")
-    assert done.returncode == 2
-    assert done.stderr.startswith("unlogit: error: ")
-    assert done.stderr.count("\n") == 1
+        recipe.main(recipe.Publish(classifier, "ours", **words))

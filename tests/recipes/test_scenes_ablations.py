@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,13 +27,20 @@ def test_every_change_is_one_that_can_be_trained(
             ProjectedDiscriminator(10, 32, judge)
 
 
-def test_a_row_a_change_and_a_seed(tmp_path: Path, tiny_classifier_spec: str) -> None:
-    command = [sys.executable, str(ROOT / "recipes" / "scenes_ablations.py"), f"--classifier={tiny_classifier_spec}"]
-    small = (f"--out={tmp_path}", "--num-images=32", "--held-out=24", "--seeds", "0", "3")
-    done = subprocess.run(
-        [*command, *small, "--rows", "batch 32", "the paper's way"], capture_output=True, text=True, timeout=600
+def test_a_row_a_change_and_a_seed(tmp_path: Path, tiny_classifier_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
+    import scenes_ablations
+
+    scenes_ablations.main(
+        scenes_ablations.Ablations(
+            tiny_classifier_spec,
+            out=tmp_path,
+            num_images=32,
+            held_out=24,
+            seeds=(0, 3),
+            rows=("batch 32", "the paper's way"),
+        )
     )
-    assert done.returncode == 0, done.stderr
     with (tmp_path / "ablations.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [(row["what"], row["seed"]) for row in rows] == [

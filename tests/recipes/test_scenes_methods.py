@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_method_has_a_row_and_the_figure_is_drawn(tmp_path: Path, tiny_classifier_spec: str) -> None:
-    small = (
-        "--num-images=32",
-        "--num-fit-images=320",
-        "--held-out=24",
-        "--optimised=4",
-        "--steps=2",
-        "--shown=2",
-        f"--judge={tiny_classifier_spec}",
+@pytest.mark.usefixtures("quick_fits")
+def test_every_method_has_a_row_and_the_figure_is_drawn(
+    tmp_path: Path, tiny_classifier_spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
+    import scenes_methods
+
+    scenes_methods.main(
+        scenes_methods.Methods(
+            tmp_path,
+            num_images=32,
+            num_fit_images=320,
+            held_out=24,
+            optimised=4,
+            steps=2,
+            shown=2,
+            judge=tiny_classifier_spec,
+            learned=("paper",),
+            untrained=("engstrom", "nearest"),
+        )
     )
-    command = [sys.executable, str(ROOT / "recipes" / "scenes_methods.py"), f"--out={tmp_path}", *small]
-    done = subprocess.run(
-        [*command, "--learned", "paper", "--untrained", "engstrom", "nearest"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
     with (tmp_path / "methods.csv").open(newline="") as handle:
         rows = {row["method"]: row for row in csv.DictReader(handle)}
     assert list(rows) == ["paper", "engstrom", "nearest"]

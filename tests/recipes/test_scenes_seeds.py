@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.usefixtures("quick_fits")
 def test_classifier_and_inverter_are_repeated_together_and_the_inverter_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

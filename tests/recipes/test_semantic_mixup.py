@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "recipes"))
-    monkeypatch.setattr("unlogit.methods.biggan.trainer.STANDING_IMAGES", 16)
     import semantic_mixup
 
     return semantic_mixup

@@ -63,7 +63,10 @@ def written(
     classifier.class_names = (HOSTILE, "$x_1^$", *before[2:])
     try:
         evidences = {"Scenes": Evidence(tiny_scenes, names), HOSTILE: Evidence(tiny_scenes, names, limit=20)}
-        configs = {"reconstruct": reconstruct.Config(num_images=5), "quality": quality.Config(draws=2)}
+        configs = {
+            "reconstruct": reconstruct.Config(num_images=5),
+            "quality": quality.Config(metrics=("psnr",), draws=2, inception=False),
+        }
         parts = write_report(
             folder,
             HOSTILE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -20,7 +21,7 @@ from PIL import Image
 from unlogit.errors import UnlogitError
 from unlogit.images import View, open_images
 from unlogit.methods import open_inverter
-from unlogit.methods.biggan import DiscriminatorConfig, GeneratorConfig
+from unlogit.methods.biggan import DiscriminatorConfig, GeneratorConfig, trainer
 from unlogit.methods.biggan.trainer import BigGANTrainer
 from unlogit.runtime.checkpoint import Checkpoints
 from unlogit.training import TrainConfig
@@ -122,30 +123,40 @@ train(TrainConfig(**given))
 """
 
 
+def train_alone(config: TrainConfig) -> None:
+    torch.set_num_threads(1)
+    trainer.STANDING_IMAGES = 16
+    train(config)
+
+
 def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(tiny: Tiny, tmp_path: Path) -> None:
-    changes = {"num_images": 320, "checkpoint_every": 16, "validate_every": 64}
+    changes = {"num_images": 192, "checkpoint_every": 16, "validate_every": 64}
     whole = tiny(out=tmp_path / "whole", **changes)
     killed = tiny(out=tmp_path / "killed", **changes)
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     train(whole)
     torch.set_num_threads(torch_threads)
-    given = json.dumps(asdict(killed), default=str)
+    # Forked from a process that has imported torch: a start takes longer than the training.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["unlogit.training.loop"])
+    checkpoints = Checkpoints(killed.out / "checkpoints")
     kills = 0
     for attempt in range(20):
-        process = subprocess.Popen([sys.executable, "-c", RUN, given], stderr=subprocess.DEVNULL)
-        checkpoints = Checkpoints(killed.out / "checkpoints")
+        process = context.Process(target=train_alone, args=(killed,))
         before = {p.name for p in checkpoints.paths()}
+        process.start()
         # Kill after some progress, at a moment that differs from attempt to attempt and may lie within a write.
-        while process.poll() is None and {p.name for p in checkpoints.paths()} <= before:
+        while process.is_alive() and {p.name for p in checkpoints.paths()} <= before:
             time.sleep(0.005)
         time.sleep(0.013 * attempt)
-        if attempt < 4 and process.poll() is None:
-            process.send_signal(signal.SIGKILL)
+        killing = attempt < 4 and process.is_alive()
+        if killing:
+            process.kill()
             kills += 1
-            process.wait()
-            assert checkpoints.load() is not None
-        elif process.wait() == 0:
+        process.join()
+        assert checkpoints.load() is not None
+        if not killing and process.exitcode == 0:
             break
     assert kills >= 2
     assert_same(whole, killed)
@@ -180,8 +191,9 @@ def test_sigterm_saves_and_the_same_command_goes_on(tiny: Tiny, tmp_path: Path) 
     assert 0 < state["images"] < 100_000
 
 
-def test_two_processes_train_what_one_does(tiny: Tiny, tmp_path: Path) -> None:
+def test_two_processes_train_what_one_does(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Global batches, shifts, batch statistics and gradients over both, in parts; the rest is rounding."""
+    monkeypatch.setattr("unlogit.methods.biggan.trainer.STANDING_IMAGES", 1_024)  # As in new processes.
     # In bf16 rounding alone would be of the size that is allowed below.
     one = tiny(out=tmp_path / "one", num_images=32, translation=True, precision="fp32")
     two = replace(one, out=tmp_path / "two", method=replace(one.method, micro_batch=2))

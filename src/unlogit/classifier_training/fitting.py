@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from unlogit.classifier_training.accuracy import clean_accuracy
 from unlogit.classifier_training.config import FitConfig
@@ -20,6 +18,7 @@ from unlogit.classifiers.small import SmallResNet
 from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource, Loader, View
 from unlogit.runtime import distributed
+from unlogit.runtime.bar import ProgressBar
 from unlogit.runtime.checkpoint import Checkpoints
 from unlogit.runtime.device import autocast
 from unlogit.runtime.ema import MovingAverage, decay
@@ -203,16 +202,9 @@ class Fitting:
             f"the loss is {loss} after {self.images:,} images: {advice}lower the learning rate, in a new --out"
         )
 
-    def _progress(self) -> tqdm[None]:
-        return tqdm(
-            total=self.steps * self.config.batch,
-            initial=self.images,
-            desc="/".join(self.config.out.parts[-2:]),
-            unit="img",
-            unit_scale=True,
-            disable=not self.lead,
-            mininterval=0.5 if sys.stderr.isatty() else 30.0,
-        )
+    def _progress(self) -> ProgressBar:
+        name = "/".join(self.config.out.parts[-2:])
+        return ProgressBar(name, self.steps * self.config.batch, self.images, shown=self.lead)
 
 
 def _optimisers(network: nn.Module, config: FitConfig) -> list[torch.optim.Optimizer]:

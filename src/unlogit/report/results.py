@@ -33,7 +33,17 @@ OURS = holding(
     ),
 )
 """Check that recognises the folder of an analysis, which may be replaced."""
-AFTER = ("checkpoint.py", "cli.py", "explorer", "launch.py", "progress.py", "reconstruct.py", "report", "study")
+AFTER = (
+    "bar.py",
+    "checkpoint.py",
+    "cli.py",
+    "explorer",
+    "launch.py",
+    "progress.py",
+    "reconstruct.py",
+    "report",
+    "study",
+)
 """Code that results do not depend on."""
 
 

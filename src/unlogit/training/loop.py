@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from unlogit.classifiers import Classifier, binding, open_classifier
 from unlogit.classifiers._module import check_processes
@@ -25,6 +24,7 @@ from unlogit.files import locked, report_disk_full
 from unlogit.images import ImageSource, open_images, warn_of_overlap
 from unlogit.methods import TrainConfig, TrainingData, trainer_of
 from unlogit.runtime import distributed
+from unlogit.runtime.bar import ProgressBar
 from unlogit.runtime.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
 from unlogit.runtime.device import Precision, described, fastest_precision, pick_device
 from unlogit.runtime.progress import Due, in_words, interruptible
@@ -149,8 +149,8 @@ class Training:
         with interruptible(self.lead) as interrupted, self._progress() as bar, self._tracked():
             if self.lead:
                 if heading:
-                    bar.write(heading, file=sys.stderr)
-                bar.write(f"{described(self.device)}; precision {self.precision}", file=sys.stderr)
+                    bar.report(heading)
+                bar.report(f"{described(self.device)}; precision {self.precision}")
             figures: dict[str, float] | None = None
             while figures is None:
                 try:
@@ -165,7 +165,7 @@ class Training:
             figures = figures or next(reversed(self.folder.validations()), {})
         return figures
 
-    def _go_on(self, interrupted: Callable[[], bool], bar: tqdm[None]) -> dict[str, float]:
+    def _go_on(self, interrupted: Callable[[], bool], bar: ProgressBar) -> dict[str, float]:
         config, state = self.config, self.trainer
         due = {name: Due(every, state.images) for name, every in self._intervals().items()}
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
@@ -221,7 +221,7 @@ class Training:
         self.rollbacks = max(self.rollbacks, saved.get("rollbacks", 0))
         self.trainer.at_rate(0.5**self.rollbacks)
 
-    def _roll_back(self, error: NotFinite, bar: tqdm[None]) -> None:
+    def _roll_back(self, error: NotFinite, bar: ProgressBar) -> None:
         """Return to the last checkpoint with half the learning rates, or raise `UnlogitError` where none is left."""
         paths = self.checkpoints.paths()
         if not paths or self.rollbacks >= self.config.rollback:
@@ -257,23 +257,23 @@ class Training:
             if self.tracker is not None:
                 self.tracker.close()
 
-    def _warn(self, lines: Iterable[str], bar: tqdm[None]) -> None:
+    def _warn(self, lines: Iterable[str], bar: ProgressBar) -> None:
         for line in lines:
-            bar.write(f"warning at {self.trainer.images:,} images: {line}", file=sys.stderr)
+            bar.report(f"warning at {self.trainer.images:,} images: {line}")
 
-    def _estimate(self, started: float, images: int, bar: tqdm[None], losses: Iterable[Tensor]) -> None:
+    def _estimate(self, started: float, images: int, bar: ProgressBar, losses: Iterable[Tensor]) -> None:
         """Print the remaining time at the speed of the first step, with advice if it is long."""
         for loss in losses:
             loss.item()  # Wait until a GPU has finished the step.
         left = (self.config.num_images - self.trainer.images) * (time.monotonic() - started) / images
-        bar.write(f"{in_words(left)} left at the speed of the first step", file=sys.stderr)
+        bar.report(f"{in_words(left)} left at the speed of the first step")
         self._warn(self.health.time_left(left), bar)
 
     def _intervals(self) -> dict[str, int]:
         config = self.config
         return {"log": config.log_every, "validate": config.validate_every, "checkpoint": config.checkpoint_every}
 
-    def _validate(self, bar: tqdm[None]) -> dict[str, float]:
+    def _validate(self, bar: ProgressBar) -> dict[str, float]:
         """Compute metrics, sample grid and inverter in all processes; the first one reports and saves them."""
         state = self.trainer
         facts: dict[str, Any] = {
@@ -291,7 +291,7 @@ class Training:
         if self.tracker is not None:
             self.tracker.sample(state.images, self.folder.sample(state.images))
         shown = ", ".join(f"{k} {v:.3f}" for k, v in figures.items())
-        bar.write(f"{state.images:,} images: {shown}")
+        bar.report(f"{state.images:,} images: {shown}", sys.stdout)
         self._warn(self.health.figures(figures, earlier), bar)
         return figures
 
@@ -308,14 +308,6 @@ class Training:
             extra |= {"config": plain(self.config), FINGERPRINTS: self.fingerprints}
             self.checkpoints.save(self.trainer.images, self.trainer.state_dict() | extra)
 
-    def _progress(self) -> tqdm[None]:
-        return tqdm(
-            total=self.config.num_images,
-            initial=self.trainer.images,
-            desc="/".join(self.config.out.parts[-2:]),
-            unit="img",
-            unit_scale=True,
-            disable=None if self.lead and sys.stderr.isatty() else not self.lead,
-            mininterval=0.5 if sys.stderr.isatty() else 30.0,
-            dynamic_ncols=True,
-        )
+    def _progress(self) -> ProgressBar:
+        name = "/".join(self.config.out.parts[-2:])
+        return ProgressBar(name, self.config.num_images, self.trainer.images, shown=self.lead)

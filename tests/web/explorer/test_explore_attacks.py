@@ -259,7 +259,7 @@ class Hostile(ImageSource):
 def hostile(explorer: Explorer, saved_inverters: dict[str, str]) -> Iterator[str]:
     """URL of the page over `Hostile`."""
     app = create_app(Explorer(explorer.inverters, Gallery([32], Hostile())), saved_inverters)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -270,7 +270,8 @@ def hostile(explorer: Explorer, saved_inverters: dict[str, str]) -> Iterator[str
 
 
 def test_class_names_of_a_data_set_are_no_code(chromium: Any, hostile: str) -> None:
-    page = chromium.new_context().new_page()
+    context = chromium.new_context()
+    page = context.new_page()
     page.set_default_timeout(60_000)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -283,6 +284,7 @@ def test_class_names_of_a_data_set_are_no_code(chromium: Any, hostile: str) -> N
     page.wait_for_url("**image=set**")
     assert tiles.nth(3).get_attribute("aria-pressed") == "true"
     assert page.evaluate("window.hit") is None and not faults
+    context.close()
 
 
 def test_no_folder_of_the_server_is_shown(

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-PEOPLE, TRIALS, CHECKS = 50, 64, 2
+PEOPLE, TRIALS, CHECKS = 50, 24, 2
 
 
 class Browser:
