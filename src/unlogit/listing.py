@@ -12,6 +12,7 @@ import tyro
 
 from unlogit import registry
 from unlogit.arguments import Commands
+from unlogit.runtime.progress import announce_torch
 from unlogit.settings import Checked
 
 HERE = Path(__file__).parent
@@ -62,6 +63,7 @@ def list_images(config: ImagesConfig) -> None:
     if config.images is None:
         _print_modules("images", registry.names("unlogit.images"))
         return
+    announce_torch()
     from unlogit.images import open_images, summary
 
     source = open_images(config.images)
@@ -74,12 +76,14 @@ def list_classifiers(config: ClassifiersConfig) -> None:
     if config.pattern is None:
         _print_modules("classifiers", registry.names("unlogit.classifiers"))
         return
+    announce_torch()
     from unlogit.classifiers import find
 
     print("\n".join(find(config.pattern)))
 
 
 def list_layers(config: LayersConfig) -> None:
+    announce_torch()
     from unlogit.classifiers import open_classifier
     from unlogit.representation.layers import table
 

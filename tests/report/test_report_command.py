@@ -33,9 +33,9 @@ def inverter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def told(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     """What `unlogit analyse` says when it must fail with one line."""
     assert cli.main(["analyse", *map(str, args)]) == 2
-    said = capsys.readouterr().err
+    *stages, said = capsys.readouterr().err.splitlines(keepends=True)
+    assert all(line.endswith(" ...\n") for line in stages)
     assert said.startswith("unlogit: error: ")
-    assert said.count("\n") == 1
     return said
 
 
