@@ -61,12 +61,20 @@ def mistake(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     return said.removeprefix("unlogit: error: ").rstrip()
 
 
-@pytest.mark.parametrize("args", [["--help"], ["--version"], ["list", "images"]])
-def test_help_is_light(args: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (["--help"], "reconstruct"),
+        (["--version"], __version__),
+        (["list", "images"], "scenes"),
+        (["list", "inverters"], "lite0_robust"),
+    ],
+)
+def test_help_is_light(args: list[str], word: str) -> None:
     code = f"import sys; from unlogit.cli import main; assert main({args}) == 0; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("False\n")
-    assert {"--help": "reconstruct", "--version": __version__, "list": "scenes"}[args[0]] in done.stdout
+    assert word in done.stdout
 
 
 def test_module_is_a_program() -> None:
@@ -89,7 +97,12 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         assert run("list", what) == 0
         (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith(f"{name} ")]
         assert len(line.split()) > 3, "a name without what it is"
-    assert run("list", "inverters") == 0 and "lite0_robust" in capsys.readouterr().out
+    assert run("list", "inverters") == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    (row,) = [row for row in rows if row.startswith("lite0_robust ")]
+    shown = {"classifier": "fitted:lite0_robust", "layer": "logits", "size": "64 px", "images seen": "194,400"}
+    for column, cell in (shown | {"trained on": "Tiny ImageNet"}).items():
+        assert row[heading.index(column) :].startswith(cell)
     assert "unknown list command 'image': must be one of" in mistake(capsys, "list", "image")
     assert "CLASSIFIER" in mistake(capsys, "list", "layers")
     assert "unlogit list analyses --help" in mistake(capsys, "list", "analyses", "quality")
@@ -318,7 +331,12 @@ def test_classify_and_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "agreement" in said.out
     stages, estimate, _ = said.err.partition(" left at the speed of the first step")
     assert estimate
-    for stage in ("opening the images scenes:", "opening the classifier", "estimating the mean", "building the networks"):
+    for stage in (
+        "opening the images scenes:",
+        "opening the classifier",
+        "estimating the mean",
+        "building the networks",
+    ):
         assert f"unlogit: {stage}" in stages
     *_, reconstruct, analyse = said.out.splitlines()
     assert reconstruct == f"next: unlogit reconstruct PHOTO --inverter {run_folder / 'inverter'}"

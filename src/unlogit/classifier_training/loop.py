@@ -21,12 +21,13 @@ from unlogit.classifiers import read_labels
 from unlogit.classifiers.small import SmallConfig
 from unlogit.errors import UnlogitError
 from unlogit.files import is_unfinished, locked, recover, report_disk_full, to_json
+from unlogit.former import current
 from unlogit.images import ImageSource, Loader, View, open_images, warn_of_overlap
 from unlogit.runtime import distributed
 from unlogit.runtime.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
 from unlogit.runtime.device import pick_device
 from unlogit.runtime.progress import Metrics, announce
-from unlogit.saved import CONFIG, WEIGHTS, current
+from unlogit.saved import CONFIG, WEIGHTS
 from unlogit.trust import trusting
 
 EVALUATION_BATCH = 64
