@@ -103,12 +103,13 @@ def analyse(args: Sequence[str]) -> None:
     from unlogit.report.command import analyse as run
 
     page, parts = run(args)
-    from unlogit.report import summary
+    from unlogit.report import headline, summary
 
     print(summary(parts))
     for part in parts:
         if part.silent:
-            print(f"nothing to say of {part.name}: {', '.join(part.silent)}")
+            print(f"no results for {part.name}: {', '.join(part.silent)}")
+        print("\n".join(["", *map(plain, headline(part)[1]), ""]))
     print(page)
 
 

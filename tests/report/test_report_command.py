@@ -53,7 +53,7 @@ def test_what_is_named_is_written_and_its_numbers_are_printed(
     assert cli.main(args) == 0
     said = capsys.readouterr().out
     assert said.splitlines()[-1] == str(out / "report.html")
-    assert "nothing to say of scenes:test: training" in said
+    assert "no results for scenes:test: training" in said
     numbers = json.loads((out / "metrics.json").read_text())
     assert {n["analysis"] for n in numbers} == {"quality", "noise-path"}
     assert {n["inverter"] for n in numbers} == {"random", "twin"}
