@@ -183,7 +183,7 @@ def test_line_ups_are_the_same_for_inverters_of_different_classifiers(
         assert values[f"bits_{kind}_together", "standard"] == values[f"bits_{kind}_together", "robust"]
         assert values[f"bits_{kind}_together_less_robust", "standard"].value == 0
     assert "4 of the same true class" in _texts(found)[1]
-    assert "ceiling 2 bits" in _texts(found)[0]
+    assert "ceiling is 2 bits" in _texts(found)[1]
     lineups = identify._classes(identify.Config(), evidence)
     assert torch.equal(lineups[0], evidence.labels)
     of_first, whose = identify._classes(identify.Config(classes="predicted"), evidence)
