@@ -54,6 +54,7 @@ def test_what_is_named_is_written_and_its_numbers_are_printed(
     said = capsys.readouterr().out
     assert said.splitlines()[-1] == str(out / "report.html")
     assert "no results for scenes:test: training" in said
+    assert "Against twin, random is " in said.splitlines()[-3], "the summary is not printed"
     numbers = json.loads((out / "metrics.json").read_text())
     assert {n["analysis"] for n in numbers} == {"quality", "noise-path"}
     assert {n["inverter"] for n in numbers} == {"random", "twin"}
