@@ -25,9 +25,10 @@ from unlogit.classifiers import fitted
 from unlogit.cli import guarded
 from unlogit.errors import UnlogitError
 from unlogit.files import holding, replacing, to_json
+from unlogit.former import current
 from unlogit.methods import WEIGHTS as INVERTERS
 from unlogit.methods import LearnedInverter, open_inverter
-from unlogit.saved import CONFIG, WEIGHTS, current, write_tensors
+from unlogit.saved import CONFIG, WEIGHTS, write_tensors
 from unlogit.settings import Checked
 from unlogit.specs import Spec
 

@@ -54,9 +54,10 @@ def refuse(capsys: pytest.CaptureFixture[str], *args: object) -> str:
         code: Any = cli.main([str(arg) for arg in args])
     except SystemExit as stop:
         code = stop.code
-    error = capsys.readouterr().err
+    *stages, error = capsys.readouterr().err.splitlines(keepends=True)
     assert code == 2, (args, code, error)
-    assert error.startswith("unlogit: error: ") and error.count("\n") == 1, (args, error)
+    assert error.startswith("unlogit: error: "), (args, error)
+    assert all(line.endswith(" ...\n") for line in stages), (args, stages)
     assert not Path("out").exists(), args
     return error
 

@@ -53,20 +53,28 @@ def run(*args: object) -> int:
 
 
 def mistake(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    """What a command that must fail with 2 says, which must be one line."""
+    """What a command that must fail with 2 says, which must be one line after those of its stages."""
     assert run(*args) == 2
-    said = capsys.readouterr().err
+    *stages, said = capsys.readouterr().err.splitlines(keepends=True)
+    assert all(line.endswith(" ...\n") for line in stages)
     assert said.startswith("unlogit: error: ")
-    assert said.count("\n") == 1
     return said.removeprefix("unlogit: error: ").rstrip()
 
 
-@pytest.mark.parametrize("args", [["--help"], ["--version"], ["list", "images"]])
-def test_help_is_light(args: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (["--help"], "reconstruct"),
+        (["--version"], __version__),
+        (["list", "images"], "scenes"),
+        (["list", "inverters"], "lite0_robust"),
+    ],
+)
+def test_help_is_light(args: list[str], word: str) -> None:
     code = f"import sys; from unlogit.cli import main; assert main({args}) == 0; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("False\n")
-    assert {"--help": "reconstruct", "--version": __version__, "list": "scenes"}[args[0]] in done.stdout
+    assert word in done.stdout
 
 
 def test_module_is_a_program() -> None:
@@ -89,7 +97,12 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         assert run("list", what) == 0
         (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith(f"{name} ")]
         assert len(line.split()) > 3, "a name without what it is"
-    assert run("list", "inverters") == 0 and "lite0_robust" in capsys.readouterr().out
+    assert run("list", "inverters") == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    (row,) = [row for row in rows if row.startswith("lite0_robust ")]
+    shown = {"classifier": "fitted:lite0_robust", "layer": "logits", "size": "64 px", "images seen": "194,400"}
+    for column, cell in (shown | {"trained on": "Tiny ImageNet"}).items():
+        assert row[heading.index(column) :].startswith(cell)
     assert "unknown list command 'image': must be one of" in mistake(capsys, "list", "image")
     assert "CLASSIFIER" in mistake(capsys, "list", "layers")
     assert "unlogit list analyses --help" in mistake(capsys, "list", "analyses", "quality")
@@ -116,7 +129,7 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
         ["bash", "-o", "pipefail", "-c", listing], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout.count("\n") == 1
-    assert not done.stderr
+    assert done.stderr == "unlogit: loading PyTorch ...\n"
 
 
 def test_reconstruct(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,7 +143,7 @@ def test_reconstruct(inverter: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert sorted(p.name for p in out.iterdir()) == ["One-2.png", "grid-2.png", "grid.png", "one.png"]
     names = open_inverter(str(inverter)).representation.classifier.class_names
     said = capsys.readouterr()
-    assert said.err == ""
+    assert said.err == f"unlogit: reconstructing 3 photos by {inverter.parent.name} ...\n"
     lines = said.out.splitlines()
     assert lines[-1] == str(out / "grid.png")
     for line, name in zip(lines[:3], ("one.png", "One-2.png", "grid-2.png"), strict=True):
@@ -183,9 +196,9 @@ def test_broken_photos_are_skipped_and_told(inverter: Path, tmp_path: Path, caps
     good = photo(tmp_path / "good.jpg", 0)
     assert run("reconstruct", broken, good, "--out", tmp_path / "out", "--inverter", inverter) == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "grid.png"]
-    said = capsys.readouterr().err
+    stage, said = capsys.readouterr().err.splitlines()
+    assert stage.startswith("unlogit: reconstructing 1 photo by ")
     assert said.startswith(f"unlogit: 1 of 2 photos skipped: {broken}")
-    assert said.count("\n") == 1
     told = mistake(capsys, "reconstruct", broken, "--out", tmp_path / "none", "--inverter", inverter)
     assert "none of the 1 photos can be decoded" in told
     assert not (tmp_path / "none").exists()
@@ -306,11 +319,25 @@ def test_classify_and_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     classifier, run_folder = tmp_path / "classifier", tmp_path / "run"
     few = ("--num-images", 64, "--batch", 32, "--widths", 8, 8, "--num-test-images", 20, "--num-attacked-images", 10)
     assert run("classify", "--out", classifier, *few) == 0
-    assert "clean accuracy" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "clean accuracy" in said.out
+    assert [line for line in said.err.splitlines() if line.endswith(" ...")] == [
+        "unlogit: opening the images scenes: and scenes:test ...",
+        "unlogit: building the network ...",
+        "unlogit: measuring the accuracy, clean and under attack ...",
+    ]
     assert run("train", *train_args(classifier, run_folder)) == 0
     said = capsys.readouterr()
     assert "agreement" in said.out
-    assert " left at the speed of the first step" in said.err
+    stages, estimate, _ = said.err.partition(" left at the speed of the first step")
+    assert estimate
+    for stage in (
+        "opening the images scenes:",
+        "opening the classifier",
+        "estimating the mean",
+        "building the networks",
+    ):
+        assert f"unlogit: {stage}" in stages
     *_, reconstruct, analyse = said.out.splitlines()
     assert reconstruct == f"next: unlogit reconstruct PHOTO --inverter {run_folder / 'inverter'}"
     assert analyse.split()[:3] == ["unlogit", "analyse", str(run_folder / "inverter")]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from unlogit.cli import COMMANDS
 from unlogit.methods import known, trainable
@@ -30,6 +33,50 @@ for command in {all}:
                 code = stop.code or 0
         print(json.dumps([command, argument, code, [name for name in {heavy} if name in sys.modules]]))
 """
+
+
+PORT = "PORT"
+IMPORTING_COMMANDS = {
+    "classify": ("--out", "c"),
+    "train": ("--images", "scenes:", "--held-out", "scenes:test", "--classifier", "fitted:c", "--out", "r"),
+    "bench": (),
+    "reconstruct": ("--example",),
+    "invert": ("logits.npy",),
+    "analyse": ("r/inverter", "--images", "scenes:test", "--out", "o"),
+    "explore": ("--port", PORT),
+    "study create": ("r/inverter", "s/inverter", "--images", "scenes:test"),
+    "list images": ("scenes:",),
+    "list classifiers": ("resnet*",),
+    "list layers": ("timm:resnet18",),
+}
+"""Commands that import torch, with the arguments that they need."""
+IMPORTING = """
+import sys
+
+import pytest
+from unlogit.cli import main
+
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print("importing torch", file=sys.stderr)
+            raise SystemExit
+
+sys.meta_path.insert(0, Stop())
+main({args})
+"""
+
+
+@pytest.mark.parametrize("command", sorted(IMPORTING_COMMANDS))
+def test_a_command_says_that_it_imports_torch(command: str) -> None:
+    """The import takes seconds, and much longer from a cold disk."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    options = [port if option == PORT else option for option in IMPORTING_COMMANDS[command]]
+    code = IMPORTING.format(args=[*command.split(), *options])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == "unlogit: loading PyTorch ...\nimporting torch\n"
 
 
 def test_help_and_mistakes_are_answered_without_what_the_commands_import() -> None:

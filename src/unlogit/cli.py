@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from unlogit import __version__
 from unlogit.errors import UnlogitError, unknown
 from unlogit.outside import plain
-from unlogit.runtime.progress import stoppable
+from unlogit.runtime.progress import announce_torch, stoppable
 
 INTERRUPTED = "interrupted; the same command resumes from the last checkpoint, if there is one"
 
@@ -26,6 +26,7 @@ def classify(args: Sequence[str]) -> None:
 
     launched = parse(FitLaunch, "unlogit classify", args)
     # Torch is imported after the options have been checked.
+    announce_torch()
     from unlogit.classifier_training import fit
     from unlogit.runtime.launch import launch
 
@@ -58,6 +59,7 @@ def bench(args: Sequence[str]) -> None:
     from unlogit.training.bench_config import BenchConfig
 
     config = parse(BenchConfig, "unlogit bench", args)
+    announce_torch()
     from unlogit.training.bench import bench as run
     from unlogit.training.bench import table
 
@@ -101,12 +103,13 @@ def analyse(args: Sequence[str]) -> None:
     from unlogit.report.command import analyse as run
 
     page, parts = run(args)
-    from unlogit.report import summary
+    from unlogit.report import headline, summary
 
     print(summary(parts))
     for part in parts:
         if part.silent:
-            print(f"nothing to say of {part.name}: {', '.join(part.silent)}")
+            print(f"no results for {part.name}: {', '.join(part.silent)}")
+        print("\n".join(["", *map(plain, headline(part)[1]), ""]))
     print(page)
 
 

@@ -12,6 +12,7 @@ from unlogit.errors import UnlogitError, one_line
 from unlogit.files import check_replaceable, recover, report_disk_full, signed, write_png
 from unlogit.methods import DEFAULT_INVERTER, called, open_inverter
 from unlogit.outside import plain, short_names
+from unlogit.runtime.progress import announce, announce_torch
 from unlogit.settings import Checked, Seed
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def invert(config: InvertConfig) -> list[Inverted]:
             the representation, a file in the place of a result that this program did not write (nothing is written
             then), or a full disk.
     """
+    announce_torch()
     import torch
 
     from unlogit.images import to_bytes
@@ -84,6 +86,7 @@ def invert(config: InvertConfig) -> list[Inverted]:
     files = [config.out / f"{row:0{width}d}.png" for row in range(len(raw))]
     for file in (*files, config.out / f"{GRID}.png"):
         check_replaceable(file, signed)
+    announce(f"reconstructing from {'1 row' if len(raw) == 1 else f'{len(raw):,} rows'} by {inverter.name}")
     images, reencoded = [], []
     for part in raw.split(CHUNK):
         images.append(inverter.invert(part.to(device), seed=config.seed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,12 @@ import tyro
 
 from unlogit import registry
 from unlogit.arguments import Commands
+from unlogit.former import current
+from unlogit.runtime.progress import announce_torch
 from unlogit.settings import Checked
 
 HERE = Path(__file__).parent
+INVERTER_COLUMNS = ("name", "classifier", "layer", "size", "images seen", "trained on")
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class LayersConfig(Checked):
 
 @dataclass(frozen=True)
 class InvertersConfig(Checked):
-    """List the trained inverters that come with unlogit."""
+    """List the trained inverters that come with unlogit, with their classifiers and training images."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def list_images(config: ImagesConfig) -> None:
     if config.images is None:
         _print_modules("images", registry.names("unlogit.images"))
         return
+    announce_torch()
     from unlogit.images import open_images, summary
 
     source = open_images(config.images)
@@ -74,12 +79,14 @@ def list_classifiers(config: ClassifiersConfig) -> None:
     if config.pattern is None:
         _print_modules("classifiers", registry.names("unlogit.classifiers"))
         return
+    announce_torch()
     from unlogit.classifiers import find
 
     print("\n".join(find(config.pattern)))
 
 
 def list_layers(config: LayersConfig) -> None:
+    announce_torch()
     from unlogit.classifiers import open_classifier
     from unlogit.representation.layers import table
 
@@ -87,9 +94,15 @@ def list_layers(config: LayersConfig) -> None:
 
 
 def list_inverters(_config: InvertersConfig) -> None:
-    from unlogit.methods import known
+    from unlogit.methods import WEIGHTS, known
 
-    print("\n".join(known()) or "no inverter came with this package: train one and give its folder")
+    rows = [_inverter_row(WEIGHTS / name) for name in known()]
+    if not rows:
+        print("no inverter came with this package: train one and give its folder")
+        return
+    widths = [max(map(len, column)) for column in zip(INVERTER_COLUMNS, *rows, strict=True)]
+    for row in (INVERTER_COLUMNS, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def list_methods(_config: MethodsConfig) -> None:
@@ -112,6 +125,22 @@ COMMANDS: Commands = {
     "methods": (MethodsConfig, list_methods),
     "analyses": (AnalysesConfig, list_analyses),
 }
+
+
+def _inverter_row(folder: Path) -> tuple[str, ...]:
+    """Return the cells of a packaged inverter, read from its config.json without torch."""
+    config = current(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    facts = current(config["facts"])
+    seen = facts.get("images_before", 0) + facts.get("images_seen", 0)
+    size = config[config["kind"]]["size"]
+    return (
+        folder.name,
+        config["classifier"],
+        config["layer"],
+        f"{size} px",
+        f"{seen:,}",
+        facts.get("training_images", "not recorded"),
+    )
 
 
 def _print_modules(package: str, names: list[str], indent: str = "") -> None:

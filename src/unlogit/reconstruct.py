@@ -15,6 +15,7 @@ from unlogit.errors import BrokenImage, UnlogitError
 from unlogit.files import SIGNATURE, check_replaceable, recover, replacing, report_disk_full, signed, write_png
 from unlogit.methods import DEFAULT_INVERTER, Sight, called, open_inverter
 from unlogit.outside import MAX_FILE_NAME, file_name, plain, short_names
+from unlogit.runtime.progress import announce, announce_torch
 from unlogit.settings import Checked, Seed
 from unlogit.specs import Spec
 
@@ -132,6 +133,7 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
         UnlogitError: there is no such inverter, no photo can be decoded, an existing file that unlogit did not write
             would be replaced (nothing is written then), or the disk is full.
     """
+    announce_torch()
     from unlogit.images import View, decode_file, to_bytes
     from unlogit.runtime.device import pick_device
 
@@ -147,6 +149,8 @@ def reconstruct(config: ReconstructConfig) -> tuple[list[Reconstruction], list[B
             broken.append(error)
     if not decoded_photos:
         raise UnlogitError(f"none of the {len(broken)} photos can be decoded ({broken[0]})")
+    photos = "1 photo" if len(decoded_photos) == 1 else f"{len(decoded_photos):,} photos"
+    announce(f"reconstructing {photos} by {', '.join(inverters)}")
     reconstructions, shown = [], View(SHOWN)
     for start in range(0, len(decoded_photos), CHUNK):
         chunk = decoded_photos[start : start + CHUNK]

@@ -32,20 +32,6 @@ CHECKSUM = "crc32"
 """Key of the weights' checksum in the metadata of their file; files of other programs lack it."""
 FLOATS, INTEGERS = {"F16", "BF16", "F32", "F64"}, {"I64"}
 
-FORMER = {
-    "aids": "deviations",
-    "attacked_pictures": "num_attacked_images",
-    "pictures": "num_images",
-    "pictures_before": "images_before",
-    "pictures_seen": "images_seen",
-    "tap": "layer",
-    "test_pictures": "num_test_images",
-    "training_pictures": "training_images",
-    "validation_pictures": "num_validation_images",
-    "warm_start_pictures": "warm_start_images",
-}
-"""What keys of saved files were called up to version 0.2, and what they are called now."""
-
 Header = dict[str, tuple[str, tuple[int, ...]]]
 """By a tensor's name, its kind as safetensors writes it and its shape."""
 
@@ -68,11 +54,6 @@ def read_json(path: Path, what: str, advice: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UnlogitError(f"{what}: {path.name} holds a {type(content).__name__}, must be an object: {advice}")
     return content
-
-
-def current(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an older version saved under the keys of this one; inner objects stay as they are."""
-    return {FORMER.get(key, key): value for key, value in saved.items()}
 
 
 def check_keys(values: Mapping[str, Any], required: Mapping[str, Any], optional: Mapping[str, Any], what: str) -> None:

@@ -80,9 +80,19 @@ def test_identification_is_certain_of_the_perfect_and_lost_with_the_grey(known: 
         assert values[f"identified_{kind}_pixels", "grey"].value == pytest.approx(2.0**-cap, abs=0.02)
     assert values["label_bits", "grey"].value == 0
     assert values["label_bits", "perfect"].value > 0
-    perfect, grey = findings(found)[:2]
-    assert "at least 3.00 bits" in perfect
-    assert "no bits for certain" in grey
+    of_any_class, of_the_same = findings(found)[:2]
+    assert "Among 8 of any class" in of_any_class and "Among 4 of the same true class" in of_the_same
+    for finding, bits in ((of_any_class, "3.00"), (of_the_same, "2.00")):
+        perfect, grey = finding.split(";")[:2]
+        assert f"for perfect, which proves at least {bits} bits" in perfect
+        assert "for grey, which proves no bits for certain" in grey
+
+
+def test_few_lineups_are_stated_once_and_allow_no_verdict(known: Evidence) -> None:
+    found = results(identify, known, among=len(known) // 2, among_class=len(known))
+    figure = next(r for r in found if isinstance(r, Figure))
+    assert figure.caption.count("too few for a statement about bits") == 1
+    assert not any("bits" in finding for finding in findings(found) if finding.startswith("Among"))
 
 
 def test_identification_leaves_out_classes_that_fill_no_lineups(known: Evidence) -> None:

@@ -117,9 +117,9 @@ def test_every_pair_is_tested(results: list[Result]) -> None:
     # What is measured of some images is tested too, and what a method cannot have is not.
     assert "PSNR" not in [c.title for c in table.columns]
     titles = [c.title for c in table.columns]
-    assert "SSIM, either way round" in titles
+    assert "SSIM (mirrored or not)" in titles
     rows = {row[0]: row for row in table.rows}
-    best = titles.index("SSIM, best of 2")
+    best = titles.index("SSIM (best of 2)")
     assert rows["standard − robust"][best] is not None
     assert rows["perfect − nearest"][best] is None
     p = {row[0]: dict(zip([c.title for c in table.columns], row, strict=True)) for row in table.rows}

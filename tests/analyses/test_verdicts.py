@@ -162,7 +162,7 @@ def test_the_sentence_on_quality_keeps_scores_of_two_classifiers_apart(
     same, different = (text for text in _texts(found) if text.startswith("Against"))
     assert "logit cosine" in same
     assert "no common measure" not in same
-    common, apart = different.split(" By the logits of each one's own classifier, no common measure, it is ")
+    common, apart = different.split(" By the logits of each one's own classifier, which is no common measure, it is ")
     assert common.startswith("Against robust, perfect is better in pixel error")
     assert "logit cosine" not in common
     assert "logit cosine" in apart
@@ -182,8 +182,8 @@ def test_line_ups_are_the_same_for_inverters_of_different_classifiers(
     for kind in ("any", "class"):
         assert values[f"bits_{kind}_together", "standard"] == values[f"bits_{kind}_together", "robust"]
         assert values[f"bits_{kind}_together_less_robust", "standard"].value == 0
-    assert "4 of the same true class" in _texts(found)[0]
-    assert "ceiling 2 bits" in _texts(found)[0]
+    assert "4 of the same true class" in _texts(found)[1]
+    assert "ceiling is 2 bits" in _texts(found)[1]
     lineups = identify._classes(identify.Config(), evidence)
     assert torch.equal(lineups[0], evidence.labels)
     of_first, whose = identify._classes(identify.Config(classes="predicted"), evidence)

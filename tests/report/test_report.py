@@ -14,7 +14,7 @@ from unlogit.errors import UnlogitError
 from unlogit.images import ImageSource
 from unlogit.methods import Inverter
 from unlogit.report import Part, summary, write_report
-from unlogit.report.page import leads, short_paths
+from unlogit.report.page import is_numeric, leads, short_paths
 from unlogit.report.sections import slug
 from unlogit.statistics import Estimate
 
@@ -185,6 +185,12 @@ def test_leads_marks_no_value_at_chance() -> None:
     for chance, expected in ((None, True), (0.0, False)):
         table = Table("t", "", "", (Column("a", "higher", chance=chance),), tuple((c,) for c in cells))
         assert leads(table, 0, cells[0]) is expected
+
+
+def test_a_column_is_numeric_if_any_of_its_cells_is() -> None:
+    rows = (("mirrored", None, None), ("a", Estimate(1, 0, 2, 7), "no"))
+    table = Table("t", "", "", (Column("images"), Column("cosine"), Column("part in training")), rows)
+    assert [is_numeric(table, column) for column in range(3)] == [False, True, False]
 
 
 def test_long_paths_are_shortened() -> None:

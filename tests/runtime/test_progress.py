@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from unlogit.runtime import progress
-from unlogit.runtime.progress import in_words, interruptible
+from unlogit.runtime.progress import announce, in_words, interruptible
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -30,6 +30,16 @@ def test_one_of_several_processes_answers(capfd: pytest.CaptureFixture[str]) -> 
         os.kill(os.getpid(), signal.SIGINT)
         assert interrupted()
     assert not capfd.readouterr().err
+
+
+def test_a_stage_is_announced_by_the_first_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    announce("opening a\nb")
+    assert capsys.readouterr().err == "unlogit: opening a\\nb ...\n"
+    monkeypatch.setenv("RANK", "1")
+    announce("opening")
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

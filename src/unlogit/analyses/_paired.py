@@ -43,7 +43,9 @@ def pair_tests(
     return paired_tests(differences, seed)
 
 
-def report_pairs(metrics: Sequence[MetricInfo], tests: Tests, what: str, name: str = "pairs") -> Iterator[Result]:
+def report_pairs(
+    metrics: Sequence[MetricInfo], tests: Tests, what: str, name: str = "pairs", by: str = ""
+) -> Iterator[Result]:
     """Correct tests of pairs of inverters as one family and yield their table, records and a sentence per pair.
 
     Args:
@@ -51,6 +53,7 @@ def report_pairs(metrics: Sequence[MetricInfo], tests: Tests, what: str, name: s
         tests: tests as `pair_tests` returns them; without any, nothing is yielded.
         what: first sentence of the caption, which states what was measured, and on how many images.
         name: name of the table, unique in its analysis.
+        by: " by NETWORK" where an analysis compares inverters by several networks.
     """
     if not tests:
         return
@@ -62,7 +65,7 @@ def report_pairs(metrics: Sequence[MetricInfo], tests: Tests, what: str, name: s
         rows += [(f"{a} − {b}", m.title, d.estimate, format_p(d.p), d.verdict) for m, d in pairs]
         for m, d in pairs:
             yield Record(f"{m.name}_less_{b}", a, d.estimate, m.unit, None)
-        sentences.append(f"{a} less {b}, paired: {_described(pairs)}.")
+        sentences.append(f"{a} less {b}{by}, paired: {_described(pairs)}.")
     columns = (
         Column("inverters"),
         Column("measure"),
@@ -70,7 +73,7 @@ def report_pairs(metrics: Sequence[MetricInfo], tests: Tests, what: str, name: s
         Column("p (Holm)"),
         Column("verdict"),
     )
-    yield Table(name, "Inverters compared on the same images", f"{what} {FAMILY}.", columns, tuple(rows))
+    yield Table(name, f"Inverters compared on the same images{by}", f"{what} {FAMILY}.", columns, tuple(rows))
     for text in sentences:
         yield Finding(text)
 

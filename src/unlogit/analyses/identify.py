@@ -104,7 +104,10 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
                 yield Record(f"identified_{kind}_{measure}", name, share, "share", "higher")
             for measure, proven in outcome.bits.items():
                 yield Record(f"bits_{kind}_{measure}", name, proven, "bits", "higher")
-        yield _finding(name, each, whose)
+    for kind in lineups:
+        of_kind = {name: each[kind] for name, each in outcomes.items() if kind in each}
+        if all(outcome.enough for outcome in of_kind.values()):
+            yield _finding(of_kind, "any class" if kind == "any" else f"the same {whose}")
     yield from _compare(outcomes, whose)
 
 
@@ -267,6 +270,10 @@ def _caption(config: Config, outcomes: dict[str, dict[str, Outcome]]) -> str:
     )
     if not any("class" in each for each in outcomes.values()):
         caption += f" No class fills two line-ups of {config.among_class}: give more images for the same class."
+    first = next(iter(outcomes.values()))  # Line-ups are the same for all inverters.
+    for outcome in (one for one in first.values() if not one.enough):
+        count, among = len(outcome.proven), outcome.among
+        caption += f" {count} line-ups of {among} are too few for a statement about bits: give more images."
     return caption
 
 
@@ -302,21 +309,19 @@ def _ceiling(among: int) -> str:
     return f"{math.log2(among):.3g} bits"
 
 
-def _finding(name: str, each: dict[str, Outcome], whose: str) -> Finding:
+def _finding(outcomes: dict[str, Outcome], whom: str) -> Finding:
+    """Return a sentence on the line-ups of one kind: how often originals are identified, and what that proves."""
+    among = next(iter(outcomes.values())).among
     text = []
-    for kind, outcome in each.items():
+    for name, outcome in outcomes.items():
         best = max(outcome.accuracy, key=lambda m: outcome.accuracy[m].value)
-        share, proven = outcome.accuracy[best], outcome.bits[TOGETHER]
-        whom = f"{outcome.among} of {'any class' if kind == 'any' else f'the same {whose}'}"
-        if not outcome.enough:
-            text.append(
-                f"{len(outcome.proven)} line-ups among {whom} are too few for a statement about bits; give more images"
-            )
-            continue
+        proven = outcome.bits[TOGETHER]
         bound = f"at least {proven.value:.2f} bits" if proven.low > 0 else "no bits for certain"
         text.append(
-            f"among {whom} its original is identified in {100 * share.value:.1f} % ({best}; "
-            f"{100 / outcome.among:.1f} % by chance), which proves {bound} (95 % CI {proven.low:.2f} to "
-            f"{proven.high:.2f}; ceiling {_ceiling(outcome.among)})"
+            f"in {100 * outcome.accuracy[best].value:.1f} % by {best} for {name}, which proves {bound} "
+            f"(95 % CI {proven.low:.2f} to {proven.high:.2f})"
         )
-    return Finding(f"{name}: {'; '.join(text)}.")
+    return Finding(
+        f"Among {among} of {whom}, the original is identified {'; '.join(text)}. By chance it is in "
+        f"{100 / among:.1f} %; the ceiling is {_ceiling(among)}."
+    )

@@ -218,7 +218,7 @@ def _lenient(config: Config, evidence: Evidence, values: dict[str, dict[str, Ten
         flip = metric.flip_aware()
         best = MetricInfo(
             f"{chosen}_best",
-            f"{metric.title}, best of {config.draws}",
+            f"{metric.title} (best of {config.draws})",
             metric.better,
             f"of {config.draws} reconstructions from different noise the nearest",
         )
@@ -392,5 +392,6 @@ def _differences(
         common = [m for m in named if m not in LOGITS or own[first] == own[b]]
         text = f"Against {b}, {first} is {verdict(common, results)} (paired tests, Holm-corrected)."
         if apart := [m for m in named if m not in common]:
-            text += f" By the logits of each one's own classifier, no common measure, it is {verdict(apart, results)}."
+            text += " By the logits of each one's own classifier, which is no common measure, it is "
+            text += f"{verdict(apart, results)}."
         yield Finding(text)

@@ -61,7 +61,7 @@ METRICS = (
     ),
     MetricInfo(
         "class_in_5",
-        "class in five",
+        "class in top 5",
         "higher",
         "how often the original's predicted class is among the five likeliest of the reconstruction",
         proportion=True,
@@ -101,13 +101,17 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         yield _table(f"network-{index}", one, evidence)
     with style():
         drawn = _draw(seen, evidence)
-    caption = "Dots are the cosines of the tables, lines their 95 % intervals; hollow where the network took part."
+    caption = (
+        "Dots are the cosines of the tables, lines their 95 % intervals; a dot is hollow where the network took part "
+        "in training."
+    )
     yield Figure("cosines", "How much is recognised", caption, drawn)
     for one in seen:
         for name in one.independent():
             for m, estimate in zip(METRICS, one.estimates(name, evidence.seed), strict=True):
                 yield Record(f"{m.name} by {one.spec}", name, estimate, m.unit, m.better)
-            yield _finding(one, name, evidence.seed)
+        if one.independent():
+            yield _finding(one, evidence.seed)
     for index, one in enumerate(seen):
         yield from _compare(f"pairs-{index}", one, evidence.seed)
 
@@ -171,19 +175,22 @@ def _draw(seen: list[Seen], evidence: Evidence) -> Drawing:
     return figure
 
 
-def _finding(seen: Seen, name: str, seed: int) -> Finding:
+def _finding(seen: Seen, seed: int) -> Finding:
     """Return a sentence that compares the reconstructions with thumbnails of the originals."""
-    cosine, _, five = seen.estimates(name, seed)
+    text = []
+    for name in seen.independent():
+        cosine, _, five = seen.estimates(name, seed)
+        text.append(
+            f"reconstructions by {name} have a logit cosine of {cosine.value:.2f} (95 % CI {cosine.low:.2f} to "
+            f"{cosine.high:.2f}, n = {cosine.n:,}) and keep the class among the five likeliest in "
+            f"{100 * five.value:.0f} %"
+        )
     thumbnails = ", ".join(
-        f"{row.removeprefix('thumbnail ')} {float(values['cosine'].mean()):.2f}"
+        f"{float(values['cosine'].mean()):.2f} at {row.removeprefix('thumbnail ')}"
         for row, values in seen.values.items()
         if row.startswith("thumbnail")
     )
-    return Finding(
-        f"By {seen.spec}, {name} has a logit cosine of {cosine.value:.2f} (95 % CI {cosine.low:.2f} to "
-        f"{cosine.high:.2f}, n = {cosine.n:,}; thumbnails of the originals: {thumbnails}) and keeps the class among "
-        f"five for {five.value:.0%}."
-    )
+    return Finding(f"By {seen.spec}, {'; '.join(text)}. Thumbnails of the originals have a cosine of {thumbnails}.")
 
 
 def _compare(name: str, seen: Seen, seed: int) -> Iterator[Result]:
@@ -194,7 +201,7 @@ def _compare(name: str, seen: Seen, seed: int) -> Iterator[Result]:
         for inverter in seen.independent()
     }
     what = (
-        f"The first inverter less the second by {seen.spec}, on the same images. Inverters that the network took part "
-        "in are left out."
+        "The first inverter less the second, on the same images. Inverters that the network took part in training are "
+        "left out."
     )
-    yield from report_pairs(metrics, pair_tests(metrics, values, seed), what, name)
+    yield from report_pairs(metrics, pair_tests(metrics, values, seed), what, name, f" by {seen.spec}")

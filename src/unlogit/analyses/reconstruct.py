@@ -47,7 +47,7 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
         figure = _draw(evidence, rows)
     caption = _caption(evidence, len(rows))
     if any(" / " in row.words[0] for row in rows):
-        caption += " Two words under an original: the classifiers differ."
+        caption += " Where two classes stand under an original, the classifiers predict different ones."
     yield Figure("grid", "Originals and reconstructions", caption, figure)
     counts = [sum(row.same_class[i] for row in rows) for i in range(len(evidence.inverters))]
     counted = ", ".join(f"{count} for {name}" for name, count in zip(evidence.inverters, counts, strict=True))
@@ -79,11 +79,7 @@ def _caption(evidence: Evidence, shown: int) -> str:
         + ("" if shown == len(evidence) else ", drawn at random and not chosen")
         + ". Under each image is the class that the classifier predicts for it; "
         "green where a reconstruction keeps the original's. "
-        + (
-            f"Deviations beside the paper's single loss: {deviations}."
-            if deviations
-            else "No deviations beside the paper's single loss."
-        )
+        + (f"Deviations from the paper: {deviations}." if deviations else "No deviations from the paper.")
     )
 
 

@@ -21,12 +21,13 @@ from unlogit.classifiers import read_labels
 from unlogit.classifiers.small import SmallConfig
 from unlogit.errors import UnlogitError
 from unlogit.files import is_unfinished, locked, recover, report_disk_full, to_json
+from unlogit.former import current
 from unlogit.images import ImageSource, Loader, View, open_images, warn_of_overlap
 from unlogit.runtime import distributed
 from unlogit.runtime.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
 from unlogit.runtime.device import pick_device
-from unlogit.runtime.progress import Metrics
-from unlogit.saved import CONFIG, WEIGHTS, current
+from unlogit.runtime.progress import Metrics, announce
+from unlogit.saved import CONFIG, WEIGHTS
 from unlogit.trust import trusting
 
 EVALUATION_BATCH = 64
@@ -74,11 +75,13 @@ def _fit(config: FitConfig, device: torch.device) -> dict[str, Any]:
     saved = checkpoints.load()
     if saved is not None:
         _check_same(config, saved)
+    announce(f"opening the images {config.images} and {config.test_images}")
     source, held_out = _images(config)
     if distributed.rank() == 0:
         warn_of_overlap(source, held_out)
     labels = None if config.labels is None else read_labels(config.labels, len(source.class_names))
     fingerprints = _identified(config, saved, source, held_out, labels)
+    announce("building the network" if config.start == BUILT_IN else f"opening the classifier {config.start}")
     if config.start == BUILT_IN:
         shape = SmallConfig(len(source.class_names), config.size, config.widths, config.blocks)
         classifier = starts.new_small(shape, source.class_names, config.spec, config.seed)
@@ -94,6 +97,7 @@ def _fit(config: FitConfig, device: torch.device) -> dict[str, Any]:
         recover(checkpoints.folder, "*.pt")
     fitting.run(checkpoints, Metrics(config.out / METRICS), {"fit": record, FINGERPRINTS: fingerprints})
     final = fitting.result()
+    announce("measuring the accuracy, clean and under attack")
     reached = accuracy(
         final, loader, labels, config.epsilon, config.num_test_images, config.num_attacked_images, config.seed
     )

@@ -17,6 +17,7 @@ from unlogit.representation import Representation, RepresentationCache
 from unlogit.representation.layers import Layer
 from unlogit.runtime import distributed
 from unlogit.runtime.checkpoint import check_unchanged
+from unlogit.runtime.progress import announce
 from unlogit.runtime.seeds import seeded
 
 CALIBRATION_IMAGES = 2_048
@@ -44,6 +45,7 @@ class TrainingData:
         saved: Mapping[str, Any] | None,
     ) -> None:
         self.config, self.device = config, device
+        announce(f"opening the classifier {config.classifier}")
         classifier = open_classifier(config.classifier).fused([Layer.parse(config.layer).module]).to(device)
         # Before its constants are used: another network may have another number of logits.
         check_unchanged(saved, "classifier", classifier.spec, classifier.fingerprint())
@@ -52,6 +54,8 @@ class TrainingData:
         self.loader = Loader(source, view, config.batch, seed=config.seed, rank=rank, world_size=world)
         self._calibration = Loader(source, view, min(config.batch, 64), seed=config.seed)
         if saved is None:
+            images = min(CALIBRATION_IMAGES, len(source))
+            announce(f"estimating the mean and standard deviation of its representation on {images:,} images")
             self.representation = Representation(classifier, config.layer).to(device)
             self.representation.fit(self.first(CALIBRATION_IMAGES))
         else:

@@ -15,6 +15,7 @@ from unlogit.classifiers import check_allowed, open_classifier
 from unlogit.classifiers.fitted import lineage
 from unlogit.errors import UnlogitError, first_line
 from unlogit.files import check_replaceable, holding, replacing, to_json
+from unlogit.former import current
 from unlogit.methods._inverter import Inverter
 from unlogit.methods._packing import halved, packed, unpacked, unpacked_header
 from unlogit.representation import Representation
@@ -24,7 +25,6 @@ from unlogit.saved import (
     WEIGHTS,
     check_keys,
     check_tensors,
-    current,
     on_meta,
     read_header,
     read_json,

@@ -15,7 +15,7 @@ FEATURES, FLIP = "features:", "_flip"
 
 _PLAIN = (
     Metric("pixel_error", "pixel error", "lower", "mean squared difference of pixels in [0, 1]", pixel_error),
-    Metric("psnr", "PSNR", "higher", "the same in decibels; at most 58.9, where only rounding differs", psnr),
+    Metric("psnr", "PSNR", "higher", "pixel error in decibels; at most 58.9, where only rounding differs", psnr),
     Metric("ssim", "SSIM", "higher", f"structural similarity in windows of {WINDOW} px, 1 for equal images", ssim),
     Metric(
         "layout_error",

@@ -64,4 +64,4 @@ class Metric:
             return best(self.measure(a, b), self.measure(a, b.flip(3)))
 
         explanation = f"{self.explanation}; of the reconstruction or its mirror image, whichever is nearer"
-        return Metric(f"{self.name}_flip", f"{self.title}, either way round", self.better, explanation, measure)
+        return Metric(f"{self.name}_flip", f"{self.title} (mirrored or not)", self.better, explanation, measure)

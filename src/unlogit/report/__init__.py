@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 from unlogit.lazy import exports
 
 if TYPE_CHECKING:
-    from unlogit.report.page import RESULTS, write_report
+    from unlogit.report.page import RESULTS, headline, write_report
     from unlogit.report.results import ReportImage, Section
     from unlogit.report.sections import Part, gather, summary
 
-__all__ = ["RESULTS", "Part", "ReportImage", "Section", "gather", "summary", "write_report"]
+__all__ = ["RESULTS", "Part", "ReportImage", "Section", "gather", "headline", "summary", "write_report"]
 
 __getattr__ = exports(
     __name__,
     {
-        **dict.fromkeys(("RESULTS", "write_report"), "page"),
+        **dict.fromkeys(("RESULTS", "headline", "write_report"), "page"),
         **dict.fromkeys(("ReportImage", "Section"), "results"),
         **dict.fromkeys(("Part", "gather", "summary"), "sections"),
     },

@@ -15,6 +15,7 @@ from unlogit import analyses
 from unlogit.arguments import HELP_ALL, parse
 from unlogit.errors import UnlogitError, unknown
 from unlogit.files import expand_user
+from unlogit.runtime.progress import announce, announce_torch
 from unlogit.settings import Checked, Seed, Several
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
     """
     config: AnalyseConfig = parse(_command(args), "unlogit analyse", args, AnalyseConfig.__doc__)
     # Torch is imported only after the options are checked, so that errors are fast.
+    announce_torch()
     from unlogit.analyses import Evidence, perceptual_network
     from unlogit.classifiers import open_classifier, read_labels
     from unlogit.images import View, open_images
@@ -101,6 +103,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
 
     check_report(config.out)
     device = pick_device(config.device)
+    announce(f"opening the images {config.images}")
     source = open_images(config.images, strict=config.strict)
     others = {name: open_images(spec, strict=config.strict) for name, spec in map(_other, config.other)}
     fit_on = None if config.fit_on is None else open_images(config.fit_on, strict=config.strict)
@@ -110,12 +113,14 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         name, folder = called(argument)
         if name in inverters:
             raise UnlogitError(f"two inverters are called '{name}': write NAME=FOLDER to distinguish them")
+        announce(f"opening the inverter {name}")
         inverters[name] = open_inverter(folder, config.trust_code).to(device)
         run = Path(expand_user(folder)).parent
         if (run / "config.json").is_file() and (run / "metrics.jsonl").is_file():
             runs[name] = run
     title = f"What {', '.join(inverters)} kept"
     if config.nearest is not None:
+        announce(f"encoding the training images {config.nearest}")
         first = next(iter(inverters.values()))
         training = open_images(config.nearest, strict=config.strict)
         baseline = NearestNeighbour(first.representation, training, View(first.size), cache=config.cache)
@@ -138,6 +143,7 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
                 f"labels '{config.labels}': names logit {highest}, and the classifiers have logits 0 to {most - 1}: "
                 "give the file that was made for them"
             )
+    announce("checking the images")
     evidence = Evidence(
         source,
         inverters,

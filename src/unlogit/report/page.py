@@ -127,6 +127,7 @@ def render(title: str, parts: list[Part], command: str) -> str:
         command=command,
         format_estimate=format_estimate,
         leads=leads,
+        is_numeric=is_numeric,
         headline=headline,
         training=describe,
         url=_url,
@@ -150,6 +151,11 @@ def leads(table: Table, column: int, cell: Estimate) -> bool:
     if better is None or len(estimates) < 2 or (chance is not None and cell.low <= chance <= cell.high):
         return False
     return cell.value == (max if better == "higher" else min)(e.value for e in estimates)
+
+
+def is_numeric(table: Table, column: int) -> bool:
+    """Return whether a column holds numbers, whose cells are aligned to the right."""
+    return any(isinstance(row[column], Estimate) for row in table.rows)
 
 
 def short_paths(text: str) -> str:

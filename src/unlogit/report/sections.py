@@ -14,6 +14,7 @@ from unlogit import analyses
 from unlogit.analyses import Evidence, format_records
 from unlogit.files import check_replaceable, unique_name
 from unlogit.report.results import OURS, Section, ask
+from unlogit.runtime.progress import announce
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,10 @@ def gather(evidences: Mapping[str, Evidence], configs: Mapping[str, Mapping[str,
         for title, evidence in evidences.items():
             spot = slugs[title]
             sections = []
-            for name, config in selected[title].items():
+            for number, (name, config) in enumerate(selected[title].items(), 1):
                 bar.set_description(name)
+                if bar.disable:  # Where stderr is no terminal.
+                    announce(f"analysis {number} of {len(selected[title])}: {name}")
                 sections.append(ask(name, config, evidence, folder / f"{spot}-{name}"))
                 bar.update()
             spoke = [s for s in sections if s.figures or s.tables or s.records or s.findings]

@@ -1,4 +1,4 @@
-"""What a long run needs beside its steps: when something is due, how it is stopped, and its figures as JSON lines."""
+"""What a long run needs beside its steps: stages announced, when something is due, how it is stopped, its metrics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unlogit.files import replacing, to_json, written_here
+from unlogit.outside import plain
 
 
 class Due:
@@ -32,6 +34,18 @@ def in_words(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.0f} seconds"
+
+
+def announce(stage: str) -> None:
+    """Print on stderr what begins now, so that no command is silent for long; of several processes, the first does."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"unlogit: {plain(stage)} ...", file=sys.stderr, flush=True)
+
+
+def announce_torch() -> None:
+    """Announce the import of torch, which takes seconds, unless it is imported already."""
+    if "torch" not in sys.modules:
+        announce("loading PyTorch")
 
 
 SAME_SIGNAL = 2.0

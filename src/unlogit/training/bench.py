@@ -21,6 +21,7 @@ from unlogit.methods.biggan import BigGANConfig
 from unlogit.methods.biggan.generator import folded
 from unlogit.methods.biggan.trainer import BigGANTrainer
 from unlogit.runtime.device import autocast, described, matmul_peak, pick_device, seconds
+from unlogit.runtime.progress import announce
 from unlogit.training.bench_config import BenchConfig
 from unlogit.trust import trusting
 
@@ -63,6 +64,7 @@ def _bench(config: BenchConfig) -> list[Speed]:
             inverter(representation, noise)
 
     def speed(name: str, run: Callable[[], object], count: int, *, multiplies: bool = True) -> Speed:
+        announce(f"measuring: {name}")
         with FlopCounterMode(display=False) as counter:
             run()
         duration = median(seconds(run) for _ in range(config.rounds))

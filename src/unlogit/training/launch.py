@@ -13,6 +13,7 @@ import tyro
 from unlogit.arguments import parse
 from unlogit.errors import UnlogitError
 from unlogit.methods import TrainConfig, config_of, presets_of
+from unlogit.runtime.progress import announce_torch
 from unlogit.settings import Checked, Count
 
 CPU_PRESET = "cpu-64"
@@ -94,6 +95,7 @@ def read(method: str, args: Sequence[str]) -> tuple[Launch, str]:
             problems.append(error)
     if len(problems) == 2:
         raise problems[0]
+    announce_torch()
     from unlogit.runtime.device import pick_device
     from unlogit.training.run_folder import CONFIG, RunFolder
 
@@ -125,6 +127,7 @@ def launch(config: TrainConfig, processes: int = 1, heading: str = "") -> dict[s
 
     `heading` is a line that begins the log.
     """
+    announce_torch()
     from unlogit.classifiers._module import check_processes
     from unlogit.runtime import launch as shared
     from unlogit.training.loop import train

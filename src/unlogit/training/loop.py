@@ -27,7 +27,7 @@ from unlogit.runtime import distributed
 from unlogit.runtime.bar import ProgressBar
 from unlogit.runtime.checkpoint import FINGERPRINTS, Checkpoints, check_unchanged
 from unlogit.runtime.device import Precision, described, fastest_precision, pick_device
-from unlogit.runtime.progress import Due, in_words, interruptible
+from unlogit.runtime.progress import Due, announce, in_words, interruptible
 from unlogit.training.health import Health, NotFinite, check_finite
 from unlogit.training.run_folder import RunFolder, plain
 from unlogit.training.tracking import Tracker, check_installed, open_tracker
@@ -91,6 +91,7 @@ class Training:
         self.config, self.device = config, device
         self.lead = distributed.rank() == 0
         self.folder = RunFolder(config.out)
+        announce(f"opening the images {config.images} and {config.held_out}")
         source, held_out = (open_images(spec, strict=config.strict) for spec in (config.images, config.held_out))
         if self.lead:
             warn_of_overlap(source, held_out)
@@ -111,12 +112,14 @@ class Training:
         self._identify(saved, {"images": source, "held_out": held_out})
         self.rollbacks = 0
         self.data = TrainingData(config, source, device, saved)
+        announce("building the networks")
         self.trainer = trainer_of(config.method)(config, self.data, device)
         self._identify(saved, self.trainer.frozen_networks())
         if saved is None:
             self.trainer.begin()
         else:
             self._restore(saved)
+        announce("preparing the validation")
         self.validator = Validator(config, self.data.representation, held_out, self.trainer.frozen_networks().values())
         if self.lead:
             self.folder.begin(self.config, self.trainer.images)
@@ -141,6 +144,7 @@ class Training:
         if saved is not None and saved.get("precision") in ("fp32", "bf16"):
             precision: Precision = saved["precision"]
             return precision
+        announce("choosing the precision")
         # All processes use one precision: bf16 only if it is faster for each.
         return "fp32" if distributed.any_rank(fastest_precision(self.device) == "fp32") else "bf16"
 

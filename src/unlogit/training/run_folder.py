@@ -9,10 +9,11 @@ from typing import Any
 
 from unlogit.errors import UnlogitError
 from unlogit.files import check_replaceable, recover, replacing, to_json, written_here
+from unlogit.former import current
 from unlogit.methods import SAVED, TrainConfig
 from unlogit.methods.biggan import BigGANConfig, GeneratorConfig
 from unlogit.runtime.progress import Metrics
-from unlogit.saved import current, read_json
+from unlogit.saved import read_json
 
 CONFIG, METRICS, SAMPLES = "config.json", "metrics.jsonl", "samples"
 CHECKPOINTS, INVERTER, BEST = "checkpoints", "inverter", "best"

@@ -51,8 +51,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_classifier_spec: str)
 def failed(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     """What a command says that must fail with one line."""
     assert cli.main(["study", *map(str, args)]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("unlogit: error: ") and said.count("\n") == 1
+    *stages, said = capsys.readouterr().err.splitlines(keepends=True)
+    assert all(line.endswith(" ...\n") for line in stages)
+    assert said.startswith("unlogit: error: ")
     return said
 
 

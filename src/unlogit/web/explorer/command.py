@@ -10,6 +10,7 @@ import tyro
 from unlogit.errors import UnlogitError
 from unlogit.methods import Sight, called, known, open_inverter
 from unlogit.registry import import_optional
+from unlogit.runtime.progress import announce, announce_torch
 from unlogit.settings import Port
 from unlogit.web.serving import ServerOptions, listen, serve
 
@@ -49,14 +50,17 @@ class ExploreConfig(ServerOptions):
 
 def explore(config: ExploreConfig) -> None:
     """Serve the page until interrupted."""
-    from unlogit.images import open_images
-    from unlogit.runtime.device import pick_device
-
     specs = config.specs()
     with listen(config) as listening:
+        announce_torch()
+        from unlogit.images import open_images
+        from unlogit.runtime.device import pick_device
+
         device = pick_device(config.device)
+        announce(f"opening the inverters {', '.join(specs)}")
         inverters = {name: open_inverter(spec, config.trust_code).to(device) for name, spec in specs.items()}
         source = open_images(config.images) if config.images else None
+        announce("loading the web page")
         # Before Gradio is imported: it asks its makers for the newest version otherwise, and others for telemetry.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "False"
         import_optional("gradio", "explore", "unlogit explore")

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from unlogit.arguments import Commands, run_subcommand
+from unlogit.runtime.progress import announce
 from unlogit.settings import Bounds, Checked, Count, Seed
 from unlogit.trust import trusting
 from unlogit.web.serving import ServerOptions, listen, serve
@@ -102,6 +103,7 @@ def run_create(config: CreateConfig) -> None:
 
 def run_serve(config: ServeConfig) -> None:
     with listen(config) as listening:
+        announce("starting the server")
         from unlogit.web.study.server import create_app
         from unlogit.web.study.tables import Database
 
@@ -112,6 +114,7 @@ def run_serve(config: ServeConfig) -> None:
 
 
 def run_observe(config: ObserveConfig) -> None:
+    announce("opening the study")
     from unlogit.web.study import exports
     from unlogit.web.study.observer import observe
     from unlogit.web.study.results import Results
@@ -120,6 +123,7 @@ def run_observe(config: ObserveConfig) -> None:
     database = Database(config.database)
     study = database.study(config.study)
     for metric in config.metrics:
+        announce(f"answering the items of '{study.name}' by {metric}")
         with trusting(config.trust_code):
             answered = observe(database, study, metric)
         print(f"{metric} answered {answered} items of '{study.name}'")
@@ -127,6 +131,7 @@ def run_observe(config: ObserveConfig) -> None:
 
 
 def run_simulate(config: SimulateConfig) -> None:
+    announce("opening the study")
     from unlogit.web.study.simulate import Rates, simulate
     from unlogit.web.study.tables import Database
 
@@ -141,6 +146,7 @@ def run_simulate(config: SimulateConfig) -> None:
 
 
 def run_results(config: ResultsConfig) -> None:
+    announce("opening the study")
     from unlogit.web.study import exports
     from unlogit.web.study.results import Results
     from unlogit.web.study.tables import Database
@@ -160,6 +166,7 @@ def run_results(config: ResultsConfig) -> None:
 
 
 def run_table(config: TableConfig) -> None:
+    announce("opening the studies")
     from unlogit.web.study import exports
     from unlogit.web.study.results import Results
     from unlogit.web.study.tables import Database

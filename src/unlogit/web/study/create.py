@@ -17,6 +17,7 @@ import tyro
 
 from unlogit.errors import UnlogitError, one_line, unknown
 from unlogit.outside import all_whole, in_order, short_names
+from unlogit.runtime.progress import announce, announce_torch
 from unlogit.settings import Bounds, Checked, Count, Several, Whole
 from unlogit.web.study import COMPARISON, NAMING, ORIGINAL, OTHER
 
@@ -122,6 +123,7 @@ def create(config: CreateConfig) -> tuple[Study, str]:
     Raises:
         UnlogitError: something given cannot be opened, or there is a study of that name. No study is written then.
     """
+    announce_torch()
     from unlogit.analyses import Evidence
     from unlogit.images import open_images
     from unlogit.methods import Inverter, called, open_inverter
@@ -141,6 +143,7 @@ def create(config: CreateConfig) -> tuple[Study, str]:
     labels = evidence.labels.tolist() if naming else []
     if naming:
         check_labels(labels, source.class_names, config)
+    announce(f"reconstructing {len(evidence.originals):,} images by {', '.join(inverters)}")
     pictures = {ORIGINAL: evidence.originals} | {name: evidence.reconstructed(name).images for name in inverters}
     pngs = {
         maker: [_png(picture.permute(1, 2, 0).numpy()) for picture in made.bytes] for maker, made in pictures.items()
