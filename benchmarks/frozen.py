@@ -2,7 +2,7 @@
 
 Discriminator and generator steps of the same training, on the same images, by turns: with the representations read
 from the cache and computed anew, with the frozen networks' batch norms folded into convolutions and as they come, with
-their strided depthwise convolutions in full precision and as they come, and in fp32 where the device has it faster.
+the faster gradient of their strided depthwise convolutions and as they come, and in fp32.
 Medians, and the medians of the rounds' ratios to the first; only these are to be compared.
 """
 

@@ -189,3 +189,18 @@ class Plain:
                 x = self.attention(f"attention.{i}", x)
         psi = F.relu(x).sum((2, 3))
         return self.linear("unconditional", psi).squeeze(1) + (self.linear("projection", representation) * psi).sum(1)
+
+
+def test_the_reencoding_loss_runs_in_the_precision_of_the_step() -> None:
+    trainer = learning(reencoding_weight=1.0)
+    trainer.config = replace(trainer.config, precision="bf16")
+    autocast: list[bool] = []
+
+    def encode(pixels: Tensor) -> Tensor:
+        autocast.append(torch.is_autocast_enabled("cpu"))
+        return pixels.mean((2, 3)).repeat(1, 4)[:, :CONDITION]
+
+    representation: Any = trainer.data.representation
+    representation.encode, representation.standardise = encode, lambda raw: raw
+    trainer.step()
+    assert autocast == [True]

@@ -9,8 +9,6 @@ from types import ModuleType
 import pytest
 import torch
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 
 

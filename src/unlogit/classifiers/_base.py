@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlogit.classifiers._fusing import fuse, restore, spare_slow_gradients
+from unlogit.classifiers._resizing import resized
 from unlogit.errors import UnlogitError
 from unlogit.identity import module_identity, tensor_bytes
 from unlogit.images import check_pixels
@@ -96,9 +97,7 @@ class Classifier(nn.Module):
         check_pixels(pixels, "classifier input")
         size = self.preprocessing.size
         if size is not None and pixels.shape[-2:] != (size, size):
-            shrinks = size < min(pixels.shape[-2:])
-            mode = self.preprocessing.interpolation
-            pixels = F.interpolate(pixels, (size, size), mode=mode, antialias=shrinks, align_corners=False)
+            pixels = resized(pixels, size, self.preprocessing.interpolation)
         return (pixels - self.mean) / self.std
 
     def grey(self, count: int) -> Tensor:

@@ -24,15 +24,21 @@ EPSILON = 1e-3
 """TensorFlow's, for batch norms."""
 
 
+def pad_same(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Return a convolution's input with TensorFlow's padding, whose odd pixel comes after the image, not before it."""
+    geometry = zip(x.shape[-2:], layer.kernel_size, layer.stride, layer.dilation, strict=True)
+    rows, columns = (
+        max((math.ceil(side / stride) - 1) * stride + (kernel - 1) * dilation + 1 - side, 0)
+        for side, kernel, stride, dilation in geometry
+    )
+    return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+
+
 class SamePadConv(nn.Conv2d):
-    """A strided convolution with TensorFlow's padding, whose odd pixel comes after the image, not before it."""
+    """A strided convolution with TensorFlow's padding."""
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, columns = (
-            max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
-            for side, stride, kernel in zip(x.shape[-2:], self.stride, self.kernel_size, strict=True)
-        )
-        return super().forward(F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)))
+        return super().forward(pad_same(x, self))
 
 
 class NormAct(nn.BatchNorm2d):

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from unlogit.classifiers._efficientnet_lite import NormAct, SamePadConv
+from unlogit.classifiers._efficientnet_lite import NormAct, SamePadConv, pad_same
 
 Replaced = list[tuple[str, nn.Module]]
 """(name, module that was there), in the order of the replacements."""
@@ -53,35 +55,84 @@ def restore(network: nn.Module, replaced: Replaced) -> None:
         network.set_submodule(name, module)
 
 
-class FullPrecision(nn.Module):
-    """A module under autocast on a CPU as it is without; its output has the input's type."""
+class _Strided(torch.autograd.Function):
+    """A strided convolution with a constant weight, whose gradient is that of the same convolution with stride 1.
 
-    def __init__(self, module: nn.Module) -> None:
+    A convolution of stride s reads every s-th position of one with stride 1. Its gradient with respect to the input is
+    therefore the other's, for an output gradient with zeros between the positions.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        dilation: tuple[int, ...],
+        groups: int,
+    ) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.shape, ctx.stride, ctx.padding, ctx.dilation, ctx.groups = x.shape, stride, padding, dilation, groups
+        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        geometry = zip(ctx.shape[2:], weight.shape[2:], ctx.padding, ctx.dilation, strict=True)
+        height, width = (side + 2 * padding - dilation * (kernel - 1) for side, kernel, padding, dilation in geometry)
+        batch, channels = grad.shape[:2]
+        spread = grad.new_zeros(batch, height, width, channels).permute(0, 3, 1, 2)  # Channels last.
+        spread[:, :, :: ctx.stride[0], :: ctx.stride[1]] = grad
+        unstrided = F.conv_transpose2d(spread, weight, None, 1, ctx.padding, 0, ctx.groups, ctx.dilation)
+        return unstrided, None, None, None, None, None, None
+
+
+class StridedDepthwise(nn.Module):
+    """A frozen strided depthwise convolution with another computation of its gradient under autocast on a CPU."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
-        self.module = module
+        self.convolution = convolution
 
     def forward(self, x: Tensor) -> Tensor:
+        layer = self.convolution
         if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
-            exact: Tensor = self.module(x)
-            return exact
-        with torch.autocast("cpu", enabled=False):
-            return self.module(x.float()).to(x.dtype)
+            plain: Tensor = layer(x)
+            return plain
+        x, weight = (t.to(torch.get_autocast_dtype("cpu")) for t in (x, layer.weight))
+        bias = None if layer.bias is None else layer.bias.to(weight)
+        padding = layer.padding
+        if type(layer) is not nn.Conv2d:
+            x, padding = pad_same(x, layer), (0, 0)
+        strided: Tensor = _Strided.apply(x, weight, bias, layer.stride, padding, layer.dilation, layer.groups)
+        return strided
 
 
 def spare_slow_gradients(network: nn.Module) -> Replaced:
-    """Strided depthwise convolutions in full precision, in place: in bf16 a CPU takes up to 35 times as long for their
-    gradient with respect to the input (oneDNN 3.12).
+    """Replace strided depthwise convolutions, in place, and let ReLU6 return a new tensor.
+
+    In bf16 a CPU takes up to 35 times as long for such a convolution's gradient with respect to the input as for one of
+    stride 1 (oneDNN 3.12). ReLU6 in place copies its input first, since its gradient needs it (torch 2.14).
 
     Returns:
         what was replaced, for `restore`.
     """
     replaced: Replaced = []
     for name, module in list(network.named_modules()):
-        depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
-        if depthwise and max(module.stride) > 1 and _own(module):
+        if type(module) is nn.ReLU6:
+            module.inplace = False
+        elif type(module) in _convolutions() and _own(module) and _is_strided_depthwise(module):
             replaced.append((name, module))
-            network.set_submodule(name, FullPrecision(module))
+            network.set_submodule(name, StridedDepthwise(module))
     return replaced
+
+
+def _is_strided_depthwise(layer: nn.Module) -> bool:
+    assert isinstance(layer, nn.Conv2d)
+    plain = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return plain and layer.groups == layer.in_channels > 1 and max(layer.stride) > 1
 
 
 def _own(module: nn.Module) -> bool:
@@ -96,8 +147,7 @@ def _pairs(network: nn.Module, trial: Tensor, kept: set[str]) -> list[tuple[str,
     read: dict[str, list[Node | None]] = {}
     # A module with two names would be replaced under one of them.
     names = Counter(module for _, module in network.named_modules(remove_duplicate=False))
-    # Not subclasses, which may use their weights in another way, such as weight-standardised ones.
-    convolutions = {nn.Conv2d, SamePadConv, _timm_type("Conv2dSame")}
+    convolutions = _convolutions()
     with ExitStack() as hooks, torch.enable_grad():
         for name, module in network.named_modules():
             if names[module] > 1 or not _own(module):
@@ -150,6 +200,11 @@ def _after(norm: nn.BatchNorm2d) -> nn.Module | None:
     if type(norm) is _timm_type("BatchNormAct2d"):
         return nn.Sequential(norm.get_submodule("drop"), norm.get_submodule("act"))
     return None
+
+
+def _convolutions() -> set[type | None]:
+    """Types, not their subclasses, which may use their weights in another way, such as weight-standardised ones."""
+    return {nn.Conv2d, SamePadConv, _timm_type("Conv2dSame")}
 
 
 def _timm_type(name: str) -> type | None:

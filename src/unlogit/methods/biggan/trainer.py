@@ -249,7 +249,9 @@ class BigGANTrainer(Trainer[BigGANConfig]):
         if method.spectral_weight:
             extra["spectral"] = method.spectral_weight, losses.spectral_loss(part.fakes, part.images)
         if method.reencoding_weight:
-            reencoded = representation.standardise(representation.encode(part.fakes))
+            with self.precision:
+                raw = representation.encode(part.fakes)
+            reencoded = representation.standardise(raw)
             extra["reencoding"] = method.reencoding_weight, F.mse_loss(reencoded, part.representation)
         return extra
 
