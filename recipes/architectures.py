@@ -24,17 +24,18 @@ Classifiers that are trained already are compared by name, without training:
 
 The last command is the paper's comparison; it needs a network for two of the weights and the file of the third.
 
-Writes probes.csv, probes-contrasts.csv, inverters.csv and inverters-contrasts.csv into runs/architectures. The unit is
-the seed: intervals are Student's over seeds, contrasts are paired by seed. Cells that miss the target accuracy are left
-out of the tables; accuracy.csv has all. For classifiers that are trained already, intervals of probes are over images,
-and seeds are those of the inverters.
+Writes probes.csv, probes-contrasts.csv, inverters.csv and inverters-contrasts.csv into runs/architectures, with
+`--layer penultimate` inverters-penultimate.csv and its contrasts. The unit is the seed: intervals are Student's over
+seeds, contrasts are paired by seed. Cells that miss the target accuracy are left out of the tables; accuracy.csv has
+all. For classifiers that are trained already, intervals of probes are over images, and seeds are those of the
+inverters.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -107,6 +108,9 @@ class Architectures(Checked):
     """Trained classifiers to compare instead, as source:name."""
     judge: str | None = None
     """Classifier, as source:name, that says whether the class is kept; None trains a small one on the same images."""
+    layer: str = "logits"
+    """Layer that is inverted: logits, penultimate (the class token of mini:vit, pooled features of the others) or a
+    module. Probes are of the logits."""
     num_images: Count = 50_000
     """Training images of each inverter."""
     size: Count = 32
@@ -143,7 +147,12 @@ def main(a: Architectures) -> None:
         else:
             tabulate(a, "probes", probed, (*PROBED, *factors_of(probed)))
     if a.only != "probes":
-        tabulate(a, "inverters", run_cells(a.arms, a.seeds, lambda *k: inverter_cell(a, *k)), INVERTED)
+        tabulate(a, f"inverters{of_layer(a)}", run_cells(a.arms, a.seeds, lambda *k: inverter_cell(a, *k)), INVERTED)
+
+
+def of_layer(a: Architectures) -> str:
+    """Return what folders and tables of inverters of other layers than the logits have at the end of their names."""
+    return "" if a.layer == "logits" else f"-{folder(a.layer)}"
 
 
 def tabulate(a: Architectures, name: str, results: Results, measures: Sequence[str]) -> None:
@@ -313,8 +322,8 @@ def factors_of(results: Results) -> list[str]:
 
 
 def inverter_cell(a: Architectures, arm: str, seed: int) -> Cell:
-    """Return the cell that trains an inverter of a classifier's logits and measures it."""
-    home = a.out / folder(arm) / str(seed) / "inverter"
+    """Return the cell that trains an inverter of a classifier's layer and measures it."""
+    home = a.out / folder(arm) / str(seed) / f"inverter{of_layer(a)}"
     config = inverter_config(
         a.images,
         a.held_out,
@@ -326,6 +335,7 @@ def inverter_cell(a: Architectures, arm: str, seed: int) -> Cell:
         num_images=a.num_images,
         seed=seed,
     )
+    config = replace(config, layer=a.layer)
 
     def compute() -> dict[str, Any]:
         classifier_of(a, arm, seed)

@@ -56,7 +56,11 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_classifiers_are_trained_probed_and_inverted_and_the_same_command_resumes(
     recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands = tiny(recipe, tmp_path, only="probes"), tiny(recipe, tmp_path, only="inverters", **ONE)
+    commands = (
+        tiny(recipe, tmp_path, only="probes"),
+        tiny(recipe, tmp_path, only="inverters", **ONE),
+        tiny(recipe, tmp_path, only="inverters", layer="penultimate", **ONE),
+    )
     for given in commands:
         recipe.main(given)
     accuracy = table(tmp_path / "accuracy.csv")
@@ -67,6 +71,7 @@ def test_classifiers_are_trained_probed_and_inverted_and_the_same_command_resume
     (probes, inverters) = (table(tmp_path / f"{name}.csv") for name in ("probes", "inverters"))
     assert {"layout R2", "bits beyond the class", "R2 of hue", "R2 of hue low"} <= set(probes[0])
     assert {"layout cosine", "same class for the judge", "ST-LPIPS"} <= set(inverters[0])
+    assert table(tmp_path / "inverters-penultimate.csv") != inverters
     assert [row["architecture"] for row in probes] == ["resnet", "plain"]
     tested = table(tmp_path / "probes-contrasts.csv")
     assert {row["contrast"] for row in tested} == {"resnet, standard - plain, standard"}
