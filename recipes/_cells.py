@@ -18,6 +18,8 @@ from tqdm import tqdm
 from unlogit import metrics
 from unlogit.attacks import pgd
 from unlogit.classifiers import Classifier
+from unlogit.drawing import INK, colour, panels, style
+from unlogit.files import SIGNATURE, replacing, signed
 from unlogit.metrics import Unavailable
 from unlogit.metrics.identification import difference_over_lineups, over_lineups
 from unlogit.statistics import Difference, Estimate, correct_family
@@ -65,8 +67,7 @@ def arm_rows(results: Results, measures: Sequence[str], columns: Sequence[str] =
 
     Arms without a seed are left out, and measures that some cell does not have.
     """
-    every = [run for runs in results.values() for run in runs.values()]
-    shared = [measure for measure in measures if all(run[measure] is not None for run in every)]
+    shared = shared_measures(results, measures)
     return [
         {
             **dict(zip(columns, arm.split(", ", len(columns) - 1), strict=True)),
@@ -76,6 +77,41 @@ def arm_rows(results: Results, measures: Sequence[str], columns: Sequence[str] =
         for arm, runs in results.items()
         if runs
     ]
+
+
+def shared_measures(results: Results, measures: Sequence[str]) -> list[str]:
+    """Return the measures that every cell has."""
+    every = [run for runs in results.values() for run in runs.values()]
+    return [measure for measure in measures if all(run[measure] is not None for run in every)]
+
+
+def write_figure(file: Path, results: Results, measures: Sequence[str], columns: int = 3) -> None:
+    """Draw a panel per measure as PNG: a dot per seed of each arm, and the mean with Student's 95 % CI over seeds.
+
+    Arms without a seed are left out, and measures that some cell does not have. One or two seeds have no useful
+    interval, so that only their dots and mean are drawn.
+    """
+    arms = {arm: runs for arm, runs in results.items() if runs}
+    shared = shared_measures(arms, measures)
+    columns = min(columns, len(shared))
+    rows = -(-len(shared) // columns)
+    with style():
+        figure, axes = panels(rows, columns, 0.7 + 0.26 * len(arms), sharey=True)
+        for ax, measure in zip(axes, shared, strict=False):
+            for index, runs in enumerate(arms.values()):
+                values = [run[measure] for run in runs.values()]
+                mean = over_seeds(values)
+                ax.scatter(values, [index + 0.25] * len(values), s=12, color=colour(index), alpha=0.6, linewidths=0)
+                ax.plot(mean.value, index, marker="|", color=colour(index), markersize=13, markeredgewidth=2)
+                if len(values) > 2:
+                    ax.plot([mean.low, mean.high], [index, index], color=colour(index), linewidth=1.5)
+            ax.set(title=measure, yticks=range(len(arms)), yticklabels=list(arms), ylim=(len(arms) - 0.5, -0.5))
+            ax.tick_params(axis="y", labelcolor=INK)
+        for ax in axes[len(shared) :]:
+            ax.set_visible(False)
+    figure.set_facecolor("white")
+    with replacing(file, signed) as fresh:
+        figure.savefig(fresh, format="png", metadata=SIGNATURE)
 
 
 def contrast_rows(

@@ -25,10 +25,10 @@ Classifiers that are trained already are compared by name, without training:
 The last command is the paper's comparison; it needs a network for two of the weights and the file of the third.
 
 Writes probes.csv, probes-contrasts.csv, inverters.csv and inverters-contrasts.csv into runs/architectures, with
-`--layer penultimate` inverters-penultimate.csv and its contrasts. The unit is the seed: intervals are Student's over
-seeds, contrasts are paired by seed. Cells that miss the target accuracy are left out of the tables; accuracy.csv has
-all. For classifiers that are trained already, intervals of probes are over images, and seeds are those of the
-inverters.
+`--layer penultimate` inverters-penultimate.csv and its contrasts, each table with a figure. The unit is the seed:
+intervals are Student's over seeds, contrasts are paired by seed. Cells that miss the target accuracy are left out of
+the tables; accuracy.csv has all. For classifiers that are trained already, intervals of probes are over images, and
+seeds are those of the inverters.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from typing import Any, Literal
 import depth_probes
 import torch
 import tyro
-from _cells import Cell, Results, arm_rows, contrast_rows, perceptual_distance, run_cells
+from _cells import Cell, Results, arm_rows, contrast_rows, perceptual_distance, run_cells, write_figure
 from _neutral_inverter import inverter_config
 from depth_probes import Probes
 from recipe_results import write_table
@@ -166,6 +166,7 @@ def tabulate(a: Architectures, name: str, results: Results, measures: Sequence[s
     # Accuracies are equal by construction, and no hypothesis that counts among the tested ones.
     shown = measures if a.classifiers else ("accuracy", *measures)
     write_table(a.out / f"{name}.csv", arm_rows(kept, shown, a.columns))
+    write_figure(a.out / f"{name}.png", kept, measures)
     if rows := contrast_rows(kept, contrasts(a), measures):
         write_table(a.out / f"{name}-contrasts.csv", rows)
 

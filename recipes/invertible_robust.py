@@ -10,7 +10,7 @@ the logits, in training alone; its loss, the share of their variance that it doe
 Five seeds each. Control: weight 1 on the colours of other images, which costs as much and cannot be learnt.
 
 Measured are the R2 of a new linear probe of the logits (did the manipulation work?), clean accuracy, and accuracy
-under PGD-20 with restarts at 1/255 to 4/255. Writes arms.csv and contrasts.csv into runs/invertible_robust: intervals
+under PGD-20 with restarts at 1/255 to 4/255. Writes arms.csv, arms.png and contrasts.csv into runs/invertible_robust: intervals
 are Student's over seeds, contrasts to weight 0 are paired by seed. Where the interval of a difference in accuracy
 lies within `--margin` to both sides, the difference is called equivalent to none.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from _cells import Cell, Results, arm_rows, contrast_rows, robust_accuracy, run_cells
+from _cells import Cell, Results, arm_rows, contrast_rows, robust_accuracy, run_cells, write_figure
 from depth_probes import encode, read
 from recipe_results import write_table
 from scenes_methods import folder
@@ -93,6 +93,7 @@ def write_tables(i: Invertible, results: Results) -> None:
     accuracies = ["clean accuracy", *(f"PGD-20 at {name(radius)}" for radius in RADII)]
     measures = ["layout R2", *accuracies]
     write_table(i.out / "arms.csv", arm_rows(results, measures))
+    write_figure(i.out / "arms.png", results, measures)
     pairs = [(arm, BASELINE) for arm in results if arm != BASELINE]
     rows = contrast_rows(results, pairs, measures, dict.fromkeys(accuracies, i.margin))
     if rows:

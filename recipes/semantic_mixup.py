@@ -16,7 +16,7 @@ random weights. Half of each batch are real images with their labels. The arms d
 - teacher labels: real images with the teacher's probabilities as labels, which separates mixing from distillation.
 
 Measured on held-out images: accuracy, expected calibration error (15 bins), and accuracy under PGD-20 with restarts.
-Writes arms.csv and contrasts.csv into runs/semantic_mixup: intervals are Student's over seeds, contrasts are paired by
+Writes arms.csv, arms.png and contrasts.csv into runs/semantic_mixup: intervals are Student's over seeds, contrasts are paired by
 seed. Where the interval of a difference in accuracy lies within `--margin` to both sides, the difference is called
 equivalent to none.
 """
@@ -35,7 +35,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import tyro
-from _cells import Cell, arm_rows, contrast_rows, robust_accuracy, run_cells
+from _cells import Cell, arm_rows, contrast_rows, robust_accuracy, run_cells, write_figure
 from _neutral_inverter import inverter_config
 from depth_probes import encode, read
 from PIL import Image
@@ -114,6 +114,7 @@ def main(m: MixUp) -> None:
     accuracies = ["accuracy", *(f"PGD-20 at {round(radius * 255)}/255" for radius in RADII)]
     measures = [*accuracies, "calibration error"]
     write_table(m.out / "arms.csv", arm_rows(results, measures))
+    write_figure(m.out / "arms.png", results, measures)
     pairs = [(arm, BASELINE) for arm in m.arms if arm != BASELINE]
     # What mixing adds to decoding, and to the teacher's labels.
     pairs += [("decoded mixes", arm) for arm in ("decoded end points", "teacher labels", "pixel MixUp")]

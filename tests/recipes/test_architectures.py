@@ -72,6 +72,7 @@ def test_classifiers_are_trained_probed_and_inverted_and_the_same_command_resume
     assert {"layout R2", "bits beyond the class", "R2 of hue", "R2 of hue low"} <= set(probes[0])
     assert {"layout cosine", "same class for the judge", "ST-LPIPS"} <= set(inverters[0])
     assert table(tmp_path / "inverters-penultimate.csv") != inverters
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"probes", "inverters", "inverters-penultimate"}
     assert [row["architecture"] for row in probes] == ["resnet", "plain"]
     tested = table(tmp_path / "probes-contrasts.csv")
     assert {row["contrast"] for row in tested} == {"resnet, standard - plain, standard"}
