@@ -10,9 +10,9 @@ the logits, in training alone; its loss, the share of their variance that it doe
 Five seeds each. Control: weight 1 on the colours of other images, which costs as much and cannot be learnt.
 
 Measured are the R2 of a new linear probe of the logits (did the manipulation work?), clean accuracy, and accuracy
-under PGD-20 with restarts at 1/255 to 4/255. Writes arms.csv, arms.png and contrasts.csv into runs/invertible_robust: intervals
-are Student's over seeds, contrasts to weight 0 are paired by seed. Where the interval of a difference in accuracy
-lies within `--margin` to both sides, the difference is called equivalent to none.
+under PGD-20 with restarts at 1/255 to 4/255. Writes arms.csv, arms.png and contrasts.csv into runs/invertible_robust:
+intervals are Student's over seeds, contrasts to weight 0 are paired by seed. Where the interval of a difference in
+accuracy lies within `--margin` to both sides, the difference is called equivalent to none.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ random weights. Half of each batch are real images with their labels. The arms d
 - teacher labels: real images with the teacher's probabilities as labels, which separates mixing from distillation.
 
 Measured on held-out images: accuracy, expected calibration error (15 bins), and accuracy under PGD-20 with restarts.
-Writes arms.csv, arms.png and contrasts.csv into runs/semantic_mixup: intervals are Student's over seeds, contrasts are paired by
-seed. Where the interval of a difference in accuracy lies within `--margin` to both sides, the difference is called
-equivalent to none.
+Writes arms.csv, arms.png and contrasts.csv into runs/semantic_mixup: intervals are Student's over seeds, contrasts are
+paired by seed. Where the interval of a difference in accuracy lies within `--margin` to both sides, the difference is
+called equivalent to none.
 """
 
 from __future__ import annotations
