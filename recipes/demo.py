@@ -37,7 +37,7 @@ from unlogit.report import RESULTS, gather, summary, write_report
 from unlogit.settings import Checked
 from unlogit.training import TrainConfig, train
 
-IMAGES, HELD_OUT = "scenes:", "scenes:test"
+IMAGES, VALIDATION, HELD_OUT = "scenes:", "scenes:val", "scenes:test"
 PHOTOS = f"folder:{photos.paths()[0].parent}"
 Kind = Literal["robust", "standard"]
 KINDS: tuple[Kind, ...] = ("robust", "standard")
@@ -99,7 +99,7 @@ def inverter_config(demo: Demo, kind: Kind, layer: str) -> TrainConfig:
     )
     run = TrainConfig(
         images=IMAGES,
-        held_out=HELD_OUT,
+        held_out=VALIDATION,
         classifier=f"small:{classifier_folder(demo, kind)}",
         out=demo.out / kind / layer,
         layer=layer,

@@ -47,7 +47,7 @@ def test_many_pixels_are_rendered_in_parts():
     assert torch.equal(source.render(range(6))[5], source.decode(5))
 
 
-@pytest.mark.parametrize("other", [{"seed": 1}, {"split": "test"}])
+@pytest.mark.parametrize("other", [{"seed": 1}, {"split": "test"}, {"split": "val"}])
 def test_seeds_and_splits_share_no_scene(other):
     ours, theirs = scenes().factors(range(4000)), scenes(**other).factors(range(4000))
     assert not torch.isin(ours["x"], theirs["x"]).float().mean() > 0.02  # float32 meets by chance
@@ -273,8 +273,9 @@ def test_oklch_agrees_with_published_srgb():
 
 
 def test_the_fingerprint_names_what_is_shown():
-    prints = {scenes(**o).fingerprint() for o in ({}, {"seed": 1}, {"size": 64}, {"count": 10}, {"split": "test"})}
-    assert len(prints) == 5
+    others = ({"seed": 1}, {"size": 64}, {"count": 10}, {"split": "test"}, {"split": "val"})
+    prints = {scenes(**o).fingerprint() for o in ({}, *others)}
+    assert len(prints) == 6
     assert scenes().fingerprint() == scenes().fingerprint()
 
 
@@ -286,7 +287,7 @@ def test_defaults():
 
 
 @given(
-    split=st.sampled_from(["", "train", "test"]),
+    split=st.sampled_from(["", "train", "test", "val"]),
     options=st.permutations(["size", "count", "seed"]).flatmap(
         lambda names: st.tuples(*(st.tuples(st.just(n), st.integers(8, 1024)) for n in names))
     ),
@@ -327,7 +328,7 @@ def test_any_other_spec_is_one_clear_line(rest):
     ("spec", "message"),
     [
         ("scenes:seed", "must be one of test, train"),
-        ("scenes:tset", "must be one of test, train. Did you mean 'test'"),
+        ("scenes:tset", "must be one of test, train, val. Did you mean 'test'"),
         ("scenes:test,sise=64", "must be one of count, seed, size. Did you mean 'size'"),
         ("scenes:size=4", "must be at least 8"),
         ("scenes:size=64,size=32", "once"),

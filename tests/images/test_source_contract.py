@@ -103,7 +103,7 @@ def scenes(_root: Path) -> Example:
         tuple(shape.name for shape in SHAPES),
         {
             "option": ("scenes:sise=32", "must be one of count, seed, size. Did you mean 'size'"),
-            "missing": ("scenes:val", "must be one of test, train"),
+            "missing": ("scenes:tset", "must be one of test, train, val"),
             "empty": ("scenes:count=0", "must be at least 1"),
         },
     )

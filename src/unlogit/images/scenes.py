@@ -1,8 +1,8 @@
 """`scenes:`: rendered images of ten shapes whose every nuisance is a known factor.
 
-`scenes:` is the training split and `scenes:test` the held-out one, with options as in
-`scenes:test?size=64&count=2000&seed=1`. A scene is a function of (seed, split, index) alone: its factors come from
-a counter-based hash and it is drawn from signed distance functions, so any size shows the same scene.
+`scenes:` is the training split, `scenes:val` is for choosing settings and `scenes:test` for reporting, with options as
+in `scenes:test?size=64&count=2000&seed=1`. A scene is a function of (seed, split, index) alone: its factors come from a
+counter-based hash and it is drawn from signed distance functions, so any size shows the same scene.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from unlogit.outside import plain
 from unlogit.settings import Bounds, Checked
 
 TEXTURES = ("plain", "stripes", "checks", "dots")
-SPLITS = {"train": 50_000, "test": 10_000}
-"""The splits and how many scenes each has unless `count` says otherwise."""
+SPLITS = {"train": 50_000, "test": 10_000, "val": 10_000}
+"""The splits and how many scenes each has unless `count` says otherwise. A split's position decides its scenes."""
 
 
 @dataclass(frozen=True)
