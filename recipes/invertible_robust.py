@@ -7,7 +7,8 @@ Run (the same command resumes, cell by cell):
 
 The built-in classifier is trained on images as they are. A linear head beside it reads each image's 4 x 4 colours from
 the logits, in training alone; its loss, the share of their variance that it does not read, has the weight 0, 0.1 or 1.
-Five seeds each. Control: weight 1 on the colours of other images, which costs as much and cannot be learnt.
+Five seeds each. Negative control: weight 1 on the colours of other images, which costs as much and cannot be learnt.
+Positive control: adversarial training without the head.
 
 Measured are the R2 of a new linear probe of the logits (did the manipulation work?), clean accuracy, and accuracy
 under PGD-20 with restarts at 1/255 to 4/255. Writes arms.csv, arms.png and contrasts.csv into runs/invertible_robust:
@@ -38,7 +39,9 @@ from unlogit.metrics.probe import fit_ridge
 from unlogit.settings import Checked, Count, Seed, Several, Share, Weight, Width
 
 RADII = tuple(k / 255 for k in (1, 2, 3, 4))
-BASELINE = "weight 0"
+BASELINE, ADVERSARIAL = "weight 0", "adversarial"
+EPSILON = 4 / 255
+"""Radius of adversarial training (FGSM from a random start)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Invertible(Checked):
     """Images that all is measured on, never trained on."""
     out: Path = Path("runs/invertible_robust")
     weights: tuple[Weight, ...] = (0.0, 0.1, 1.0)
-    """Weights of the head; 0 is always among them, and the control has the largest."""
+    """Weights of the head; 0 is always among them, and the negative control has the largest."""
     seeds: tuple[Seed, ...] = (0, 1, 2, 3, 4)
     num_images: Count = 64_000
     """Training images of each classifier."""
@@ -73,11 +76,13 @@ class Invertible(Checked):
     """Difference in accuracy that counts as none."""
 
     @property
-    def arms(self) -> dict[str, tuple[float, bool]]:
-        """Weight of the head, and whether its targets are shuffled, by arm."""
+    def arms(self) -> dict[str, dict[str, Any]]:
+        """What the training of each arm differs in from the defaults of `FitConfig`."""
         weights = sorted({0.0, *self.weights})
-        found = {f"weight {weight:g}": (weight, False) for weight in weights}
-        return found | {f"weight {weights[-1]:g}, shuffled": (weights[-1], True)}
+        head = {f"weight {weight:g}": {"layout_weight": weight} for weight in weights}
+        control = {"layout_weight": weights[-1], "layout_shuffled": True}
+        adversarial = {"objective": "fgsm", "epsilon": EPSILON}
+        return head | {f"weight {weights[-1]:g}, shuffled": control, ADVERSARIAL: adversarial}
 
 
 def main(i: Invertible) -> None:
@@ -102,13 +107,10 @@ def write_tables(i: Invertible, results: Results) -> None:
 
 def config(i: Invertible, arm: str, seed: int) -> FitConfig:
     """Return the training of one classifier."""
-    weight, shuffled = i.arms[arm]
     return FitConfig(
         out=i.out / folder(arm) / str(seed) / "classifier",
         images=i.images,
         test_images=i.held_out,
-        layout_weight=weight,
-        layout_shuffled=shuffled,
         num_images=i.num_images,
         widths=i.widths,
         flip=i.flip,
@@ -116,6 +118,7 @@ def config(i: Invertible, arm: str, seed: int) -> FitConfig:
         num_test_images=i.measured,
         num_attacked_images=2,  # Attacked below, with restarts.
         seed=seed,
+        **i.arms[arm],
     )
 
 

@@ -46,16 +46,17 @@ def test_arms_are_trained_measured_and_resumed(
     )
     recipe.main(given)
     rows = table(tmp_path / "arms.csv")
-    assert [row["arm"] for row in rows] == ["weight 0", "weight 1", "weight 1, shuffled"]
+    assert [row["arm"] for row in rows] == ["weight 0", "weight 1", "weight 1, shuffled", "adversarial"]
     for row in rows:
         shares = [float(row[f"PGD-20 at {k}/255"]) for k in (1, 2, 3, 4)]
         assert row["seeds"] == "2" and shares == sorted(shares, reverse=True)
     contrasts = table(tmp_path / "contrasts.csv")
-    assert {row["contrast"] for row in contrasts} == {"weight 1 - weight 0", "weight 1, shuffled - weight 0"}
+    others = [row["arm"] for row in rows[1:]]
+    assert {row["contrast"] for row in contrasts} == {f"{other} - weight 0" for other in others}
     digests = {
         open_classifier(recipe.config(given, arm, seed).spec).fingerprint() for arm in given.arms for seed in (0, 1)
     }
-    assert len(digests) == 6
+    assert len(digests) == 8
 
     monkeypatch.setattr(recipe, "fit", lambda _: pytest.fail("trained again"))
     recipe.main(given)
