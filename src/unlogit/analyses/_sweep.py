@@ -54,7 +54,7 @@ class SweepConfig(AnalysisConfig):
     shown: Count = 4
     """Number of images shown."""
     margins: Margins = field(default_factory=Margins)
-    """Changes that count as none."""
+    """Equivalence margins: smaller changes count as none."""
 
 
 @dataclass(frozen=True)
