@@ -86,7 +86,7 @@ class Invertible(Checked):
 def main(i: Invertible) -> None:
     """Train and measure what has not been yet, and write both tables."""
     if not any(i.weights):
-        raise UnlogitError(f"weights {i.weights}: must hold one above 0; give --weights 0.1 1")
+        raise UnlogitError(f"weights {i.weights}: must include one above 0; give --weights 0.1 1")
     results = run_cells(list(i.arms), i.seeds, lambda arm, seed: cell(i, arm, seed))
     write_tables(i, results)
 

@@ -66,7 +66,9 @@ def main(publish: Publish) -> None:
     try:
         config = json.loads((publish.folder / CONFIG).read_text())
     except (OSError, ValueError) as error:
-        raise UnlogitError(f"'{publish.folder}': no readable {CONFIG} there: give a fitted or a trained one") from error
+        raise UnlogitError(
+            f"'{publish.folder}': no readable {CONFIG}: give a trained classifier or inverter"
+        ) from error
     target = _classifier(publish, config) if "reached" in config else _inverter(publish)
     size = sum(p.stat().st_size for p in target.iterdir())
     print(f"{target}: {size / 1e6:.1f} MB")

@@ -349,7 +349,7 @@ def _observer() -> Metric | None:
     try:
         return metrics.get(OBSERVER)
     except Unavailable as error:
-        print(f"no observer: {error}", file=sys.stderr)
+        print(f"warning: no ST-LPIPS: {error}", file=sys.stderr)
         return None
 
 

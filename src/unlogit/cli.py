@@ -33,7 +33,7 @@ def classify(args: Sequence[str]) -> None:
     for name, figures in launch(fit, launched.config, launched.processes, launched.config.device).items():
         print(
             f"{name} accuracy {figures['accuracy']:.1%} "
-            f"(95 % interval {figures['low']:.1%} to {figures['high']:.1%}, n = {figures['n']:,})"
+            f"(95 % CI {figures['low']:.1%} to {figures['high']:.1%}, n = {figures['n']:,})"
         )
     print(f"open it as {launched.config.spec}")
 

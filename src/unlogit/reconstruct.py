@@ -77,9 +77,9 @@ class ReconstructConfig(Checked):
         if (self.method is None) != (self.classifier is None):
             raise UnlogitError("--method and --classifier belong together: give both, or an --inverter alone")
         if self.inverter and self.method is not None:
-            raise UnlogitError("--inverter and --method exclude each other: give one of them")
+            raise UnlogitError("--inverter and --method cannot be combined: give one of them")
         if self.options and self.method is None:
-            raise UnlogitError("--options are a method's: give --method and --classifier too")
+            raise UnlogitError("--options needs a method: give --method and --classifier too")
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -214,7 +214,7 @@ def _targets(photos: Sequence[Path], out: Path, inverters: Sequence[str]) -> lis
     originals = {photo.resolve() for photo in photos}
     for target in (*(file for files in targets for file in files), out / f"{GRID}.png"):
         if target.resolve() in originals:
-            raise UnlogitError(f"photo '{target}' would be written over: give another --out")
+            raise UnlogitError(f"photo '{target}' would be overwritten: give another --out")
         check_replaceable(target, signed)
     return targets
 

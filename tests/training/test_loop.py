@@ -185,7 +185,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tiny: Tiny, tmp_path: Path) 
     os.kill(process.pid, signal.SIGTERM)
     _, told = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "the same command goes on from there" in told
+    assert "the same command resumes from there" in told
     state = Checkpoints(config.out / "checkpoints").load()
     assert state is not None
     assert 0 < state["images"] < 100_000
@@ -271,7 +271,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_bit_for_bit(
     train(whole)
     train(replace(parts, num_images=16))
     small_files(True)
-    with pytest.raises(UnlogitError, match=r"checkpoint .*000000032.pt' cannot be written .*MB free.*make room"):
+    with pytest.raises(UnlogitError, match=r"checkpoint .*000000032.pt' cannot be written .*MB free.*free disk space"):
         train(replace(parts, num_images=64, validate_every=1_000))
     small_files(False)
     assert [p.name for p in (parts.out / "checkpoints").iterdir()] == ["000000016.pt"]

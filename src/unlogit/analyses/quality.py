@@ -66,7 +66,7 @@ class Config(AnalysisConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if unknown := set(self.metrics + self.lenient) & {m.name for m in LOGITS}:
-            raise UnlogitError(f"metrics {', '.join(unknown)}: measured anyway, on all images")
+            raise UnlogitError(f"metrics {', '.join(unknown)}: always measured, on all images; leave them out")
 
 
 TOP = MetricInfo(

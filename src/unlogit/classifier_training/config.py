@@ -111,7 +111,9 @@ class FitConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.labels is not None and self.start == BUILT_IN:
-            raise UnlogitError("labels keep the head of what is started from: give --start a classifier that has one")
+            raise UnlogitError(
+                "--labels keep the head of --start, and small: has none: leave out --labels, or give another --start"
+            )
 
     @property
     def spec(self) -> str:

@@ -144,8 +144,8 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         most = max(len(inverter.representation.classifier.class_names) for inverter in inverters.values())
         if (highest := int(logits_of.max())) >= most:
             raise UnlogitError(
-                f"labels '{config.labels}': names logit {highest}, and the classifiers have logits 0 to {most - 1}: "
-                "give the file that was made for them"
+                f"labels '{config.labels}': logit index {highest} must be 0 to {most - 1}, the logits of the "
+                "classifiers: give the file that belongs to them"
             )
     announce("checking the images")
     evidence = Evidence(

@@ -168,7 +168,9 @@ class BigGANConfig(MethodConfig):
 
     def check(self, layer: str) -> None:
         if self.reencoding_weight and layer == "label":
-            raise UnlogitError("re-encoding weight with layer 'label': a predicted class has no gradient; set it to 0")
+            raise UnlogitError(
+                "--reencoding-weight with layer 'label': must be 0, since a predicted class has no gradient"
+            )
 
     @property
     def size(self) -> int:

@@ -98,7 +98,7 @@ def run_create(config: CreateConfig) -> None:
         f"study '{study.name}': {study.pictures} images, {what}; each participant is shown "
         f"{study.trials} trials and {study.checks} attention checks\n"
         f"serve it with     unlogit study serve --database {_shown(config.database)}\n"
-        f"researcher's token, shown this once: {token}"
+        f"researcher's token, shown only once: {token}"
     )
 
 
@@ -157,9 +157,9 @@ def run_results(config: ResultsConfig) -> None:
     found = Results.read(database, study, config.simulated)
     people = found.observations[0]
     print(
-        f"study '{study.name}': {people.subjects} participants count ({people.finished} finished), "
-        f"{len(people.excluded)} left out for missed attention checks"
-        + (f"; {found.simulated} simulated ones are not among them\n" if found.simulated else "\n")
+        f"study '{study.name}': {people.subjects} participants included ({people.finished} finished), "
+        f"{len(people.excluded)} excluded for failed attention checks"
+        + (f"; {found.simulated} simulated participants are counted separately\n" if found.simulated else "\n")
     )
     print(exports.table_markdown([found]), end="")
     for path in exports.write(database, study, config.out) if config.out else ():

@@ -104,11 +104,17 @@ class CreateConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not NAME.fullmatch(self.name):
-            raise UnlogitError(f"study name '{self.name}': must be small letters, digits and dashes, such as scenes-64")
+            raise UnlogitError(
+                f"study name '{self.name}': must be 1 to 64 lower-case letters, digits and dashes, such as scenes-64"
+            )
         if self.trial == NAMING and self.pairs:
             raise UnlogitError(f"--pairs {self.pairs[0]}: a naming trial shows one image; leave --pairs out")
-        if len(self.inverters) < (1 if self.trial == NAMING else 2):
-            raise UnlogitError("a study needs two inverters: write unlogit study create INVERTER INVERTER --images ...")
+        least = 1 if self.trial == NAMING else 2
+        if len(self.inverters) < least:
+            raise UnlogitError(
+                f"{len(self.inverters)} inverters: a {self.trial} study needs at least {least}; write "
+                f"unlogit study create {' '.join(['INVERTER'] * least)} --images ..."
+            )
         for name in (*self.participant_id, *self.variables):
             if not PARAMETER.fullmatch(name):
                 raise UnlogitError(f"parameter '{name[:80]}' of the link: must be letters, digits, _ and -, at most 64")
@@ -140,7 +146,7 @@ def create(config: CreateConfig) -> tuple[Study, str]:
     for given in config.inverters:
         name, folder = called(given)
         if name in inverters or name in (ORIGINAL, OTHER):
-            raise UnlogitError(f"inverter '{name}': that name is taken; write NAME=FOLDER to give it another")
+            raise UnlogitError(f"inverter '{name}': this name is taken; write NAME=FOLDER to give it another")
         inverters[name] = open_inverter(folder, config.trust_code).to(device)
     naming = config.trial == NAMING
     pairs = [] if naming else paired(tuple(inverters), config.pairs)
@@ -227,11 +233,13 @@ def store(
                 for place, png in enumerate(made)
             )
     except IntegrityError as error:
-        raise UnlogitError(f"database '{database.name}' holds a study '{config.name}': give another --name") from error
+        raise UnlogitError(
+            f"database '{database.name}' already holds a study '{config.name}': give another --name"
+        ) from error
     except DBAPIError as error:
         raise UnlogitError(
             f"database '{database.name}' cannot be written ({one_line(error.orig or error)}): "
-            "make room where its disk is full, and give the same command again"
+            "free disk space if its disk is full, and run the same command again"
         ) from error
     return study, token
 
