@@ -98,7 +98,7 @@ def list_inverters(_config: InvertersConfig) -> None:
 
     rows = [_inverter_row(WEIGHTS / name) for name in known()]
     if not rows:
-        print("no inverter came with this package: train one and give its folder")
+        print("no packaged inverters: train one and give its folder")
         return
     widths = [max(map(len, column)) for column in zip(INVERTER_COLUMNS, *rows, strict=True)]
     for row in (INVERTER_COLUMNS, *rows):

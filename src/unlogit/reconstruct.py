@@ -266,10 +266,12 @@ def _grid(reconstructions: Sequence[Reconstruction], inverters: Mapping[str, Inv
 
 def _describe(inverters: Mapping[str, Inverter]) -> str:
     parts = [
-        f"{name} makes of the {one.representation.layer} of {one.representation.classifier.spec} at {one.size} px"
+        f"{name} from {one.representation.layer} of {one.representation.classifier.spec} at {one.size} px"
         for name, one in inverters.items()
     ]
     # In a dictionary for their order, each once.
     deviations = ", ".join(dict.fromkeys(deviation for one in inverters.values() for deviation in one.deviations))
-    description = f"Photo, and what {' and what '.join(parts)}{f'; deviations: {deviations}' if deviations else ''}."
-    return f"{description} Below each is the class predicted for it, green where it is kept."
+    description = (
+        f"Photo and reconstruction by {', '.join(parts)}{f'; deviations: {deviations}' if deviations else ''}."
+    )
+    return f"{description} Below each is its predicted class, green if the class is kept."

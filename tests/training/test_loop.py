@@ -239,7 +239,7 @@ def test_a_run_that_breaks_goes_back_where_that_is_asked_for(tiny: Tiny, capfd: 
     config = tiny(rollback=1)
     train(config)
     told = [line for line in capfd.readouterr().err.splitlines() if "rollback" in line]
-    assert len(told) == 1 and "not finite at 48 images: back to 32, learning rates times 0.5" in told[0]
+    assert len(told) == 1 and "not finite at 48 images: back to 32 images, learning rates times 0.5" in told[0]
     state = Checkpoints(config.out / "checkpoints").load()
     assert state is not None and state["images"] == 48 and state["rollbacks"] == 1
     assert state["optimiser_g"]["param_groups"][0]["lr"] == config.method.learning_rate_g / 2

@@ -34,10 +34,7 @@ SCORES: dict[str, Callable[[float], float]] = {
 
 @dataclass(frozen=True)
 class TrainConfig(Checked):
-    """Train an inverter for a frozen classifier. Run the same command again to resume.
-
-    The defaults match the paper, except for a smaller batch that fits one device, and take days on one GPU.
-    """
+    """Train an inverter for a frozen classifier. Run the same command again to resume."""
 
     BASIC: ClassVar = (
         "images",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class AnalyseConfig(Checked):
     """Run all analyses, or the named ones, and write one self-contained HTML report.
 
-    Earlier results are reused where inverters, images, options and code are the same. Each analysis has its own
+    Earlier results are reused if inverters, images, options and code are the same. Each analysis has its own
     options, such as --noise.draws.
     """
 

@@ -23,10 +23,7 @@ AUTO, NO_PRESET = "auto", "none"
 
 @dataclasses.dataclass(frozen=True)
 class Launch(Checked):
-    """Train an inverter for a frozen classifier. Run the same command again to resume.
-
-    The defaults match the paper, except for a smaller batch that fits one device, and take days on one GPU.
-    """
+    """Train an inverter for a frozen classifier. Run the same command again to resume."""
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     processes: Count = 1

@@ -241,7 +241,7 @@ class Training:
         if self.lead:
             self.folder.begin(self.config, self.trainer.images)
             self._log({"rollbacks": float(self.rollbacks)})
-            message = f"{error}: back to {self.trainer.images:,}, learning rates times {0.5**self.rollbacks:g}"
+            message = f"{error}: back to {self.trainer.images:,} images, learning rates times {0.5**self.rollbacks:g}"
             self._warn([f"{message} (rollback {self.rollbacks} of {self.config.rollback})"], bar)
         bar.n = self.trainer.images
         bar.refresh()

@@ -114,8 +114,8 @@ class DiscriminatorConfig(Checked):
 class BigGANConfig(MethodConfig):
     """BigGAN conditioned on the representation (Teterwak et al. 2021).
 
-    The defaults are the paper's. Where the paper states no value, they are those of compare_gan, the code base that the
-    paper modified.
+    The defaults are the paper's, except for a smaller batch that fits one device; training takes days on one GPU. Where
+    the paper states no value, they are those of compare_gan, the code base that the paper modified.
     """
 
     NAME: ClassVar[str] = "biggan"

@@ -40,7 +40,7 @@ class ExploreConfig(ServerOptions):
         """By the name to show, what each inverter is opened by; raises `UnlogitError` where there is none."""
         if not (self.inverters or known()):
             raise UnlogitError(
-                "no inverter given, and none came with this package: give one, such as RUN/inverter, which "
+                "no inverter given, and no packaged inverters: give one, such as RUN/inverter, which "
                 "'unlogit train' writes, or a method that needs no training (see: unlogit list methods)"
             )
         pairs = [called(argument) for argument in self.inverters or known()]

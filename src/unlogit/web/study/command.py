@@ -80,7 +80,7 @@ class ResultsConfig(Checked):
 
 @dataclass(frozen=True)
 class TableConfig(Checked):
-    """Print the results of several studies in one table: preferences (the paper's Table 1) and naming accuracies."""
+    """Print the results of several studies: preferences (the paper's Table 1) and naming accuracies."""
 
     databases: tyro.conf.Positional[tuple[str, ...]] = (DATABASE,)
     """Databases, each a SQLite file or a URL; all of their studies are included."""

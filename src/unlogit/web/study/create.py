@@ -44,7 +44,7 @@ _CHOICES = 3  # a stream of chance apart from those of `design`
 
 @dataclass(frozen=True)
 class CreateConfig(Checked):
-    """Create a study: render the reconstructions and store them in a database with the questions to participants."""
+    """Create a study: render the reconstructions and store them with the questions in a database."""
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
     """Inverters, all of one image size: two or more for a comparison, one or more for naming. Each is a folder such as
