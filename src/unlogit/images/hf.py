@@ -104,7 +104,7 @@ def open_source(rest: str, spec: str) -> HubImages:
     dataset = _load(datasets, name, options, spec)
     features = dataset.features
     if features is None:
-        raise UnlogitError(f"{spec}: has no types of its columns, so that it cannot be streamed; leave out streaming")
+        raise UnlogitError(f"{spec}: has no column types, so that it cannot be streamed; leave out streaming")
     identity = str(getattr(dataset, "_fingerprint", ""))
     column = _image_column(datasets, features, options.column, spec)
     label = _label_column(datasets, features, options.label, spec)
