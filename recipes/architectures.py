@@ -1,4 +1,4 @@
-"""Does the architecture matter? What logits keep, by architecture and objective at equal held-out accuracy.
+"""Compare what logits keep, by architecture and training objective, at equal held-out accuracy.
 
 Run (the same command resumes, cell by cell):
 
@@ -7,13 +7,13 @@ Run (the same command resumes, cell by cell):
     python recipes/architectures.py --only probes       # without inverters
 
 Each of `mini:resnet`, `mini:plain` (the same without shortcuts), `mini:inception`, `mini:vit` and `mini:mixer` is
-trained on images as they are and on attacked ones, with three seeds, and stopped when it first reaches
-`--target-accuracy` on held-out images. Measured are a linear probe of its logits (R2 and cosine of the layout, bits
-beyond the true class, of scenes also each factor) and one inverter of them. All inverters have one recipe, with a
-discriminator on the features of EfficientNet-Lite0, which belong to none of these networks; whether the class is kept
-is asked of a `small:` classifier that is trained for that alone.
+trained on clean and on adversarial images, with three seeds, until it first reaches `--target-accuracy` on held-out
+images. The recipe measures a linear probe of its logits (R2 and cosine of the layout, bits beyond the true class, for
+scenes also each factor) and one inverter of them. All inverters have the same settings, with a discriminator on the
+features of EfficientNet-Lite0, which belong to none of these networks. A `small:` classifier, trained for this purpose
+alone, evaluates whether the class is kept.
 
-Classifiers that are trained already are compared by name, without training:
+Trained classifiers are compared by name, without further training:
 
     python recipes/architectures.py --classifiers packaged:efficientnet_lite0 packaged:efficientnet_lite1 \
         packaged:efficientnet_lite2 --images 'parquet:DIR/train-*.parquet' --held-out parquet:DIR/val.parquet \
@@ -24,11 +24,11 @@ Classifiers that are trained already are compared by name, without training:
 
 The last command is the paper's comparison; it needs a network for two of the weights and the file of the third.
 
-Writes probes.csv, probes-contrasts.csv, inverters.csv and inverters-contrasts.csv into runs/architectures, with
-`--layer penultimate` inverters-penultimate.csv and its contrasts, each table with a figure. The unit is the seed:
-intervals are Student's over seeds, contrasts are paired by seed. Cells that miss the target accuracy are left out of
-the tables; accuracy.csv has all. For classifiers that are trained already, intervals of probes are over images, and
-seeds are those of the inverters.
+Writes probes.csv, probes-contrasts.csv, inverters.csv and inverters-contrasts.csv into runs/architectures, each table
+with a figure. `--layer penultimate` (the class token of `mini:vit`, pooled features of the others) writes
+inverters-penultimate.csv and its contrasts. The unit is the seed: intervals are Student's over seeds, contrasts are
+paired by seed. Cells that miss the target accuracy are left out of these tables; accuracy.csv has all cells. For
+trained classifiers, intervals of probes are over images, and seeds are those of the inverters.
 """
 
 from __future__ import annotations
@@ -77,54 +77,56 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Architectures(Checked):
-    """What is compared, on which images, and for how long."""
+    """Options: what is compared, on which images, and for how long."""
 
     images: str = "scenes:"
     """Labelled training images as source:name."""
     held_out: str = "scenes:test"
-    """Images for accuracies and measures, never trained on."""
+    """Labelled held-out images for accuracies and measures, as source:name; never used for training."""
     out: Path = Path("runs/architectures")
+    """Folder for the results: classifiers, inverters, tables and figures."""
     only: Literal["probes", "inverters"] | None = None
-    """Measure one part alone; None measures both."""
+    """Part to measure: "probes" or "inverters". Default: both."""
     architectures: tuple[str, ...] = ARCHITECTURES
-    """Networks to train, as mini:NAME."""
+    """Architectures to train, as NAME of mini:NAME."""
     objectives: tuple[Objective, ...] = ("standard", "adversarial")
+    """Training objectives: "standard" on clean images, "adversarial" on attacked images."""
     seeds: tuple[Seed, ...] = (0, 1, 2)
+    """Random seeds; each classifier and inverter is trained once per seed."""
     target_accuracy: Share = 0.6
-    """Held-out accuracy at which the training of each classifier stops."""
+    """Held-out accuracy, 0 to 1, at which the training of each classifier stops."""
     target_every: Count = 1_280
-    """Images between two measurements of that accuracy."""
+    """Number of training images between two measurements of that accuracy."""
     num_fit_images: Count = 256_000
-    """Training images of a classifier at most."""
+    """Maximum number of training images seen by each classifier."""
     learning_rate: Rate = 1e-3
     """Peak learning rate of the classifiers."""
     epsilon: Share = 4 / 255
-    """Radius of the attacks in adversarial training, where pixels are in [0, 1]."""
+    """L-inf radius of the attacks in adversarial training, for pixels in [0, 1]."""
     test_images: Count = 2_000
-    """Held-out images that accuracies are measured on."""
+    """Number of held-out images for the accuracies."""
     flip: bool = False
-    """Mirror half of the training images; scenes lose a factor by it."""
+    """Mirror half of the training images. Do not use it for scenes, where mirroring is a factor."""
     classifiers: tuple[str, ...] = ()
-    """Trained classifiers to compare instead, as source:name."""
+    """Trained classifiers to compare instead of training any, as source:name. Default: none."""
     judge: str | None = None
-    """Classifier, as source:name, that says whether the class is kept; None trains a small one on the same images."""
+    """Classifier, as source:name, that checks whether the class is kept. Default: a small one, trained here."""
     layer: str = "logits"
-    """Layer that is inverted: logits, penultimate (the class token of mini:vit, pooled features of the others) or a
-    module. Probes are of the logits."""
+    """Layer to invert: "logits", "penultimate" or the name of a module. Probes always read the logits."""
     num_images: Count = 50_000
-    """Training images of each inverter."""
+    """Number of training images seen by each inverter."""
     size: Count = 32
     """Side of the images in pixels."""
     channels: Count = 12
     """Width unit of the generator."""
     probe_images: Several = 4_000
-    """Training images that probes are fitted on."""
+    """Number of training images on which probes are fitted."""
     measured: Several = 2_048
-    """Held-out images that probes and inverters are measured on."""
+    """Number of held-out images on which probes and inverters are measured."""
     among: Several = 256
-    """Originals in a line-up of any class."""
+    """Number of originals, of any class, in a line-up."""
     among_class: Several = 8
-    """Originals in a line-up of one true class."""
+    """Number of originals in a line-up of one true class."""
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
-"""A second pair, from scratch: a residual network on CIFAR-10 at 32 px, standard and adversarially trained.
+"""Train a second pair of classifiers, from scratch: a ResNet on CIFAR-10 at 32 px, standard and adversarial.
 
 Run (two processes of one thread beat one of two on a 2-core machine; the same command resumes):
 
     python recipes/cifar10_twins.py --data DIR --objective fgsm --processes 2
     python recipes/cifar10_twins.py --data DIR --objective standard --processes 2
 
-Both are the built-in pre-activation ResNet, with the same seed, images and schedule, one on images as they are, one
-on images attacked within 8/255 by one step from a random start. Each is then opened as small:OUT/OBJECTIVE.
+Both are the built-in pre-activation ResNet, with the same seed, images and schedule. One is trained on clean images,
+the other on images attacked within 8/255 by one step from a random start. small:OUT/OBJECTIVE opens each.
 
 `DIR` holds CIFAR-10 as parquet files in the Hugging Face layout, train.parquet and test.parquet.
 """
@@ -28,16 +28,18 @@ from unlogit.settings import Checked
 
 @dataclass(frozen=True)
 class Recipe(Checked):
-    """Where the images are, which twin, and how long it is trained."""
+    """Options: images, objective, and length of training."""
 
     data: Path
+    """Folder with CIFAR-10 in the Hugging Face layout: train.parquet and test.parquet."""
     objective: Literal["standard", "fgsm"]
+    """Training objective: "standard" on clean images, "fgsm" on images attacked by one step from a random start."""
     out: Path = Path("runs/cifar10")
-    """The twin's folder is OUT/OBJECTIVE."""
+    """Folder of the results; the classifier is written to OUT/OBJECTIVE."""
     num_images: int = 1_000_000
-    """Training images seen; both twins need the same."""
+    """Number of training images seen; give both twins the same."""
     processes: int = 1
-    """One a GPU, or on a CPU with few cores one a core."""
+    """Number of processes: one per GPU, or on a CPU with few cores one per core."""
 
 
 def main(recipe: Recipe) -> None:

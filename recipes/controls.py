@@ -1,4 +1,4 @@
-"""Controls of the comparison of the twins: small inverters on natural images, each with what it is paired with.
+"""Run controls for the comparison of the twins: small inverters on natural images, and paired contrasts of them.
 
 Run (the same command resumes; 12,800 images take some nine minutes of one core with bf16 instructions):
 
@@ -7,25 +7,26 @@ Run (the same command resumes; 12,800 images take some nine minutes of one core 
     python recipes/controls.py --data DIR --control rivals     # 14 trainings
     python recipes/controls.py --data DIR --control depth      # 28 trainings
 
-- `features`: whose features the discriminator has. Both twins against discriminators on the features of the robust
-  twin, of the standard one and of EfficientNet-Lite1, which is neither's. The interaction says whether the robust twin
-  is ahead because the discriminator has its features.
-- `noise`: noise alone enters the first layer, as in the paper. How much two noises move a reconstruction, and how often
-  one is a horizontal or a vertical flip of the other. The recipe's layout loss compares colours that are averaged with
-  their mirror image, so that it punishes vertical flips alone: flips show what the logits leave open only where the
-  paper has them too, and do not prove it.
-- `rivals`: Dosovitskiy & Brox 2016a against the paper's loss at equal images: the loss alone with the paper's
-  discriminator, with its projection divided by sqrt(K), with the layout loss; and 2016a with the inverted classifier or
-  EfficientNet-Lite1 as its comparator. Of the robust twin; `--kinds robust standard` for both.
-- `depth`: inverters of earlier layers, whose maps enter the generator as maps, and of what an API would return.
+- `features`: varies the features that the discriminator uses. It trains inverters of both twins against discriminators
+  on the features of the robust twin, of the standard twin and of EfficientNet-Lite1, which is related to neither. The
+  interaction shows whether the robust twin is ahead because the discriminator uses its features.
+- `noise`: feeds noise alone to the first layer, as in the paper. It measures how much two noise vectors change a
+  reconstruction, and how often one is a horizontal or a vertical flip of the other. The layout loss compares colours
+  that are averaged with their mirror image, so that it penalises vertical flips alone. Flips therefore show what the
+  logits leave open only where the paper reports them too, and do not prove it.
+- `rivals`: compares Dosovitskiy & Brox 2016a with the paper's loss at equal training images. The paper's loss is
+  trained with the paper's discriminator, with its projection divided by sqrt(K), and with the layout loss; 2016a with
+  the inverted classifier or EfficientNet-Lite1 as its comparator. Robust twin; `--kinds robust standard` for both.
+- `depth`: trains inverters of earlier layers, whose maps enter the generator as maps, and of the outputs of an API.
   `depth_probes.py` has the same curve without inverters.
 
-All train by `tiny_imagenet_lite0.py` but for what a row's name says, with two seeds. They are measured on validation
-images of val.parquet that took no part in training: by the inverted classifier, by ST-LPIPS, by EfficientNet-Lite2,
-which takes part in no training here, and in bits by pixels, layout and Lite2's features. Writes CONTROL.csv, a row per
-inverter and seed, and CONTROL-contrasts.csv, paired differences of means over seeds, into runs/controls/CONTROL. The
-verdict of a contrast is over images, for these trainings; "over trainings" is its interval over seeds, and where that
-includes 0, other seeds may reverse the verdict. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`.
+All inverters are trained by `tiny_imagenet_lite0.py` except for what a row's name states, with two seeds. They are
+measured on images of val.parquet that took no part in training: by the inverted classifier, by ST-LPIPS, by
+EfficientNet-Lite2, which takes part in no training here, and in bits by pixels, layout and Lite2's features. Writes
+CONTROL.csv, a row per inverter and seed, and CONTROL-contrasts.csv, paired differences of means over seeds, into
+runs/controls/CONTROL. The verdict of a contrast is over images, for these trainings. "over trainings" is its interval
+over seeds; if it includes 0, other seeds may reverse the verdict. `DIR` holds Tiny ImageNet as for
+`tiny_imagenet_lite0.py`.
 """
 
 from __future__ import annotations
@@ -83,26 +84,30 @@ IMAGES: dict[Control, int] = {"features": 12_800, "noise": 25_600, "rivals": 25_
 
 @dataclass(frozen=True)
 class Controls(Checked):
-    """Which control, on what, and how long."""
+    """Options: control, images, and length of training."""
 
     data: Path
+    """Folder with Tiny ImageNet as for tiny_imagenet_lite0.py: train-*.parquet and val.parquet."""
     control: Control
+    """Control to run: "features", "noise", "rivals" or "depth", as described above."""
     out: Path = Path("runs/controls")
+    """Folder for the results, which go to OUT/CONTROL."""
     training: Count = 98_000
-    """Rows of train-*.parquet to train on; those after them are for validation."""
+    """Number of rows of train-*.parquet to train on; the rows after them are for validation."""
     images: Count | None = None
-    """Training images seen by each inverter; None takes the control's own: 12,800, or 25,600 for noise and rivals."""
+    """Number of training images seen by each inverter. Default: 12,800, or 25,600 for noise and rivals."""
     held_out: Several = 1_000
-    """Images of val.parquet that inverters are measured on."""
+    """Number of images of val.parquet on which inverters are measured."""
     drawn: Several = 256
-    """How many of those are reconstructed from several noises."""
+    """Number of these images that are reconstructed with several noise vectors."""
     seeds: tuple[Seed, ...] = (0, 1)
+    """Random seeds; each inverter is trained once per seed."""
     kinds: tuple[Literal["robust", "standard"], ...] = ()
-    """Twins to invert; () takes both, for rivals the robust one."""
+    """Twins to invert: "robust", "standard" or both. Default: both; for rivals, the robust one."""
     rows: tuple[str, ...] = ()
-    """Rows to train and measure, by name; () takes all."""
+    """Names of the rows to train and measure. Default: all."""
     judge: str = "packaged:efficientnet_lite2?size=160"
-    """Classifier, as source:name, that says whether reconstructions are recognised; it takes no part in training."""
+    """Classifier, as source:name, that checks whether reconstructions are recognised; not used in training."""
 
 
 @dataclass(frozen=True)

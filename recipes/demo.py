@@ -1,16 +1,16 @@
-"""The main job on built-in images: two classifiers, an inverter for each, and a report of what each kept.
+"""Run the full pipeline on built-in images: train two classifiers and an inverter of each, and write a report.
 
 Run:
 
     python recipes/demo.py            # or: make demo
 
-A standard and an adversarially trained small classifier are fitted on scenes with known factors, and an inverter of
-the logits of each is trained. Then, as a baseline, one of the robust classifier's predicted class, while the others
-are asked all questions. Two processes of one thread each work side by side. Everything lands in runs/demo; the same
-command resumes it. Expected: see README.
+The recipe trains a standard and an adversarially trained small classifier on scenes with known factors, and an inverter
+of the logits of each. While all analyses run, it trains a baseline: an inverter of the robust classifier's predicted
+class. Two processes of one thread each run side by side. All results are written to runs/demo; the same command
+resumes. Expected: see README.
 
-All inverters are trained against the same discriminator, with heads on the robust classifier's features: they differ
-in what they are given, and in nothing else.
+All inverters are trained against the same discriminator, with heads on the robust classifier's features. They differ
+only in their input.
 """
 
 from __future__ import annotations
@@ -61,19 +61,20 @@ EPSILON = 4 / 255
 
 @dataclass(frozen=True)
 class Demo(Checked):
-    """Where, how long, and which of its tasks."""
+    """Options: folder, length of training, and tasks."""
 
     out: Path = Path("runs/demo")
+    """Folder for the results: classifiers, inverters and the report."""
     num_images: int = 18_000
-    """Training images for each inverter."""
+    """Number of training images seen by each inverter."""
     num_fit_images: int = 64_000
-    """Training images for each classifier."""
+    """Number of training images seen by each classifier."""
     held_out: int = 1_000
-    """Held-out images that the report compares the inverters and floors on."""
+    """Number of held-out images on which the report compares the inverters with the baselines."""
     asked: int = 256
-    """Held-out images of all its other questions."""
+    """Number of held-out images for all other analyses of the report."""
     task: tuple[Task, ...] = ()
-    """These tasks alone, in this process; none does all."""
+    """Tasks to run, in this process alone. Default: all tasks, in two processes."""
 
 
 def classifier_folder(demo: Demo, kind: Kind) -> Path:

@@ -1,16 +1,16 @@
-"""Where it is lost: what a linear probe reads at each depth of both twins, and from what an API would return.
+"""Measure what a linear probe reads at each depth of both twins, and from the outputs of an API.
 
 Run (one core; the same command resumes, layer by layer):
 
     python recipes/depth_probes.py --data DIR
 
 Ridge regression from each representation of a twin (`fitted:lite0_robust`, `fitted:lite0_standard`) to the image's
-colours, fitted on training images and measured on validation images; no generator is involved. A spatial map is read
-whole. Writes probes.csv into runs/depth_probes: R2 and cosine of the layout, and the bits about the image that what is
-read proves; and probes-contrasts.csv, the twins at each layer and each layer less the one before, paired, with p (Holm)
-and verdict. Bits are InfoNCE bounds by two measures, the mirror-averaged 4 x 4 layout and the 8 x 8 colours as they
-are; tables of inverters have other measures, so that bits are compared within this table alone. `DIR` holds Tiny
-ImageNet as for `tiny_imagenet_lite0.py`. Expected: the table in RESULTS.md.
+colours is fitted on training images and measured on validation images; no generator is involved. A spatial map is read
+as a whole. Writes two tables into runs/depth_probes. probes.csv has R2 and cosine of the layout, and the bits about the
+image that the probe proves. probes-contrasts.csv has paired differences of the twins at each layer and of each layer
+and the one before it, with p (Holm) and verdict. Bits are InfoNCE bounds by two measures, the mirror-averaged 4 x 4
+layout and the 8 x 8 colours. Tables of inverters use other measures, so compare bits within this table only. `DIR`
+holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Expected: the table in RESULTS.md.
 """
 
 from __future__ import annotations
@@ -62,22 +62,26 @@ Found = dict[tuple[str, str], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Probes(Checked):
-    """Images, classifiers and layers."""
+    """Options: images, classifiers and layers."""
 
     data: Path
+    """Folder with Tiny ImageNet as for tiny_imagenet_lite0.py: train-*.parquet and val.parquet."""
     out: Path = Path("runs/depth_probes")
+    """Folder for the results: probes.csv and probes-contrasts.csv."""
     training: Several = 4_000
-    """Training images that probes are fitted on, drawn at random."""
+    """Number of training images on which probes are fitted, drawn at random."""
     held_out: Several = 2_048
-    """Validation images that they are measured on, drawn at random."""
+    """Number of validation images on which probes are measured, drawn at random."""
     among: Several = 256
-    """Originals in a line-up of any class: at most log2 of it bits."""
+    """Number N of originals, of any class, in a line-up, which can prove at most log2 N bits."""
     among_class: Several = 8
-    """Originals in a line-up of one true class."""
+    """Number of originals in a line-up of one true class."""
     size: int = 64
     """Side of the images in pixels."""
     kinds: tuple[str, ...] = ("robust", "standard")
+    """Twins to probe: "robust", "standard" or both."""
     layers: tuple[str, ...] = LAYERS
+    """Layers to probe, in order of depth."""
 
 
 def main(probes: Probes) -> None:

@@ -1,14 +1,14 @@
-"""The paper's training: ImageNet at 64 px, one loss alone, the paper's networks at full width.
+"""Train as in the paper: ImageNet at 64 px, the adversarial loss alone, the paper's networks at full width.
 
 Run, one process per GPU (several machines: docs/training.md); the same command resumes:
 
     python recipes/imagenet_paper.py --images 'webdataset:imagenet-train-{000000..001023}.tar' \
         --held-out folder:val --processes 8
 
-The paper fixes the loss, the conditioning by two-layer MLPs, 120 values of noise and 64 px. It modified compare_gan,
-and its supplement, with the remaining settings, could not be had: they are compare_gan's for ImageNet at 128 px
-(`biggan_imagenet128.gin` and the defaults of its modules; it has no configuration for 64 px). Each stands beside its
-source in `config`. Deviations that remain:
+The paper states the loss, the conditioning by two-layer MLPs, 120 values of noise and 64 px. It modified compare_gan;
+its supplement with the remaining settings was not available. They are compare_gan's for ImageNet at 128 px
+(`biggan_imagenet128.gin` and the defaults of its modules; it has no configuration for 64 px). `config` names the source
+of each value. Remaining deviations:
 
 - The classifier. The paper's ResNet-152-V2 weights are not in timm. `resnetv2_152x2_bit` is twice as wide, has group
   norm and standardised weights instead of batch norm, was pretrained on ImageNet-21k, and reads 448 px. Images of 64 px
@@ -19,7 +19,7 @@ source in `config`. Deviations that remain:
 - The discriminator's projection begins orthogonal, compare_gan's by Glorot.
 - The spectral norm leaves out the generator's conditioning.
 
-This recipe has never been run; docs/training.md says what it would cost.
+This recipe has never been run; docs/training.md estimates its cost.
 """
 
 from __future__ import annotations
@@ -39,17 +39,18 @@ from unlogit.training.launch import launch
 
 @dataclass(frozen=True)
 class Recipe(Checked):
-    """Images, classifier and machine."""
+    """Options: images, classifier and processes."""
 
     images: str
-    """ImageNet's training images as source:name."""
+    """Training images of ImageNet, as source:name."""
     held_out: str
-    """Its validation images, likewise."""
+    """Validation images of ImageNet, as source:name."""
     classifier: str = "timm:resnetv2_152x2_bit.goog_in21k_ft_in1k"
-    """The frozen classifier as source:name; see above for how the default differs from the paper's."""
+    """Frozen classifier to invert, as source:name; the text above lists how the default differs from the paper's."""
     out: Path = Path("runs/imagenet_paper")
+    """Folder of the run."""
     micro_batch: int = 0
-    """Images that the discriminator holds at once, where a process's share of the batch does not fit its device."""
+    """Number of images that the discriminator processes at once, per process, to save memory; 0 is all of them."""
     processes: int = 1
     """Number of processes: one per GPU."""
 

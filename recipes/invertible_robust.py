@@ -1,19 +1,19 @@
-"""Do invertible logits make a classifier robust? The paper's open question, asked by manipulation.
+"""Test whether invertible logits make a classifier robust: the paper's open question, as a controlled experiment.
 
 Run (the same command resumes, cell by cell):
 
     python recipes/invertible_robust.py                  # scenes
     python recipes/invertible_robust.py --images parquet:DIR/train.parquet --held-out parquet:DIR/test.parquet --flip
 
-The built-in classifier is trained on images as they are. A linear head beside it reads each image's 4 x 4 colours from
-the logits, in training alone; its loss, the share of their variance that it does not read, has the weight 0, 0.1 or 1.
-Five seeds each. Negative control: weight 1 on the colours of other images, which costs as much and cannot be learnt.
-Positive control: adversarial training without the head.
+The built-in classifier is trained on clean images. During training alone, an auxiliary linear head reads each image's
+4 x 4 colours from the logits. The head's loss is the share of their variance that it does not read, with a weight of 0,
+0.1 or 1. Five seeds each. Negative control: weight 1 with the colours of other images, which cannot be learnt. Positive
+control: adversarial training without the head.
 
-Measured are the R2 of a new linear probe of the logits (did the manipulation work?), clean accuracy, and accuracy
-under PGD-20 with restarts at 1/255 to 4/255. Writes arms.csv, arms.png and contrasts.csv into runs/invertible_robust:
-intervals are Student's over seeds, contrasts to weight 0 are paired by seed. Where the interval of a difference in
-accuracy lies within `--margin` to both sides, the difference is called equivalent to none.
+The recipe measures the R2 of a new linear probe of the logits, which shows whether the manipulation worked, clean
+accuracy, and accuracy under PGD-20 with restarts at 1/255 to 4/255. Writes arms.csv, arms.png and contrasts.csv into
+runs/invertible_robust. Intervals are Student's over seeds; contrasts to weight 0 are paired by seed. A difference in
+accuracy counts as equivalent to none if its interval lies within plus or minus `--margin`.
 """
 
 from __future__ import annotations
@@ -46,34 +46,36 @@ EPSILON = 4 / 255
 
 @dataclass(frozen=True)
 class Invertible(Checked):
-    """Images, arms and sizes."""
+    """Options: images, arms and sizes."""
 
     images: str = "scenes:"
     """Labelled training images as source:name."""
     held_out: str = "scenes:test"
-    """Images that all is measured on, never trained on."""
+    """Labelled held-out images for all measurements, as source:name; never used for training."""
     out: Path = Path("runs/invertible_robust")
+    """Folder for the results: arms.csv, arms.png and contrasts.csv."""
     weights: tuple[Weight, ...] = (0.0, 0.1, 1.0)
-    """Weights of the head; 0 is always among them, and the negative control has the largest."""
+    """Weights of the auxiliary head, one arm each; 0 is always included. The negative control uses the largest."""
     seeds: tuple[Seed, ...] = (0, 1, 2, 3, 4)
+    """Random seeds; each arm is trained once per seed."""
     num_images: Count = 64_000
-    """Training images of each classifier."""
+    """Number of training images seen by each classifier."""
     widths: tuple[Width, ...] = (24, 48, 96)
     """Channels of each stage of the classifier."""
     flip: bool = False
-    """Mirror half of the training images; scenes lose a factor by it."""
+    """Mirror half of the training images. Do not use it for scenes, where mirroring is a factor."""
     size: Count = 32
     """Side of the images in pixels."""
     probe_images: Several = 4_000
-    """Training images that probes are fitted on."""
+    """Number of training images on which probes are fitted."""
     measured: Several = 2_000
-    """Held-out images that probes and clean accuracy are measured on."""
+    """Number of held-out images for probes and clean accuracy."""
     attacked: Several = 500
-    """How many of those are attacked."""
+    """Number of these images that are attacked."""
     restarts: Count = 3
-    """Random starts of each attack."""
+    """Number of random starts per attack."""
     margin: Share = 0.02
-    """Difference in accuracy that counts as none."""
+    """Equivalence margin: a difference in accuracy up to this share, 0 to 1, counts as none."""
 
     @property
     def arms(self) -> dict[str, dict[str, Any]]:
@@ -88,7 +90,7 @@ class Invertible(Checked):
 def main(i: Invertible) -> None:
     """Train and measure what has not been yet, and write both tables."""
     if not any(i.weights):
-        raise UnlogitError(f"weights {i.weights}: must hold one above 0; give --weights 0.1 1")
+        raise UnlogitError(f"weights {i.weights}: must include one above 0; give --weights 0.1 1")
     results = run_cells(list(i.arms), i.seeds, lambda arm, seed: cell(i, arm, seed))
     write_tables(i, results)
 

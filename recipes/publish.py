@@ -1,13 +1,13 @@
-"""Put a fitted classifier, or a trained inverter, among those that come with unlogit, without local paths.
+"""Add a trained classifier or inverter to those that come with unlogit, without local paths.
 
-Both in half precision; an inverter's discriminator in a byte a weight.
+Both are saved in half precision; the discriminator of an inverter is saved with one byte per weight.
 
     python recipes/publish.py runs/twins/fgsm --name lite0_robust --images "Tiny ImageNet (its terms)" \
         --recipe "recipes/tiny_imagenet_twins.py --objective fgsm"
     python recipes/publish.py runs/pair/robust/inverter --name lite0_robust --classifier fitted:lite0_robust \
         --images "Tiny ImageNet (its terms)" --recipe "recipes/tiny_imagenet_lite0.py"
 
-The first is then opened as fitted:NAME, the second by NAME alone.
+fitted:NAME then opens the classifier, and NAME the inverter.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ LARGEST = 20e6
 
 @dataclass(frozen=True)
 class Publish(Checked):
-    """What is published, and what its card says of where it came from."""
+    """Options: what is published, and what its card states about its origin."""
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """Of a fitted classifier, or of an inverter."""
+    """Folder of a trained classifier or of an inverter."""
     name: str
-    """What it will be called."""
+    """Name under which it is published."""
     images: str
-    """The training images and their terms, in words."""
+    """Description of the training images and their terms of use."""
     recipe: str
-    """The command that made it, without its paths."""
+    """Command that trained it, without local paths."""
     classifier: str | None = None
-    """Of an inverter: what opens its classifier anywhere, such as fitted:NAME; without it, what it has."""
+    """Classifier of an inverter, as a source:name that opens anywhere. Default: the one in its configuration."""
     start: str | None = None
-    """Of an inverter: what its training started from, in words."""
+    """Description of the weights from which the training of the inverter started. Default: none."""
     bits: int = 16
-    """Of an inverter's weights; fewer are fewer bytes in the history that users clone."""
+    """Number of bits per weight of an inverter; fewer bits make a smaller file."""
     into: Path | None = None
-    """Where the published are kept; by default the package's own weights."""
+    """Folder of published weights. Default: the package's own."""
 
 
 def main(publish: Publish) -> None:
@@ -66,7 +66,9 @@ def main(publish: Publish) -> None:
     try:
         config = json.loads((publish.folder / CONFIG).read_text())
     except (OSError, ValueError) as error:
-        raise UnlogitError(f"'{publish.folder}': no readable {CONFIG} there: give a fitted or a trained one") from error
+        raise UnlogitError(
+            f"'{publish.folder}': no readable {CONFIG}: give a trained classifier or inverter"
+        ) from error
     target = _classifier(publish, config) if "reached" in config else _inverter(publish)
     size = sum(p.stat().st_size for p in target.iterdir())
     print(f"{target}: {size / 1e6:.1f} MB")

@@ -1,12 +1,12 @@
-"""What makes an inverter good in few images: one training with one thing changed, two seeds each.
+"""Measure what makes an inverter good after few images: change one setting per training, with two seeds each.
 
-Run (the same command resumes; a training takes as long an image as the demo's, some of them longer):
+Run (the same command resumes; a training takes as long per image as the demo's, some take longer):
 
     python recipes/scenes_ablations.py --classifier small:runs/demo/robust/classifier
 
-Trains the inverter of the demo's robust classifier again and again for equally many images, with the generator at
-4e-4, as the demo had it before this table, and writes ablations.csv into runs/ablations: the validation figures of each
-training, on the same held-out scenes. Expected: the table in docs/lab-notes.md.
+Trains inverters of the demo's robust classifier for equally many images, with a generator learning rate of 4e-4, as in
+the demo before this table. Writes ablations.csv into runs/ablations, with the validation metrics of each training on
+the same held-out scenes. Expected: the table in docs/lab-notes.md.
 """
 
 from __future__ import annotations
@@ -35,17 +35,20 @@ FIGURES = ("agreement", "agreement5", "logit_cosine", "layout_cosine", "pixel_er
 
 @dataclass(frozen=True)
 class Ablations(Checked):
-    """Of which classifier, how long, and what."""
+    """Options: classifier, length of training, and rows."""
 
     classifier: str
-    """Of scenes, robust, as source:name; its features are the discriminator's too."""
+    """Robust classifier of scenes to invert, as source:name; the discriminator uses its features too."""
     out: Path = Path("runs/ablations")
+    """Folder for the results: trainings and ablations.csv."""
     num_images: int = 12_800
-    """Of each training."""
+    """Number of training images seen in each training."""
     held_out: int = 512
+    """Number of held-out images for validation."""
     seeds: tuple[int, ...] = (0, 1)
+    """Random seeds; each row is trained once per seed."""
     rows: tuple[str, ...] = ()
-    """These alone; () takes all."""
+    """Names of the rows to train. Default: all."""
 
 
 def changed(demo: TrainConfig) -> dict[str, TrainConfig]:

@@ -1,26 +1,26 @@
-"""Every way to invert, side by side on scenes: one classifier, equal training images, one table and one figure.
+"""Compare all inversion methods on scenes: one classifier, equal training images, one table and one figure.
 
-Run (the same command resumes; with --num-images 18000 about 50 minutes of one core):
+Run (the same command resumes; with --num-images 18000 about 50 minutes on one core):
 
     python recipes/scenes_methods.py
 
-Fits the demo's robust classifier (or takes `--classifier`), trains each learned method on the same number of the same
-images, and measures all of them, the optimisation methods and the nearest neighbour on held-out scenes. Writes into
+Trains the demo's robust classifier (or uses `--classifier`), trains each learned method on the same number of the same
+images, and measures these, the optimisation methods and the nearest neighbour on held-out scenes. Writes into
 runs/methods:
 
-- methods.csv and methods.png: how often the class is kept, how near logits, layout and pixels are, how many bits of the
-  original are proven (`identify`), how much samples differ, how often an automated observer (ST-LPIPS) prefers the
-  first, and what an image costs. Intervals are of one method alone: their overlap decides nothing.
-- methods-contrasts.csv: each method less "paper" on the same images, with the paired interval, p (Holm) and verdict.
+- methods.csv and methods.png: how often the class is kept, the errors of logits, layout and pixels, the bits of the
+  original that are proven (`identify`), the diversity of samples, how often an automated observer (ST-LPIPS) prefers
+  the first method, and the cost per image. Intervals are of one method alone; their overlap is no test.
+- methods-contrasts.csv: each method minus "paper" on the same images, with the paired interval, p (Holm) and verdict.
 
 Expected: the table in RESULTS.md.
 
 "Same class" and "logit cosine" favour methods that train or optimise against the inverted classifier: Dosovitskiy &
-Brox 2016a, whose comparator it is, the re-encoding loss, and the optimisations. "Same class for the judge" is by
-another classifier that takes no part in training: `--judge small:runs/demo/standard/classifier`.
+Brox 2016a, which compares its features, the re-encoding loss, and the optimisation methods. "Same class for the judge"
+is evaluated by another classifier that takes no part in training: `--judge small:runs/demo/standard/classifier`.
 
-"paper" is the demo's inverter. Its deviations (projected discriminator, layout loss) stand in the table; each of its
-three ablations differs in what its name says alone.
+"paper" is the demo's inverter. The table lists its deviations (projected discriminator, layout loss). Each of its three
+ablations differs only in what its name states.
 """
 
 from __future__ import annotations
@@ -67,24 +67,26 @@ OBSERVER = "st_lpips_alex"
 
 @dataclass(frozen=True)
 class Methods(Checked):
-    """Where, how long, and which."""
+    """Options: folder, length of training, and methods."""
 
     out: Path = Path("runs/methods")
+    """Folder for the results: methods.csv, methods.png and methods-contrasts.csv."""
     classifier: str | None = None
-    """Classifier of scenes, as source:name; None trains the demo's robust one."""
+    """Classifier of scenes to invert, as source:name. Default: the demo's robust classifier, which is trained here."""
     num_images: int = 28_000
-    """Training images for each learned method."""
+    """Number of training images seen by each learned method."""
     judge: str | None = None
-    """Another classifier of scenes, as source:name, by which the class is compared too."""
+    """Second classifier of scenes, as source:name, that checks whether the class is kept. Default: none."""
     num_fit_images: int = 64_000
+    """Number of training images seen by the classifier that is trained here."""
     held_out: int = 1_000
-    """Held-out images that learned methods and the nearest neighbour are measured on."""
+    """Number of held-out images on which learned methods and the nearest neighbour are measured."""
     optimised: int = 64
-    """How many of those the optimisation methods are measured on."""
+    """Number of these images on which the optimisation methods are measured."""
     steps: int = 500
-    """Gradient steps of the optimisation methods."""
+    """Number of gradient steps of the optimisation methods."""
     shown: int = 8
-    """Images in the figure."""
+    """Number of images in the figure."""
     learned: tuple[str, ...] = (
         "paper",
         "paper, loss alone",
@@ -95,7 +97,9 @@ class Methods(Checked):
         "flow",
         "label only",
     )
+    """Learned methods to train and measure, by name."""
     untrained: tuple[str, ...] = (*OPTIMISED, "nearest")
+    """Methods without training to measure, by name."""
 
 
 def configs(m: Methods, classifier: str) -> dict[str, TrainConfig]:
@@ -345,7 +349,7 @@ def _observer() -> Metric | None:
     try:
         return metrics.get(OBSERVER)
     except Unavailable as error:
-        print(f"no observer: {error}", file=sys.stderr)
+        print(f"warning: no ST-LPIPS: {error}", file=sys.stderr)
         return None
 
 

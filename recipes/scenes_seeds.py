@@ -1,16 +1,16 @@
-"""How far the demo's label-only baseline depends on seeds: its agreement, repeated.
+"""Measure how much the agreement of the demo's label-only baseline depends on seeds.
 
-Run (the same command resumes; a classifier takes two minutes of one core, an inverter five):
+Run (the same command resumes; a classifier takes two minutes on one core, an inverter five):
 
     python recipes/scenes_seeds.py                 # the label-only baseline, as in README and RESULTS.md
     python recipes/scenes_seeds.py --layer logits    # the inverter of the logits
 
-Trains by `make demo`'s own settings with three seeds, first with classifier and inverter of one seed each, then
-inverters of the other seeds for the first classifier. Two rows of one classifier differ in the inverter's training
-alone (its random weights, noise and the order of images); rows of different classifiers differ in both. Writes
-seeds.csv into runs/scenes_seeds: agreement with its interval over images, which holds neither. A label-only inverter
-knows ten labels, so that all images of a class are reconstructed much alike, and a whole class is kept or lost:
-"classes kept" counts those that keep their label in more than half of their images.
+Trains with the settings of `make demo` and three seeds: first a classifier and its inverter per seed, then inverters of
+the other seeds for the first classifier. Two rows of one classifier differ only in the inverter's training (random
+weights, noise and the order of images); rows of different classifiers differ in both. Writes seeds.csv into
+runs/scenes_seeds, with the agreement and its interval over images, which includes neither source of variation. A
+label-only inverter reads ten labels. All images of a class are therefore reconstructed much alike, and a whole class is
+kept or lost: "classes kept" counts the classes that keep their label in more than half of their images.
 """
 
 from __future__ import annotations
@@ -38,17 +38,20 @@ from unlogit.training import train
 
 @dataclass(frozen=True)
 class Seeds(Checked):
-    """What is repeated, and how often."""
+    """Options: layer, seeds and sizes."""
 
     out: Path = Path("runs/scenes_seeds")
+    """Folder for the results: trainings and seeds.csv."""
     layer: Literal["label", "logits"] = "label"
+    """Layer to invert: "label", the one-hot predicted class, or "logits"."""
     seeds: tuple[Seed, ...] = (0, 1, 2)
+    """Random seeds: a classifier and an inverter per seed, and further inverters for the first classifier."""
     num_images: Count = Demo.num_images
-    """Training images of each inverter."""
+    """Number of training images seen by each inverter."""
     num_fit_images: Count = Demo.num_fit_images
-    """Training images of each classifier."""
+    """Number of training images seen by each classifier."""
     held_out: Several = Demo.held_out
-    """Held-out images that agreement is measured on."""
+    """Number of held-out images on which agreement is measured."""
 
 
 def main(seeds: Seeds) -> None:

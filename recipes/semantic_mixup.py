@@ -1,24 +1,24 @@
-"""Can decoded interpolated logits serve as a semantic MixUp? The paper's open question, with its controls.
+"""Test decoded interpolated logits as a semantic MixUp: the paper's open question, with controls.
 
 Run (the same command resumes, cell by cell; without options, on scenes):
 
     python recipes/semantic_mixup.py --images parquet:DIR/train.parquet --held-out parquet:DIR/test.parquet --flip
 
-For each seed, `--labelled` training images are drawn, and nothing else is ever trained on: not by the teacher (the
-built-in classifier), nor by the inverter of its logits, nor by the students, which are built-in classifiers with
-random weights. Half of each batch are real images with their labels. The arms differ in the other half:
+For each seed, `--labelled` training images are drawn. The teacher (the built-in classifier), the inverter of its logits
+and the students (built-in classifiers with random weights) train on these images only. Half of each batch are real
+images with their labels. The arms differ in the other half:
 
-- real images: as the first half.
+- real images: as in the first half.
 - pixel MixUp (Zhang et al. 2018): pixels and labels of two images mixed, the share uniform in [0, 1].
 - decoded end points: reconstructions, with the teacher's probabilities as labels.
 - decoded mixes: reconstructions of mixed logits, with the softmax of the mixed logits as labels. This is the paper's
   suggestion.
 - teacher labels: real images with the teacher's probabilities as labels, which separates mixing from distillation.
 
-Measured on held-out images: accuracy, expected calibration error (15 bins), and accuracy under PGD-20 with restarts.
-Writes arms.csv, arms.png and contrasts.csv into runs/semantic_mixup: intervals are Student's over seeds, contrasts are
-paired by seed. Where the interval of a difference in accuracy lies within `--margin` to both sides, the difference is
-called equivalent to none.
+The recipe measures accuracy, expected calibration error (15 bins), and accuracy under PGD-20 with restarts, on held-out
+images. Writes arms.csv, arms.png and contrasts.csv into runs/semantic_mixup. Intervals are Student's over seeds;
+contrasts are paired by seed. A difference in accuracy counts as equivalent to none if its interval lies within plus or
+minus `--margin`.
 """
 
 from __future__ import annotations
@@ -70,39 +70,42 @@ Half = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class MixUp(Checked):
-    """Images, sizes and arms."""
+    """Options: images, sizes and arms."""
 
     images: str = "scenes:"
-    """Source of the training images as source:name."""
+    """Labelled training images as source:name."""
     held_out: str = "scenes:test"
-    """Images that all is measured on, never trained on."""
+    """Labelled held-out images for all measurements, as source:name; never used for training."""
     out: Path = Path("runs/semantic_mixup")
+    """Folder for the results: arms.csv, arms.png and contrasts.csv."""
     labelled: Several = 2_000
-    """Training images of a seed."""
+    """Number of training images, which are drawn anew for each seed."""
     seeds: tuple[Seed, ...] = (0, 1, 2, 3, 4)
+    """Random seeds; teacher, inverter and every arm are trained once per seed."""
     arms: tuple[str, ...] = (BASELINE, "pixel MixUp", "decoded end points", "decoded mixes", "teacher labels")
+    """Arms to train and measure, by name."""
     num_teacher_images: Count = 64_000
-    """Images that the teacher sees in training, over all epochs."""
+    """Number of training images seen by the teacher, over all epochs."""
     num_inverter_images: Count = 50_000
-    """Images that the inverter sees in training."""
+    """Number of training images seen by the inverter, over all epochs."""
     num_student_images: Count = 64_000
-    """Images that each student sees in training."""
+    """Number of training images seen by each student, over all epochs."""
     widths: tuple[Width, ...] = (24, 48, 96)
     """Channels of each stage of teacher and students."""
     channels: Count = 12
     """Width unit of the generator."""
     flip: bool = False
-    """Mirror half of the training images; scenes lose a factor by it."""
+    """Mirror half of the training images. Do not use it for scenes, where mirroring is a factor."""
     size: Count = 32
     """Side of the images in pixels."""
     measured: Several = 2_000
-    """Held-out images for accuracy and calibration."""
+    """Number of held-out images for accuracy and calibration."""
     attacked: Several = 500
-    """How many of those are attacked."""
+    """Number of these images that are attacked."""
     restarts: Count = 3
-    """Random starts of each attack."""
+    """Number of random starts per attack."""
     margin: Share = 0.02
-    """Difference in accuracy that counts as none."""
+    """Equivalence margin: a difference in accuracy up to this share, 0 to 1, counts as none."""
 
 
 def main(m: MixUp) -> None:

@@ -1,13 +1,13 @@
-"""What makes an inverter good in few natural images: one training with one thing changed, two seeds each.
+"""Measure what makes an inverter good after few natural images: change one setting per training, two seeds each.
 
-Run (the same command resumes; a training takes six to eleven minutes of one core):
+Run (the same command resumes; a training takes six to eleven minutes on one core):
 
     python recipes/tiny_imagenet_ablations.py --data DIR
 
-Trains an inverter of the robust twin from random weights again and again, as `tiny_imagenet_methods.py` does for as
-many images as its rivals have, and writes ablations.csv into runs/natural_ablations: the validation figures of each
-training, on the same held-out images. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. The table in
-docs/lab-notes.md was made by this recipe as of commit 796b835, around another base.
+Trains inverters of the robust twin from random weights, as `tiny_imagenet_methods.py` does for as many images as its
+rivals have. Writes ablations.csv into runs/natural_ablations, with the validation metrics of each training on the same
+held-out images. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. The table in docs/lab-notes.md was made by
+this recipe as of commit 796b835, with another base configuration.
 """
 
 from __future__ import annotations
@@ -27,16 +27,20 @@ from unlogit.training import TrainConfig
 
 @dataclass(frozen=True)
 class Ablations(Checked):
-    """How long, and what."""
+    """Options: images, length of training, and rows."""
 
     data: Path
+    """Folder with Tiny ImageNet as for tiny_imagenet_lite0.py: train-*.parquet and val.parquet."""
     out: Path = Path("runs/natural_ablations")
+    """Folder for the results: trainings and ablations.csv."""
     num_images: int = 12_800
-    """Training images of each."""
+    """Number of training images seen in each training."""
     held_out: int = 512
+    """Number of held-out images for validation."""
     seeds: tuple[int, ...] = (0, 1)
+    """Random seeds; each row is trained once per seed."""
     rows: tuple[str, ...] = ()
-    """These alone; () takes all."""
+    """Names of the rows to train. Default: all."""
 
 
 def changed(base: TrainConfig) -> dict[str, TrainConfig]:

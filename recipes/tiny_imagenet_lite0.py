@@ -1,17 +1,17 @@
-"""An inverter of a real classifier: the ImageNet logits of EfficientNet-Lite0, natural images at 64 px.
+"""Train an inverter of the ImageNet logits of EfficientNet-Lite0 on natural images at 64 px.
 
 Run (two processes of one thread beat one of two on a 2-core machine; the same command resumes):
 
     python recipes/tiny_imagenet_lite0.py --data DIR --processes 2
 
 `DIR` holds Tiny ImageNet as parquet files in the Hugging Face layout, train-*.parquet and val.parquet. There are three
-splits: the first 98,000 rows of train-*.parquet train, the 2,000 after them are for validation, by which "best" and
-settings are chosen, and val.parquet is for reported numbers alone. The twins were fitted on all of train-*.parquet.
+splits: the first 98,000 rows of train-*.parquet are for training, the 2,000 after them for validation, by which "best"
+and settings are chosen, and val.parquet is for reported numbers only. The twins were trained on all of train-*.parquet.
 
-The inverters that come with unlogit were made in stages, each begun by `--start` from the last; RESULTS.md has the
-commands and the curves. Expected of `--classifier fitted:lite0_robust --layout 20 --pixel-channels 0`, by a run's own
-validation on 512 images: top-1 agreement 0.28, 0.39, 0.42 and 0.43 and layout cosine 0.70, 0.75, 0.76 and 0.77 after
-12,800, 25,600, 38,400 and 51,200 images, 40 minutes of one busy core with bf16 instructions.
+The packaged inverters were trained in stages, each of which started from the previous one by `--start`; RESULTS.md has
+the commands and the curves. Expected for `--classifier fitted:lite0_robust --layout 20 --pixel-channels 0`, in the
+run's validation on 512 images: top-1 agreement 0.28, 0.39, 0.42 and 0.43 and layout cosine 0.70, 0.75, 0.76 and 0.77
+after 12,800, 25,600, 38,400 and 51,200 images, which take 40 minutes on one busy core with bf16 instructions.
 """
 
 from __future__ import annotations
@@ -35,27 +35,30 @@ inverters is trained with it."""
 
 @dataclass(frozen=True)
 class Recipe(Checked):
-    """Where the images are, and how long to train."""
+    """Options: images, classifier, losses, and length of training."""
 
     data: Path
+    """Folder with Tiny ImageNet in the Hugging Face layout: train-*.parquet and val.parquet."""
     training: Count = 98_000
-    """Rows of train-*.parquet to train on; those after them are for validation."""
+    """Number of rows of train-*.parquet to train on; the rows after them are for validation."""
     out: Path = Path("runs/tiny_imagenet_lite0")
+    """Folder of the run."""
     num_images: int = 800_000
+    """Length of the run in training images seen."""
     classifier: str = "packaged:efficientnet_lite0?size=128"
-    """Whose logits are inverted, as source:name; one of the twins is fitted:FOLDER/fgsm."""
+    """Classifier to invert, as source:name; a twin of tiny_imagenet_twins.py is fitted:FOLDER/fgsm."""
     features: str = "fitted:lite0_robust"
-    """The network on whose features the discriminator's heads sit; of the same architecture."""
+    """Frozen network of the discriminator, as source:name; its architecture must be EfficientNet-Lite0."""
     second_features: str | None = None
-    """A second network with heads of its own, for the later part of a long run; None for none."""
+    """Second frozen network of the discriminator, with its own heads, for late in a long run. Default: none."""
     layer: str = "logits"
-    """"label" trains the label-only baseline."""
+    """Layer to invert: "logits", or "label" for the label-only baseline."""
     start: str | None = None
-    """A trained inverter to begin with, and the discriminator saved beside it; of the same shape or narrower."""
+    """Trained inverter, of the same shape or narrower, that initialises generator and discriminator. Default: none."""
     channels: Count = 16
-    """Width of the generator; a narrower one that is begun with is widened without a change of its images."""
+    """Width unit of the generator. A narrower --start is widened; its images do not change."""
     reencoding: float = 0.0
-    """Weight of the re-encoding term, which the paper does not have: the classifier as a second teacher."""
+    """Weight of the re-encoding loss, which trains on the inverted classifier; not in the paper."""
     layout: float = 30.0
     """Weight of the layout loss."""
     pixel_channels: int = 24
@@ -63,9 +66,9 @@ class Recipe(Checked):
     spectral: float = 1.0
     """Weight of the spectral loss."""
     decay: float = 0.0
-    """Share of the run over whose end the learning rates fall to zero."""
+    """Final share of the run, 0 to 1, over which the learning rates fall linearly to zero."""
     processes: int = 1
-    """One a GPU, or on a CPU with few cores one a core."""
+    """Number of processes: one per GPU, or on a CPU with few cores one per core."""
 
 
 def main(recipe: Recipe) -> None:

@@ -1,21 +1,21 @@
-"""Every way to invert, side by side on natural images of 64 px: one of the twins, one table and one figure.
+"""Compare all inversion methods on natural images at 64 px: one of the twins, one table and one figure.
 
 Run (the same command resumes what it trains):
 
     python recipes/tiny_imagenet_methods.py --data DIR --kind robust
     python recipes/tiny_imagenet_methods.py --data DIR --kind robust --learned   # without the learned rivals
 
-"paper" is the inverter that comes with unlogit, with its deviations; rivals are trained here on `--num-images` of its
-images, against the same classifier, "as many images" from random weights as they are; "paper + re-encoding" goes on
-from "paper" for as many. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes methods.csv, methods.png and
-methods-contrasts.csv (each method less "paper" and less "paper, as many images" on the same images, with the paired
+"paper" is the packaged inverter, with its deviations. Rivals are trained here on `--num-images` of its images, against
+the same classifier: "as many images" from random weights like all other rivals, "paper + re-encoding" from the weights
+of "paper". `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Writes methods.csv, methods.png and
+methods-contrasts.csv (each method minus "paper" and minus "paper, as many images" on the same images, with the paired
 interval, p (Holm) and verdict) into runs/natural_methods/KIND. Expected: the tables in RESULTS.md, which has their
 commands.
 
 "Same class" and "logit cosine" favour methods that train or optimise against the inverted classifier: Dosovitskiy &
-Brox 2016a, whose comparator it is, the re-encoding loss, and the optimisations. The judge of "same class for the judge"
-is the other twin. For the standard twin that is the network whose features the discriminator of each "paper" has, so
-that it is not independent there.
+Brox 2016a, which compares its features, the re-encoding loss, and the optimisation methods. The judge of "same class
+for the judge" is the other twin. For the standard twin, the discriminator of each "paper" uses the features of that
+judge, so that it is not independent there.
 """
 
 from __future__ import annotations
@@ -43,23 +43,28 @@ BASELINES = ("paper", "paper, as many images")
 
 @dataclass(frozen=True)
 class Natural(Checked):
-    """Which classifier, how long, and which methods."""
+    """Options: classifier, length of training, and methods."""
 
     data: Path
+    """Folder with Tiny ImageNet as for tiny_imagenet_lite0.py: train-*.parquet and val.parquet."""
     kind: Literal["robust", "standard"] = "robust"
+    """Twin to invert: "robust" or "standard"."""
     out: Path = Path("runs/natural_methods")
+    """Folder for the results, which go to OUT/KIND."""
     training: Count = 98_000
-    """Rows of train-*.parquet to train on; those after them are for validation."""
+    """Number of rows of train-*.parquet to train on; the rows after them are for validation."""
     num_images: int = 64_000
-    """Training images for each learned rival."""
+    """Number of training images seen by each learned rival."""
     held_out: int = 1_000
+    """Number of held-out images on which the other methods are measured."""
     optimised: int = 64
-    """How many images the optimisation methods are measured on."""
+    """Number of images on which the optimisation methods are measured, which are slow."""
     drawn: int = 256
-    """How many the flow is measured on, which is slow too."""
+    """Number of images on which the flow is measured, which is slow too."""
     steps: int = 500
-    """Gradient steps of the optimisation methods."""
+    """Number of gradient steps of the optimisation methods."""
     shown: int = 8
+    """Number of images in the figure."""
     learned: tuple[str, ...] = (
         "paper + re-encoding",
         "paper, as many images",
@@ -69,7 +74,7 @@ class Natural(Checked):
         "Dosovitskiy & Brox 2016b",
         "flow",
     )
-    """Which rivals are trained."""
+    """Learned rivals to train and measure, by name."""
 
 
 def configs(n: Natural) -> dict[str, TrainConfig]:

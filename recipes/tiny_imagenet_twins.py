@@ -1,4 +1,4 @@
-"""The pair on natural images: twins of EfficientNet-Lite0 that differ in what they were fitted to.
+"""Train the pair of classifiers on natural images: twins of EfficientNet-Lite0, standard and adversarial.
 
 Run (two processes of one thread beat one of two on a 2-core machine; the same command resumes):
 
@@ -6,10 +6,10 @@ Run (two processes of one thread beat one of two on a 2-core machine; the same c
     python recipes/tiny_imagenet_twins.py --data DIR --objective standard --processes 2
 
 Both start from ImageNet weights and are fine-tuned on Tiny ImageNet's 200 classes, which are 200 of the 1,000 that
-they keep as logits; one on images as they are, one on images that are attacked within 4/255 by one step from a
-random start. Images of 64 px are enlarged inside the network, so that attacks live in their own pixels. Each is then
-opened as fitted:OUT/OBJECTIVE. Give both the same number of processes, since batch norm takes its statistics within a
-process: the published robust twin ran as two (16 images each), the standard one as one (32).
+they keep as logits. One is trained on clean images, the other on images attacked within 4/255 by one step from a random
+start. Images of 64 px are enlarged inside the network, so that attacks change pixels at 64 px. fitted:OUT/OBJECTIVE
+opens each. Use the same number of processes for both, since batch norm computes its statistics within a process. The
+published robust twin was trained by two processes (16 images each), the standard one by one process (32 images).
 
 `DIR` holds Tiny ImageNet as parquet files in the Hugging Face layout, train-*.parquet and val.parquet, and
 classes.json, a list of {"label": 0, "imagenet1k": 1} with the ImageNet class of each label.
@@ -32,16 +32,18 @@ from unlogit.settings import Checked
 
 @dataclass(frozen=True)
 class Recipe(Checked):
-    """Where the images are, which twin, and how long it is trained."""
+    """Options: images, objective, and length of training."""
 
     data: Path
+    """Folder with Tiny ImageNet in the Hugging Face layout: train-*.parquet, val.parquet and classes.json."""
     objective: Literal["standard", "fgsm"]
+    """Training objective: "standard" on clean images, "fgsm" on images attacked by one step from a random start."""
     out: Path = Path("runs/twins")
-    """The twin's folder is OUT/OBJECTIVE."""
+    """Folder of the results; the classifier is written to OUT/OBJECTIVE."""
     num_images: int = 80_000
-    """Training images seen; both twins need the same."""
+    """Number of training images seen; give both twins the same."""
     processes: int = 1
-    """One a GPU, or on a CPU with few cores one a core."""
+    """Number of processes: one per GPU, or on a CPU with few cores one per core."""
 
 
 def main(recipe: Recipe) -> None:

@@ -216,7 +216,7 @@ def test_mistakes_write_nothing(inverter: Path, tmp_path: Path, capsys: pytest.C
     assert not out.exists()
     before = good.read_bytes()
     told = mistake(capsys, "reconstruct", good, "--out", tmp_path, "--inverter", inverter)
-    assert "would be written over" in told
+    assert "would be overwritten" in told
     assert good.read_bytes() == before
 
 
@@ -249,7 +249,7 @@ def test_reconstruct_on_a_full_disk_is_one_line(
         told = mistake(capsys, "reconstruct", good, "--out", tmp_path / "out", "--inverter", inverter)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "no room to write in" in told
+    assert "cannot write to" in told
     assert not list((tmp_path / "out").iterdir())
 
 

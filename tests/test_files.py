@@ -331,11 +331,11 @@ def small_files() -> Iterator[Callable[[bool], None]]:
 
 def test_a_full_disk_is_one_line(tmp_path: Path, small_files: Callable[[bool], None]) -> None:
     small_files(True)
-    with pytest.raises(UnlogitError, match=r"no room to write in .*File too large"), report_disk_full(tmp_path):
+    with pytest.raises(UnlogitError, match=r"cannot write to .*File too large"), report_disk_full(tmp_path):
         (tmp_path / "metrics.jsonl").write_bytes(bytes(30_000))
-    with pytest.raises(UnlogitError, match=r"no room to write in .*os error"), report_disk_full(tmp_path):
+    with pytest.raises(UnlogitError, match=r"cannot write to .*os error"), report_disk_full(tmp_path):
         save_file({"weight": torch.zeros(30_000)}, tmp_path / "model.safetensors")
-    with pytest.raises(UnlogitError, match="no room"), report_disk_full(tmp_path):
+    with pytest.raises(UnlogitError, match="cannot write to"), report_disk_full(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with pytest.raises(OSError, match="nowhere"), report_disk_full(tmp_path):
         (tmp_path / "nowhere" / "file").write_text("")

@@ -13,6 +13,7 @@ from unlogit import analyses
 from unlogit.arguments import help_text, parse
 from unlogit.classifier_training import FitLaunch
 from unlogit.invert import InvertConfig
+from unlogit.listing import COMMANDS as LISTS
 from unlogit.methods import trainable
 from unlogit.reconstruct import ReconstructConfig
 from unlogit.report.command import AnalyseConfig
@@ -25,9 +26,16 @@ from unlogit.web.study.command import COMMANDS as STUDY
 CONFIGS = (
     *map(command, trainable()),
     *(FitLaunch, ReconstructConfig, InvertConfig, ExploreConfig, BenchConfig, AnalyseConfig),
-    *(config for config, _ in STUDY.values()),
+    *(config for config, _ in (*STUDY.values(), *LISTS.values())),
     *(analyses.get(name).Config for name in analyses.names()),
 )
+
+
+BANNED = re.compile(
+    r"\b(tells?|told|pictures?|may hold|how many|who comes|what is named|stands in|where it is not given|goes? on)\b"
+    r"|^(Which|Whose|Where|What|How many|Those|These|Stands)\b"
+)
+"""Words that no other tool's help has, or a question in place of a noun."""
 
 
 def options(config: type) -> Iterator[tuple[type, str]]:
@@ -51,6 +59,7 @@ def test_an_option_is_described_by_whole_sentences(option: str, text: str) -> No
     assert text.endswith("."), (option, text)
     assert not re.match(r"(Of|By|As|To) ", text), (option, text)
     assert "  " not in text and "\n" not in text
+    assert not BANNED.search(text), (option, text)
 
 
 @pytest.mark.parametrize("config", sorted({config for each in CONFIGS for config, _ in options(each)}, key=repr))

@@ -34,8 +34,8 @@ def test_a_method_reconstructs_photos(photos: list[str], tiny_classifier_spec: s
     ("options", "message"),
     [
         (["--method", "engstrom"], "--method and --classifier belong together"),
-        (["--options", "steps=2"], "--options are a method's"),
-        (["--method", "engstrm", "--classifier", "C"], "a method with its options (engstrom:CLASSIFIER, mahendran"),
+        (["--options", "steps=2"], "--options needs a method"),
+        (["--method", "engstrm", "--classifier", "C"], "or a method (engstrom:CLASSIFIER, mahendran"),
         (["--method", "engstrom", "--classifier", "C", "--options", "steps 2"], "must be option=value, joined by &"),
     ],
 )

@@ -83,4 +83,4 @@ def test_too_many_stop_it_anyway(name: str, place: Path, capsys: pytest.CaptureF
     assert cli.main(command(name, place, "ruined")) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert f"unlogit: error: folder:{place}/ruined: 6 of the first " in said
-    assert "over 1%; mend or remove them: " in said and said.count("cannot identify") == 3 and "and 3 more" in said
+    assert "over 1%; repair or remove them: " in said and said.count("cannot identify") == 3 and "and 3 more" in said

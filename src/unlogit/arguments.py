@@ -54,7 +54,7 @@ def parse(config: Callable[..., T], prog: str, args: Sequence[str], description:
     args = ["--help" if arg == HELP_ALL else arg for arg in args]
     about = _paragraphs((config.__doc__ if description is None else description) or "")
     if shortened and isinstance(config, type) and _is_abridged(config):
-        about += f"\n\nThe most used options; {prog} {HELP_ALL} shows all."
+        about += f"\n\nThese are the most used options; {prog} {HELP_ALL} shows all."
     written = io.StringIO()
     try:
         # The parser prints a box of many lines for a wrong argument, and then exits.

@@ -20,7 +20,7 @@ INTERRUPTED = "interrupted; the same command resumes from the last checkpoint, i
 
 
 def classify(args: Sequence[str]) -> None:
-    """Train a classifier, as usual or adversarially; the same command again resumes."""
+    """Train a classifier, standard or adversarially."""
     from unlogit.arguments import parse
     from unlogit.classifier_training import FitLaunch
 
@@ -33,13 +33,13 @@ def classify(args: Sequence[str]) -> None:
     for name, figures in launch(fit, launched.config, launched.processes, launched.config.device).items():
         print(
             f"{name} accuracy {figures['accuracy']:.1%} "
-            f"(95 % interval {figures['low']:.1%} to {figures['high']:.1%}, n = {figures['n']:,})"
+            f"(95 % CI {figures['low']:.1%} to {figures['high']:.1%}, n = {figures['n']:,})"
         )
     print(f"open it as {launched.config.spec}")
 
 
 def train(args: Sequence[str]) -> None:
-    """Train an inverter for a classifier; the same command again resumes."""
+    """Train an inverter for a frozen classifier."""
     from unlogit.training.launch import launch, read
 
     # The paper's method where none is named.
@@ -67,7 +67,7 @@ def bench(args: Sequence[str]) -> None:
 
 
 def reconstruct(args: Sequence[str]) -> None:
-    """Reconstruct photos from what a classifier keeps of them."""
+    """Reconstruct photos from a classifier's logits."""
     from unlogit.arguments import parse
     from unlogit.reconstruct import GRID, ReconstructConfig
     from unlogit.reconstruct import reconstruct as run
@@ -84,7 +84,7 @@ def reconstruct(args: Sequence[str]) -> None:
 
 
 def invert(args: Sequence[str]) -> None:
-    """Reconstruct images from logits, or another representation, in a file."""
+    """Reconstruct images from a file of logits or of another representation."""
     from unlogit.arguments import parse
     from unlogit.invert import GRID, InvertConfig
     from unlogit.invert import invert as run
@@ -99,7 +99,7 @@ def invert(args: Sequence[str]) -> None:
 
 
 def analyse(args: Sequence[str]) -> None:
-    """Analyse what inverters keep of images: one page of images, numbers and findings."""
+    """Analyse reconstructions and write an HTML report of figures, tables and findings."""
     from unlogit.report.command import analyse as run
 
     page, parts = run(args)
@@ -114,14 +114,14 @@ def analyse(args: Sequence[str]) -> None:
 
 
 def study(args: Sequence[str]) -> None:
-    """Let people choose between reconstructions: create a study, serve it, read its results."""
+    """Run a user study of reconstructions: create it, serve it, print its results."""
     from unlogit.web.study.command import study as run
 
     run(args)
 
 
 def explore(args: Sequence[str]) -> None:
-    """Change what is left of an image with sliders, in the browser, and see what it stands for."""
+    """Explore reconstructions in the browser: edit logits with sliders and see the result."""
     from unlogit.arguments import parse
     from unlogit.web.explorer.command import ExploreConfig
     from unlogit.web.explorer.command import explore as run
@@ -130,7 +130,7 @@ def explore(args: Sequence[str]) -> None:
 
 
 def list_(args: Sequence[str]) -> None:
-    """List sources, classifiers, layers, inverters, methods or analyses."""
+    """List image sources, classifiers, layers, inverters, methods or analyses."""
     from unlogit.arguments import run_subcommand
     from unlogit.listing import COMMANDS as LISTS
 
@@ -211,9 +211,17 @@ def _fail(message: str, code: int) -> int:
 
 def _help() -> str:
     lines = [f"  {name:<14}{command.__doc__}" for name, command in COMMANDS.items()]
-    about = "What a frozen image classifier still knows about an image once only its logits are left."
+    about = "Reconstruct images from the logits of a frozen image classifier, and analyse what the logits keep."
     return "\n".join(
-        ["usage: unlogit COMMAND ...", "", about, "", *lines, "", "unlogit COMMAND --help shows a command's options."]
+        [
+            "usage: unlogit COMMAND ...",
+            "",
+            about,
+            "",
+            *lines,
+            "",
+            "Run 'unlogit COMMAND --help' for the options of a command.",
+        ]
     )
 
 

@@ -400,6 +400,6 @@ def report_disk_full(folder: Path | str) -> Iterator[None]:
         ):
             raise
         raise UnlogitError(
-            f"no room to write in '{folder}' ({one_line(error)}): make room and give the same command again; "
-            "a run goes on from its last checkpoint"
+            f"cannot write to '{folder}' ({one_line(error)}): free disk space and run the same command again; "
+            "a run resumes from its last checkpoint"
         ) from error

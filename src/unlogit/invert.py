@@ -29,21 +29,22 @@ FORMATS = "a .npy array of N x K numbers, or a .csv file of N lines with K numbe
 
 @dataclass(frozen=True)
 class InvertConfig(Checked):
-    """Reconstruct images from logits, or another representation, in a file."""
+    """Reconstruct images from a file of logits or of another representation."""
 
     file: tyro.conf.Positional[Path]
-    """File of the representations as the classifier returns them, not standardised: a .npy array of N x K numbers, or a
+    """File of representations, as the classifier returns them, not standardised: a .npy array of N x K numbers, or a
     .csv file of N lines with K numbers each."""
     out: Path = Path("inverted")
-    """Folder for one PNG per row, named by its number, and grid.png."""
+    """Folder for one PNG per row, named by the index of the row from 0, and for grid.png, which shows them together."""
     inverter: str = DEFAULT_INVERTER
-    """One that comes with unlogit (see: unlogit list inverters), or a folder such as RUN/inverter."""
+    """Inverter: the name of a packaged one (see: unlogit list inverters) or a folder such as RUN/inverter."""
     seed: Seed = 0
     """Random seed of the noise, which is the same for every row."""
     device: str = "auto"
-    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
+    """Device to run on: "auto", "cpu", "cuda", "cuda:1" or "mps". "auto" is a CUDA GPU if there is one, else the
+    CPU."""
     trust_code: bool = False
-    """Let the folder that is opened name a classifier that runs code (python:)."""
+    """Allow the opened folder to name a classifier that runs code (python:)."""
 
 
 @dataclass(frozen=True)

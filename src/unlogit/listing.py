@@ -23,10 +23,10 @@ INVERTER_COLUMNS = ("name", "classifier", "layer", "size", "images seen", "train
 
 @dataclass(frozen=True)
 class ImagesConfig(Checked):
-    """List the sources of images, or describe the images of one."""
+    """List the sources of images, or describe the images of one source."""
 
     images: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE:NAME]")] = None
-    """Images to describe: how many, their classes and sizes, and whether any is broken."""
+    """Images to describe, as source:name: their number, classes, sizes and broken files."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ClassifiersConfig(Checked):
     """List the sources of classifiers, or the classifiers that match a pattern."""
 
     pattern: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[PATTERN]")] = None
-    """Shell pattern of names in all sources, such as 'resnetv2*', or in one, such as 'torchvision:*'."""
+    """Shell pattern of names in all sources, such as 'resnetv2*', or in one source, such as 'torchvision:*'."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LayersConfig(Checked):
     classifier: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CLASSIFIER")]
     """Classifier as source:name, such as timm:resnet18."""
     trust_code: bool = False
-    """Let the files that are opened name classifiers that run code (python:)."""
+    """Allow opened files to name classifiers that run code (python:)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class InvertersConfig(Checked):
 
 @dataclass(frozen=True)
 class MethodsConfig(Checked):
-    """List the methods to invert, and which command takes them."""
+    """List the inversion methods, with the command that runs each."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def list_inverters(_config: InvertersConfig) -> None:
 
     rows = [_inverter_row(WEIGHTS / name) for name in known()]
     if not rows:
-        print("no inverter came with this package: train one and give its folder")
+        print("no packaged inverters: train one and give its folder")
         return
     widths = [max(map(len, column)) for column in zip(INVERTER_COLUMNS, *rows, strict=True)]
     for row in (INVERTER_COLUMNS, *rows):

@@ -88,7 +88,7 @@ def resample(noise: Tensor, amount: Amount, fresh: Tensor) -> Tensor:
 
 def _check_shapes(one: Tensor, other: Tensor, what: str) -> None:
     if one.shape != other.shape:
-        raise UnlogitError(f"{what} of shape {tuple(other.shape)}: must be {tuple(one.shape)}; expand or cut it")
+        raise UnlogitError(f"{what} of shape {tuple(other.shape)}: must be {tuple(one.shape)}; expand or crop it")
 
 
 def _column(amount: Amount, like: Tensor) -> Tensor:

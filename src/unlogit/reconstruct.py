@@ -35,33 +35,35 @@ CELLS_IN_A_ROW = 6
 
 @dataclass(frozen=True)
 class ReconstructConfig(Checked):
-    """Reconstruct photos from what a classifier keeps of them."""
+    """Reconstruct photos from a classifier's logits, and show them beside the originals."""
 
     photos: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Image files; the middle square of each is taken."""
+    """Image files to reconstruct. The centre square of each is used."""
     out: Path = Path("reconstructions")
-    """Folder for NAME.png, the reconstruction alone, of each photo, and grid.png; NAME-INVERTER.png where several
-    inverters are given."""
+    """Folder for the reconstruction of each photo, NAME.png (NAME-INVERTER.png with several inverters), and for
+    grid.png, which shows photos and reconstructions side by side."""
     example: bool = False
-    """Reconstruct the sample photos that come with unlogit, after the files that are given, if any."""
+    """Also reconstruct the sample photos that come with unlogit."""
     inverter: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """One that comes with unlogit (see: unlogit list inverters), or a folder such as RUN/inverter; as NAME=INVERTER
-    under another name. Give it again for another inverter beside it. By default efficientnet_lite0."""
+    """Inverter: the name of a packaged one (see: unlogit list inverters) or a folder such as RUN/inverter;
+    NAME=INVERTER sets the name shown. Can be given several times. Default: efficientnet_lite0."""
     method: str | None = None
-    """Instead of an inverter, a method that needs no training (see: unlogit list methods), with --classifier."""
+    """Method that needs no training (see: unlogit list methods), to use instead of an inverter; needs --classifier."""
     classifier: str | None = None
-    """Whose representation that method inverts, as source:name."""
+    """Classifier that --method inverts, as source:name."""
     options: str = ""
-    """More of the method's options, such as 'layer=penultimate&steps=200&size=32'."""
+    """Options of --method, such as 'layer=penultimate&steps=200&size=32'."""
     view: Sight = "classifier"
-    """Size at which a photo reaches the classifier: "classifier" is the classifier's input size, "training" the
-    inverter's size, as when the inverter was trained."""
+    """Size at which the classifier is given a photo: "classifier" is its own input size; "training" is the size of the
+    reconstructions, as in training."""
     seed: Seed = 0
     """Random seed of the noise, which is the same for every photo."""
     device: str = "auto"
-    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
+    """Device to run on: "auto", "cpu", "cuda", "cuda:1" or "mps". "auto" is a CUDA GPU if there is one, else the
+    CPU."""
     trust_code: bool = False
-    """Allow opened folders to name classifiers that run code (python:). Sources named in the options always may."""
+    """Allow opened folders to name classifiers that run code (python:). Sources named in the options are always
+    allowed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,9 +77,9 @@ class ReconstructConfig(Checked):
         if (self.method is None) != (self.classifier is None):
             raise UnlogitError("--method and --classifier belong together: give both, or an --inverter alone")
         if self.inverter and self.method is not None:
-            raise UnlogitError("--inverter and --method exclude each other: give one of them")
+            raise UnlogitError("--inverter and --method cannot be combined: give one of them")
         if self.options and self.method is None:
-            raise UnlogitError("--options are a method's: give --method and --classifier too")
+            raise UnlogitError("--options needs a method: give --method and --classifier too")
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -212,7 +214,7 @@ def _targets(photos: Sequence[Path], out: Path, inverters: Sequence[str]) -> lis
     originals = {photo.resolve() for photo in photos}
     for target in (*(file for files in targets for file in files), out / f"{GRID}.png"):
         if target.resolve() in originals:
-            raise UnlogitError(f"photo '{target}' would be written over: give another --out")
+            raise UnlogitError(f"photo '{target}' would be overwritten: give another --out")
         check_replaceable(target, signed)
     return targets
 
@@ -264,10 +266,12 @@ def _grid(reconstructions: Sequence[Reconstruction], inverters: Mapping[str, Inv
 
 def _describe(inverters: Mapping[str, Inverter]) -> str:
     parts = [
-        f"{name} makes of the {one.representation.layer} of {one.representation.classifier.spec} at {one.size} px"
+        f"{name} from {one.representation.layer} of {one.representation.classifier.spec} at {one.size} px"
         for name, one in inverters.items()
     ]
     # In a dictionary for their order, each once.
     deviations = ", ".join(dict.fromkeys(deviation for one in inverters.values() for deviation in one.deviations))
-    description = f"Photo, and what {' and what '.join(parts)}{f'; deviations: {deviations}' if deviations else ''}."
-    return f"{description} Below each is the class predicted for it, green where it is kept."
+    description = (
+        f"Photo and reconstruction by {', '.join(parts)}{f'; deviations: {deviations}' if deviations else ''}."
+    )
+    return f"{description} Below each is its predicted class, green if the class is kept."

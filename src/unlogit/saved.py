@@ -71,7 +71,7 @@ def check_keys(values: Mapping[str, Any], required: Mapping[str, Any], optional:
             raise unknown(f"key of {what}", key, types)
     for key in required:
         if key not in values:
-            raise UnlogitError(f"{what}: key '{key}' is missing, must be there with {', '.join(required)}")
+            raise UnlogitError(f"{what}: key '{key}' is missing, must have {', '.join(required)}")
     try:
         validate_typed_dict(cast("Any", TypedDict)("Found", {key: types[key] for key in values}), dict(values))
     except StrictDataclassError as error:
@@ -104,7 +104,7 @@ def on_meta(make: Callable[[], Network], what: str) -> Network:
         raise error if str(error).startswith(what) else UnlogitError(f"{what}: {error}") from error
     # Sizes that overflow, are negative or do not divide, each layer in its own way.
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise UnlogitError(f"{what} describes no network ({one_line(error, 120)})") from error
+        raise UnlogitError(f"{what} does not describe a network ({one_line(error, 120)})") from error
 
 
 def read_header(path: Path, what: str, advice: str) -> Header:
@@ -142,7 +142,7 @@ def check_tensors(expected: Mapping[str, Tensor], header: Header, what: str) -> 
     for name in header:
         if name not in expected:
             raise UnlogitError(
-                f"{what} cannot be read: its weights do not fit its {CONFIG}: nothing takes tensor '{name}'"
+                f"{what} cannot be read: its weights do not fit its {CONFIG}: no layer has a tensor '{name}'"
             )
 
 

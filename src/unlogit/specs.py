@@ -77,7 +77,7 @@ class Spec:
                 return f"{self.source}:{rest}"
         raise UnlogitError(
             f"'{plain(self.source)}:{plain(self.name)}{plain(tail)}' cannot be written as source:name?option=value: "
-            "brackets must match, and options be words with a value each"
+            "brackets must match, and each option must be a word with a value"
         )
 
 

@@ -117,7 +117,7 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(config: FitC
     reached = fit(first)
     written = (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns
     assert fit(first) == reached
-    with pytest.raises(UnlogitError, match="holds something else"):
+    with pytest.raises(UnlogitError, match="holds another training"):
         fit(replace(first, seed=1))
     assert (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns == written
 
@@ -133,7 +133,7 @@ def test_an_interrupted_evaluation_goes_on_from_the_last_checkpoint(
         patch.setattr("unlogit.classifier_training.loop.accuracy", interrupt)
         fit(short)
     assert not (tmp_path / "c" / "config.json").exists()
-    with pytest.raises(UnlogitError, match="holds something else"):
+    with pytest.raises(UnlogitError, match="holds another training"):
         fit(replace(short, seed=1))
     monkeypatch.setattr("unlogit.classifier_training.fitting.Fitting.step", interrupt)
     assert fit(short)["clean"]["n"] == 60
@@ -193,7 +193,7 @@ def test_a_folder_of_something_else_is_left_alone(config: FitConfig, tmp_path: P
     (tmp_path / "c" / "thesis.txt").write_text("years of work")
     (tmp_path / "file").write_text("as well")
     for name in ("c", "file"):
-        with pytest.raises(UnlogitError, match="holds something else"):
+        with pytest.raises(UnlogitError, match="holds another training"):
             fit(replace(config, out=tmp_path / name))
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["thesis.txt"]
 
@@ -204,7 +204,7 @@ def test_images_without_labels_or_of_other_classes_are_refused(config: FitConfig
     Image.new("RGB", (32, 32)).save(flat / "a.png")
     with pytest.raises(UnlogitError, match=r"flat.* no label"):
         fit(replace(config, out=tmp_path / "c", images=f"folder:{flat}"))
-    with pytest.raises(UnlogitError, match="different classes"):
+    with pytest.raises(UnlogitError, match="must have the same classes"):
         fit(replace(config, out=tmp_path / "c", test_images="scenes:test"))
     assert not (tmp_path / "c").exists()
 
@@ -229,7 +229,7 @@ def test_files_that_only_have_our_names_are_left_alone(config: FitConfig, tmp_pa
     path = tmp_path / "c" / name
     path.parent.mkdir(parents=True)
     path.write_text("years of work")
-    with pytest.raises(UnlogitError, match="holds something else"):
+    with pytest.raises(UnlogitError, match="holds another training"):
         fit(replace(config, out=tmp_path / "c"))
     assert [p for p in (tmp_path / "c").rglob("*") if p.is_file()] == [path]
     assert path.read_text() == "years of work"

@@ -100,14 +100,14 @@ def test_the_first_tensor_that_does_not_fit_is_named(
     state = dict(small().state_dict())
     change(state)
     path = save(state, tmp_path / "w.safetensors")
-    with pytest.raises(UnlogitError, match=f"is not one of 'timm:test_resnet': .*{told}"):
+    with pytest.raises(UnlogitError, match=f"does not fit 'timm:test_resnet': .*{told}"):
         open_classifier(f"checkpoint:{path}?arch=timm:test_resnet")
 
 
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("", r"of which architecture\? write 'checkpoint:.*w.safetensors\?arch=timm:resnet50'"),
+        ("", r"no architecture given: write 'checkpoint:.*w.safetensors\?arch=timm:resnet50'"),
         ("?arch=resnet50", "write it as timm:resnet50 or torchvision:resnet50"),
         ("?arch=packaged:efficientnet_lite0", "unknown library of .* 'packaged': must be one of timm, torchvision"),
         ("?arch=timm:resnt18", "unknown timm classifier 'resnt18': did you mean resnet18"),

@@ -141,5 +141,5 @@ def test_a_damaged_config_of_a_run_is_one_line(content: str, tiny_classifier_spe
     with pytest.raises(UnlogitError, match="run '.*config.json") as error:
         train(config)
     assert "\n" not in str(error.value)
-    with pytest.raises(UnlogitError, match="holds something else"):
+    with pytest.raises(UnlogitError, match="holds another training"):
         fit(FitConfig(tmp_path / "run", "scenes:count=8", "scenes:count=8"))

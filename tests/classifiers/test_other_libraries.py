@@ -64,8 +64,8 @@ def test_torchvision_errors(rest: str, what: str) -> None:
 @pytest.mark.usefixtures("offline")
 def test_without_the_network_the_way_out_is_told() -> None:
     told("torchvision:squeezenet1_1", r"could not be downloaded .*'checkpoint:FILE\?arch=torchvision:squeezenet1_1'")
-    told("transformers:google/vit-base-patch16-224", "cannot be had from transformers .*or a folder with config.json")
-    told("open_clip:ViT-B-32.laion2b_s34b_b79k", r"cannot be had .*'open_clip:ViT-B-32\?checkpoint=FILE'")
+    told("transformers:google/vit-base-patch16-224", "could not be loaded by transformers .*folder with config.json")
+    told("open_clip:ViT-B-32.laion2b_s34b_b79k", r"could not be loaded .*'open_clip:ViT-B-32\?checkpoint=FILE'")
     told("timm:hf-hub:nobody/nothing", "'timm:hf-hub:nobody/nothing' could not be downloaded")
 
 
@@ -151,7 +151,7 @@ def test_zero_shot_logits_are_scaled_cosines_of_image_and_sentences(spec_of: Cal
     [
         ("ViT-B-3", "unknown open_clip network 'ViT-B-3': did you mean ViT-B-32"),
         ("RN50.openia", "unknown weights 'openia' of open_clip network 'RN50': there are openai"),
-        ("RN50", "which weights.*tag of openai"),
+        ("RN50", "no weights given.*tag of openai"),
         ("RN50.openai?pretrained=false", "give only one of a tag, checkpoint or pretrained"),
         ("RN50.openai?template=a photo", "must have {} for the class name"),
     ],

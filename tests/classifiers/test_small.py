@@ -128,7 +128,7 @@ def test_a_damaged_folder_is_one_clear_line(tmp_path: Path, damage: str) -> None
 
 @pytest.mark.parametrize("rest", ["", "nowhere/at/all"])
 def test_a_missing_folder_is_told_with_the_command_that_makes_it(rest: str) -> None:
-    with pytest.raises(UnlogitError, match="give the folder that `unlogit classify` made"):
+    with pytest.raises(UnlogitError, match="give a folder that `unlogit classify` wrote"):
         open_classifier(f"small:{rest}")
 
 

@@ -75,7 +75,7 @@ def test_two_loaders_of_a_source_share_what_they_met():
 def test_strict_stops_at_the_first():
     source = Some(50, 25, first=20)
     source.broken.strict = True
-    with pytest.raises(UnlogitError, match=r"^20\.jpg: cut short; mend or remove it, or leave out --strict"):
+    with pytest.raises(UnlogitError, match=r"^20\.jpg: cut short; repair or remove it, or leave out --strict"):
         read(source)
 
 

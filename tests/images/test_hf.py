@@ -54,7 +54,7 @@ def test_kinds_of_labels(tmp_path, kind, values, labels, names):
 
 def test_labels_that_name_no_class(tmp_path):
     rows(2, label=(datasets.Value("float32"), [0.5, 1.0])).save_to_disk(tmp_path / "set")
-    with pytest.raises(UnlogitError, match=r"'0.5' names no class; labels must be whole numbers alone or words alone"):
+    with pytest.raises(UnlogitError, match=r"'0.5' names no class; labels must be all whole numbers or all words"):
         open_images(f"hf:{tmp_path}/set")
 
 
@@ -137,7 +137,7 @@ def test_no_way_to_the_hub(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", unreachable)
-    with pytest.raises(UnlogitError, match=r"is no folder here, and the hub cannot be reached \(OSError\)"):
+    with pytest.raises(UnlogitError, match=r"is not a local folder, and the Hub cannot be reached \(OSError\)"):
         open_images("hf:owner/name")
 
 

@@ -28,7 +28,7 @@ def test_labels_and_names(values, names, labels, expected):
 @pytest.mark.parametrize(
     ("values", "names", "message"),
     [
-        ([1, "dog"], (), "set: 'dog' names no class; labels must be whole numbers alone or words alone"),
+        ([1, "dog"], (), "set: 'dog' names no class; labels must be all whole numbers or all words"),
         ([1.5], (), "set: '1.5' names no class"),
         ([3], ("a", "b"), "set: has a label 3, but only 2 classes are named"),
         (["owl"], ("a", "b"), "set: class 'owl' is not among the 2 that are named"),
@@ -60,7 +60,7 @@ def test_a_lone_surrogate_in_a_name_is_escaped():
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, 1.5, b"cat"])
 def test_other_types_name_no_class(value):
-    with pytest.raises(UnlogitError, match="set: .* names no class; labels must be whole numbers alone or words alone"):
+    with pytest.raises(UnlogitError, match="set: .* names no class; labels must be all whole numbers or all words"):
         classes([value, value], "set")
 
 

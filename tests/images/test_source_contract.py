@@ -122,7 +122,7 @@ def torchvision(root: Path) -> Example:
         tuple(MNIST.classes),
         {
             "option": ("torchvision:MNIST?spilt=test", "must be one of root, split. Did you mean 'split'"),
-            "missing": (f"torchvision:ImageNet?root={root}/absent", "say where it lies with root=FOLDER"),
+            "missing": (f"torchvision:ImageNet?root={root}/absent", "give its folder as root=FOLDER"),
             "empty": (f"torchvision:Food101?root={root}", "holds no images"),
         },
     )
@@ -152,7 +152,7 @@ def hf(root: Path) -> Example:
             "option": (f"hf:{root}/good?colum=photo", "must be one of .*column.*Did you mean 'column'"),
             "missing": (
                 f"hf:{root} absent",
-                r"is no folder here and no data set of the hub.* hf:OWNER/NAME or hf:FOLDER",
+                r"neither a local folder nor a dataset of the Hub.* hf:OWNER/NAME or hf:FOLDER",
             ),
             "empty": (f"hf:{root}/empty", "cannot be opened .*doesn't contain any data files"),
         },

@@ -67,9 +67,9 @@ def test_splits_and_names_of_sets(food):
     assert len(open_images(f"torchvision:food101?root={food}&split=test")) == 1
     with pytest.raises(UnlogitError, match=r"Unknown value 'val' for argument split. Valid values are"):
         open_images(f"torchvision:Food101?root={food}&split=val")
-    with pytest.raises(UnlogitError, match=r"unknown torchvision data set 'Food11'.*Did you mean 'Food101'"):
+    with pytest.raises(UnlogitError, match=r"unknown torchvision dataset 'Food11'.*Did you mean 'Food101'"):
         open_images("torchvision:Food11")
-    with pytest.raises(UnlogitError, match="unknown torchvision data set ''"):
+    with pytest.raises(UnlogitError, match="unknown torchvision dataset ''"):
         open_images("torchvision:")
     with pytest.raises(UnlogitError, match="option 'split=val' of .*: must be one of test, train"):
         open_images("torchvision:MNIST?split=val")

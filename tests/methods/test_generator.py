@@ -99,7 +99,7 @@ def test_the_hub_interface_opens_a_folder(inverter: GeneratorInverter, tmp_path:
 
 def test_damage_is_told(inverter: GeneratorInverter, tmp_path: Path) -> None:
     folder = tmp_path / "inverter"
-    with pytest.raises(UnlogitError, match="neither a folder nor one of those that come with unlogit"):
+    with pytest.raises(UnlogitError, match="must be a folder, a packaged inverter"):
         open_inverter(str(folder))
     folder.mkdir()
     with pytest.raises(UnlogitError, match=r"config.json is missing"):

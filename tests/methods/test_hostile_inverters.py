@@ -240,7 +240,7 @@ def test_weights_of_another_shape_or_name_are_one_line(folder: Path, originals: 
         refuse(folder, match)
         shutil.copy(originals["generator"] / WEIGHTS, folder)
     change(folder, "generator.more", lambda _: torch.zeros(3))
-    refuse(folder, "nothing takes tensor 'generator.more'")
+    refuse(folder, "no layer has a tensor 'generator.more'")
 
 
 def test_constants_that_do_not_fit_are_one_line(folder: Path, originals: dict[str, Path]) -> None:

@@ -190,7 +190,7 @@ def test_a_folder_of_another_kind_is_told(inverters: dict[str, Inverter], tmp_pa
         ("mahendran:?classifier=C&jitter=-1", "jitter -1: must not be negative"),
         ("mahendran:?classifier=C&start=mars:", "unknown images prefix 'mars'"),
         ("nearest:?classifier=C&images=mars:", "unknown images prefix 'mars'"),
-        ("generator:?classifier=C", "neither a folder nor one of those .* nor a method with its options"),
+        ("generator:?classifier=C", "must be a folder, a packaged inverter .* or a method"),
     ],
 )
 def test_mistakes_are_one_clear_line(tiny_classifier_spec: str, spec: str, message: str) -> None:

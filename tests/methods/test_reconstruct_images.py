@@ -34,7 +34,7 @@ def test_any_image_and_a_seed(inverter: Inverter, path: Path) -> None:
     assert torch.equal(alone, inverter.reconstruct(path, seed=3))
     torch.testing.assert_close(made, alone.expand_as(made))
     assert not torch.equal(alone, inverter.reconstruct(path, seed=4))
-    with pytest.raises(UnlogitError, match="noise and seed exclude each other"):
+    with pytest.raises(UnlogitError, match="noise and seed cannot be combined"):
         inverter.reconstruct(path, inverter.sample_noise(1), seed=0)
 
 

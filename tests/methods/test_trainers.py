@@ -283,7 +283,7 @@ def test_a_run_can_begin_with_the_discriminator_that_is_saved_beside_an_inverter
             torch.testing.assert_close(value, learned.discriminator.state_dict()[name])
     other = replace(projected, maps=("stages.0", "penultimate"), widths=(12,))
     Training(tiny(discriminator=other, **start | {"out": tmp_path / "third"}), torch.device("cpu"))
-    assert "is of another kind or shape: this run's begins with random weights" in capsys.readouterr().err
+    assert "does not fit this run, whose discriminator begins with random weights" in capsys.readouterr().err
 
 
 def test_an_inverter_is_saved_with_its_discriminator_or_without(tiny: Tiny, tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_a_start_that_does_not_fit_is_refused(tiny: Tiny, tmp_path: Path) -> Non
     other = replace(first.method.generator, channels=8, noise=8)
     with pytest.raises(UnlogitError, match=r"start '.*' does not fit this configuration .*: give the method, size"):
         train(tiny(generator=other, start=str(first.out / "inverter"), out=tmp_path / "second"))
-    with pytest.raises(UnlogitError, match="needs no training"):
+    with pytest.raises(UnlogitError, match="has no weights to start from"):
         train(tiny(start=f"nearest:?classifier={first.classifier}&images=scenes:count=8", out=tmp_path / "second"))
 
 

@@ -22,7 +22,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_missing_weights_are_named_with_their_place(hub: Path) -> None:
     with pytest.raises(Unavailable, match=r"needs weights that are not at .*6726825d\.pth"):
         inception.find_weights()
-    with pytest.raises(Unavailable, match="put the file of that name there"):
+    with pytest.raises(Unavailable, match="torch-fidelity downloads"):
         inception.features()
 
 

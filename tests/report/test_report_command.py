@@ -149,7 +149,7 @@ def test_mistakes_write_nothing(inverter: Path, tmp_path: Path, capsys: pytest.C
     assert "no source prefix" in told(capsys, inverter, "--images", "scenes", "--out", out)
     labels = tmp_path / "labels.json"
     labels.write_text(json.dumps([{"label": k, "imagenet1k": k + 90} for k in range(10)]))
-    assert "names logit 99, and the classifiers have logits 0 to 9" in told(
+    assert "logit index 99 must be 0 to 9, the logits of the classifiers" in told(
         capsys, inverter, *common, "--labels", labels
     )
     assert not out.exists()

@@ -103,7 +103,7 @@ def test_a_map_or_tokens_become_a_vector(layer: str, expected: object, classifie
         ("conv?pool=max", "unknown option of .* 'pool': must be one of reduce"),
         ("logits?reduce=mean", r"is a vector already: leave out '\?reduce=mean'"),
         ("conw", "unknown layer 'conw' of test:net.*did you mean conv"),
-        ("rows", r"gives \(8, 64, 5\) for 2 images, must be rows by image"),
+        ("rows", r"gives \(8, 64, 5\) for 2 images, must have a row per image"),
         ("spare", "layer 'spare' of test:net is not run when it classifies"),
         ("conv?reduce=first", "has shape N x 5 x 16 x 16: the first token is only one of N x T x C"),
     ],

@@ -240,7 +240,7 @@ def test_rows_of_other_code_are_thrown_away_with_a_warning(tmp_path: Path, capsy
     assert capsys.readouterr().err == ""
     cache = RepresentationCache(tmp_path, r, open_images(SOURCE), view)
     said = capsys.readouterr().err
-    assert "differs from what is computed now: starting anew" in said and said.count("\n") == 1
+    assert "does not match current outputs: recomputing it" in said and said.count("\n") == 1
     assert close(cache(batch), Representation.raw(r, batch.images))
 
 

@@ -29,7 +29,7 @@ def test_everything_is_measured(tiny_classifier_spec: str) -> None:
     assert 0 < step.share < 1.5
     assert reading.flop is None
     told = table(config, found)
-    assert "training step" in told and "most memory held" in told
+    assert "training step" in told and "peak memory" in told
 
 
 def test_nonsense_is_refused() -> None:

@@ -49,7 +49,7 @@ def test_a_killed_process_ends_them_all_with_advice(config: TrainConfig) -> None
         children(before)[0].kill()
 
     Thread(target=kill_one, daemon=True).start()
-    with pytest.raises(UnlogitError, match=r"process \d of 2 was killed .*: the same command goes on from the last"):
+    with pytest.raises(UnlogitError, match=r"process \d of 2 was killed .*: the same command resumes from the last"):
         launch(config, processes=2)
     assert time.monotonic() - killed[0] < 15
     assert not children(before)

@@ -185,7 +185,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tiny: Tiny, tmp_path: Path) 
     os.kill(process.pid, signal.SIGTERM)
     _, told = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "the same command goes on from there" in told
+    assert "the same command resumes from there" in told
     state = Checkpoints(config.out / "checkpoints").load()
     assert state is not None
     assert 0 < state["images"] < 100_000
@@ -239,7 +239,7 @@ def test_a_run_that_breaks_goes_back_where_that_is_asked_for(tiny: Tiny, capfd: 
     config = tiny(rollback=1)
     train(config)
     told = [line for line in capfd.readouterr().err.splitlines() if "rollback" in line]
-    assert len(told) == 1 and "not finite at 48 images: back to 32, learning rates times 0.5" in told[0]
+    assert len(told) == 1 and "not finite at 48 images: back to 32 images, learning rates times 0.5" in told[0]
     state = Checkpoints(config.out / "checkpoints").load()
     assert state is not None and state["images"] == 48 and state["rollbacks"] == 1
     assert state["optimiser_g"]["param_groups"][0]["lr"] == config.method.learning_rate_g / 2
@@ -271,7 +271,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_bit_for_bit(
     train(whole)
     train(replace(parts, num_images=16))
     small_files(True)
-    with pytest.raises(UnlogitError, match=r"checkpoint .*000000032.pt' cannot be written .*MB free.*make room"):
+    with pytest.raises(UnlogitError, match=r"checkpoint .*000000032.pt' cannot be written .*MB free.*free disk space"):
         train(replace(parts, num_images=64, validate_every=1_000))
     small_files(False)
     assert [p.name for p in (parts.out / "checkpoints").iterdir()] == ["000000016.pt"]

@@ -128,7 +128,7 @@ def test_a_run_resumes_only_with_the_same_classifier_and_images(tiny: Tiny, tmp_
     for name, (folder, change) in changes.items():
         shutil.copytree(folder, tmp_path / "kept", copy_function=shutil.copy2)
         change()
-        with pytest.raises(UnlogitError, match=rf"^{name} '\S+' has changed since the run was saved: bring back"):
+        with pytest.raises(UnlogitError, match=rf"^{name} '\S+' has changed since the run was saved: restore"):
             train(more)
         shutil.rmtree(folder)
         (tmp_path / "kept").rename(folder)

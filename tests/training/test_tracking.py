@@ -95,7 +95,7 @@ def test_a_service_that_refuses_is_one_line(service: Service, tiny: Tiny, monkey
         raise RuntimeError("no API key:\nlog in first")
 
     monkeypatch.setattr(service, "init", refuse)
-    with pytest.raises(UnlogitError, match=f"--track {service.__name__} cannot begin: no API key: log in first"):
+    with pytest.raises(UnlogitError, match=f"--track {service.__name__} could not start: no API key: log in first"):
         open_tracker(tiny(track=service.__name__), 0)
 
 

@@ -107,17 +107,17 @@ class Margins(Checked):
     """Sizes below which a difference counts as none, for tests of equivalence; chosen before any result is seen."""
 
     share: Rate = 0.05
-    """Margin of shares of images, such as of the same class."""
+    """Margin for shares of images, such as the share that keeps its class."""
     cosine: Rate = 0.05
-    """Margin of cosines of logits and layouts."""
+    """Margin for cosines of logits and layouts."""
     pixel_error: Rate = 0.005
-    """Margin of the mean squared error of pixels in [0, 1]."""
+    """Margin for the mean squared error of pixels in [0, 1]."""
     ssim: Rate = 0.01
-    """Margin of the structural similarity."""
+    """Margin for the structural similarity (SSIM)."""
     perceptual: Rate = 0.05
-    """Margin of the perceptual distance."""
+    """Margin for the perceptual distance."""
     looks: Rate = 0.1
-    """Margin of brightness, contrast, sharpness and colourfulness, in standard deviations over the originals."""
+    """Margin for brightness, contrast, sharpness and colourfulness, in standard deviations over the originals."""
 
     @classmethod
     def prefix(cls) -> str:

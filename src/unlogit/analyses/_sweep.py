@@ -54,7 +54,7 @@ class SweepConfig(AnalysisConfig):
     shown: Count = 4
     """Number of images shown."""
     margins: Margins = field(default_factory=Margins)
-    """Changes that count as none."""
+    """Equivalence margins: smaller changes count as none."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def unit(evidence: Evidence, name: str, units: Units) -> float:
 def check_amounts(amounts: Sequence[float], what: str) -> None:
     """Raise `UnlogitError` unless there are at least two amounts, in increasing order."""
     if len(amounts) < 2 or any(b <= a for a, b in pairwise(amounts)):
-        raise UnlogitError(f"{what} {' '.join(f'{a:g}' for a in amounts)}: must be two or more in growing order")
+        raise UnlogitError(f"{what} {' '.join(f'{a:g}' for a in amounts)}: must be two or more in increasing order")
 
 
 def run_sweep(sweep: Sweep, evidence: Evidence, num_images: int, shown: int, note: str) -> Iterator[Result]:

@@ -57,15 +57,15 @@ class Config(AnalysisConfig):
     """Options of the attacks, which are bounded in maximum norm."""
 
     epsilons: tuple[Annotated[float, Bounds(0, 1, above=True, hint=UNIT)], ...] = (0.1,)
-    """Radii in the scale where pixels are in [0, 1]; the paper's is 0.1."""
+    """L-inf radii of the attacks, for pixels in [0, 1]; the paper's is 0.1."""
     pgd_steps: Count = 10
-    """Number of steps of PGD."""
+    """Number of PGD steps."""
     num_images: Several = 128
     """Number of images attacked."""
     shown: Count = 4
     """Number of images shown."""
     margins: Margins = field(default_factory=Margins)
-    """Costs that count as none."""
+    """Equivalence margins: smaller costs count as none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -48,7 +48,8 @@ class Config(AnalysisConfig):
     """Factors by which images are changed."""
 
     factors: tuple[Weight, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
-    """Factors in increasing order; 1 leaves an image as it is, 0 is black, grey or blurred."""
+    """Factors in increasing order. 1 leaves an image unchanged; 0 makes it black (brightness), grey (contrast) or
+    blurred (sharpness)."""
     num_images: Several = 256
     """Number of images measured."""
     shown: Count = 2

@@ -27,7 +27,7 @@ class Config(AnalysisConfig):
     """Number of images shown."""
 
     shown: Count = 5
-    """Number of images per inverter."""
+    """Number of images shown per inverter."""
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,12 @@ class Config(AnalysisConfig):
     """Training of the readers."""
 
     training: Annotated[int, Bounds(200, 10**9)] = 6_000
-    """Number of scenes of the other split that the readers are fitted on."""
+    """Number of scenes, from the other split, on which the networks that read the factors are trained."""
     epochs: Count = 5
-    """Number of epochs for which the readers are fitted; more raises the accuracy on the originals."""
+    """Number of training epochs of these networks; more epochs raise their accuracy on the originals."""
     clear: Share = 0.05
-    """A factor counts as kept where the 95 % CI of its share lies above this, and as lost where it lies below."""
+    """Threshold, 0 to 1: a factor counts as kept if the 95 % CI of its share lies above it, and as lost if it lies
+    below."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

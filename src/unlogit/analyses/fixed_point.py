@@ -34,13 +34,14 @@ class Config(AnalysisConfig):
     """Number of rounds and images."""
 
     rounds: Several = 8
-    """Number of successive reconstructions, each image with its own noise throughout."""
+    """Number of successive reconstructions. Each image keeps its noise throughout."""
     num_images: Several = 128
     """Number of images measured."""
     shown: Count = 4
     """Number of images shown."""
     still: Weight = 0.02
-    """An image counts as settled once a round moves it by less than this root mean squared difference of pixels."""
+    """Root mean squared pixel difference between two rounds below which an image counts as converged, for pixels in [0,
+    1]."""
 
 
 @dataclass(frozen=True)

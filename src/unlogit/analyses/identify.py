@@ -46,12 +46,13 @@ class Config(AnalysisConfig):
     """Sizes and classes of the line-ups."""
 
     among: Several = 32
-    """Length of a line-up of originals of any class; there are at least two line-ups, or they get shorter."""
+    """Number of originals, of any class, in a line-up. It is reduced if there are too few images for two line-ups."""
     among_class: Several = 8
-    """Length of a line-up of originals of one class."""
+    """Number of originals in a line-up of one class."""
     classes: Literal["true", "predicted"] = "true"
-    """Classes of the line-ups within a class: "true" takes the labels of the images; "predicted", and images without
-    labels, the class that the first inverter's classifier predicts. Line-ups are the same for all inverters."""
+    """Classes of the line-ups of one class: "true" is the labels of the images; "predicted" is the class that the first
+    inverter's classifier predicts, which is also used for images without labels. Line-ups are the same for all
+    inverters."""
 
 
 @dataclass(frozen=True)

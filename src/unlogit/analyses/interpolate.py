@@ -32,7 +32,7 @@ class Config(AnalysisConfig):
     steps: Several = 8
     """Number of steps along a line."""
     pairs: Several = 64
-    """Number of pairs measured, no image in two of them."""
+    """Number of pairs measured. No image is in two pairs."""
     shown: Count = 4
     """Number of pairs shown."""
 

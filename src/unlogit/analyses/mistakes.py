@@ -25,9 +25,10 @@ class Config(AnalysisConfig):
     """Number of images shown, and margins."""
 
     shown: Count = 6
-    """Number of wrongly classified images per classifier, each beside a right one of the same class."""
+    """Number of misclassified images shown per classifier, each beside a correctly classified image of the same
+    class."""
     margins: Margins = field(default_factory=Margins)
-    """Differences that count as none."""
+    """Equivalence margins: smaller differences count as none."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

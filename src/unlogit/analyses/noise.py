@@ -37,13 +37,13 @@ class Config(AnalysisConfig):
     """Number of images and noises."""
 
     draws: Several = 4
-    """Number of noise vectors, each of which is tried on every image."""
+    """Number of noise vectors, each of which is used for every image."""
     num_images: Several = 128
     """Number of images measured."""
     shown: Count = 4
     """Number of images shown."""
     shown_draws: Count = 6
-    """Number of noise vectors shown for each image."""
+    """Number of noise vectors shown per image."""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ class Config(AnalysisConfig):
     """Shape of the path and number of its steps."""
 
     path: Literal["arc", "line"] = "arc"
-    """Shape of the path: on the "arc" every point is as likely a noise as its ends; the "line" is the paper's, whose
-    middle has a smaller norm than any noise of the training."""
+    """Shape of the path: every point of the "arc" is as likely a noise vector as its ends; the "line" is the paper's,
+    and noise vectors at its middle have a smaller norm than in training."""
     steps: Several = 8
     """Number of steps along the path."""
     num_images: Several = 96

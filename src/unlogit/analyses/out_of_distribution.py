@@ -32,9 +32,9 @@ class Config(AnalysisConfig):
     """Numbers of images of each other kind."""
 
     num_images: Several = 256
-    """Number of images measured of each kind."""
+    """Number of images measured per kind."""
     shown: Count = 6
-    """Number of images of each kind shown."""
+    """Number of images shown per kind."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

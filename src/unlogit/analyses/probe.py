@@ -29,7 +29,7 @@ class Config(AnalysisConfig):
     """Comparison with inverters."""
 
     inverters: bool = True
-    """Compare the layout that each inverter reconstructs with the layout that the probe reads."""
+    """Compare the layout in the reconstructions of each inverter with the layout that the linear probe reads."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

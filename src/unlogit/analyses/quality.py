@@ -45,27 +45,28 @@ class Config(AnalysisConfig):
     """Further metrics, and numbers of images and noises."""
 
     metrics: tuple[str, ...] = ("psnr", "st_lpips_alex", "lpips_alex", "lpips_vgg", "lpips_squeeze", "dists")
-    """Further distances to the original, by name; those whose weights are not on this machine are left out and said."""
+    """Further distances to the original, by name. Metrics whose weights are not on this machine are skipped; the report
+    names them."""
     num_metric_images: Several = 128
-    """Number of images that those metrics are measured on."""
+    """Number of images for these metrics."""
     draws: Several = 4
-    """Number of noise vectors per image, for the diversity and for the best of them."""
+    """Number of noise vectors per image, for the diversity and for the best reconstruction among them."""
     num_draw_images: Several = 256
-    """Number of images that the noise vectors are tried on."""
+    """Number of images that are reconstructed with several noise vectors."""
     lenient: tuple[str, ...] = ("pixel_error", "ssim")
-    """Metrics that are also measured on mirrored reconstructions and at the best of the noise vectors."""
+    """Metrics that are also measured on mirrored reconstructions and on the best reconstruction among the noise
+    vectors."""
     kid_subsets: Several = 100
-    """Number of subsets that KID is averaged over."""
+    """Number of subsets over which KID is averaged."""
     kid_subset_size: Several = 1_000
     """Number of images per subset of KID, at most a quarter of the images."""
     inception: bool = True
-    """Measure FID, KID, precision and recall in the features of Inception too, where its weights are on this
-    machine."""
+    """Also measure FID, KID, precision and recall in Inception features, if its weights are on this machine."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if unknown := set(self.metrics + self.lenient) & {m.name for m in LOGITS}:
-            raise UnlogitError(f"metrics {', '.join(unknown)}: measured anyway, on all images")
+            raise UnlogitError(f"metrics {', '.join(unknown)}: always measured, on all images; leave them out")
 
 
 TOP = MetricInfo(

@@ -30,8 +30,8 @@ class Config(AnalysisConfig):
     """Evaluating classifiers and number of images."""
 
     networks: tuple[str, ...] = ("auto",)
-    """Classifiers as source:name, of any classes. "auto" is EfficientNet-Lite1 and Lite2 at 160 px where they are
-    installed, and none for scenes, which ImageNet classifiers do not know."""
+    """Classifiers that evaluate the reconstructions, as source:name, with any classes. "auto" is EfficientNet-Lite1 and
+    Lite2 at 160 px if they are installed, and none for scenes, which are not ImageNet classes."""
     images: Several = 512
     """Number of held-out images."""
 

@@ -28,7 +28,7 @@ class Config(AnalysisConfig):
     num_images: Count = 24
     """Number of images shown, drawn at random."""
     seed: Seed = 0
-    """Random seed of that draw."""
+    """Random seed for drawing the images."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class Config(SweepConfig):
     """Factors by which logits are multiplied; the defaults are the paper's."""
 
     exponents: tuple[Annotated[float, Bounds(-30, 30)], ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
-    """Factors are 10 to the power of these, in increasing order."""
+    """Exponents of ten, in increasing order: logits are multiplied by 10 to the power of each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

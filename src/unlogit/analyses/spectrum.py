@@ -47,7 +47,7 @@ class Config(AnalysisConfig):
     """Number of images."""
 
     images: Several = 10_000
-    """Number of held-out images, at most."""
+    """Maximum number of held-out images."""
 
 
 def run(config: Config, evidence: Evidence) -> Iterator[Result]:

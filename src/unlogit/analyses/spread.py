@@ -27,7 +27,8 @@ class Config(AnalysisConfig):
     """Classes by which images are grouped."""
 
     classes: Several | None = None
-    """Number of classes, drawn at random from those with two images or more; None takes all. The paper took 10."""
+    """Number of classes, drawn at random from those with at least two images. The paper uses 10. Default: all
+    classes."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Config(AnalysisConfig):
     """Options of the findings."""
 
     last: Annotated[float, Bounds(0, 1, above=True)] = 0.2
-    """Final share of a run over which the finding measures its improvement."""
+    """Final share of a run over which its improvement is measured, above 0 and at most 1."""
 
 
 @dataclass(frozen=True)

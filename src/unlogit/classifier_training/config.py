@@ -20,94 +20,100 @@ BUILT_IN = "small:"
 
 @dataclass(frozen=True)
 class FitConfig(Checked):
-    """Fit a classifier and report its accuracy, clean and attacked. The same command again resumes, or does nothing."""
+    """Train a classifier and report its accuracy on clean and adversarial images."""
 
     out: Path
-    """The classifier's folder; it is then opened as small:OUT, or as fitted:OUT where it started from another."""
+    """Folder of the trained classifier, which small:OUT opens, or fitted:OUT if --start names another classifier."""
     images: str = "scenes:"
-    """Labelled training images as source:name."""
+    """Labelled training images as source:name, e.g. scenes: or 'parquet:train-*.parquet'."""
     test_images: str = "scenes:test"
-    """Images for the reported accuracies, never trained on."""
+    """Labelled test images for the reported accuracies, as source:name; never used for training."""
     start: str = "small:"
-    """What is fitted: the built-in network with random weights, or any classifier, such as timm:resnet18 to fine-tune
-    it, timm:resnet18?pretrained=false from scratch. It gets a new head where its classes are others."""
+    """Classifier to train, as source:name: small: for the built-in network with random weights, timm:resnet18 to
+    fine-tune pretrained weights, timm:resnet18?pretrained=false for another network from scratch. It gets a new head if
+    its classes differ from those of the images."""
     labels: Path | None = None
-    """Keep the start's own head: a JSON list of {"label": 0, "imagenet1k": 1} with the logit of each label
-    of the images is."""
+    """JSON file that keeps the head of --start: a list of {"label": 0, "imagenet1k": 1}, with the index of the logit
+    for each label of the images. Default: a new head, if classes differ."""
     objective: Literal["standard", "fgsm", "pgd", "trades", "llr"] = "standard"
-    """Trained on images as they are, or on attacked ones: by one step from a random start (fast), or by several; or
-    with a term beside the usual loss: TRADES (Zhang et al. 2019), local linearity (Qin et al. 2019)."""
+    """Training objective: "standard" trains on clean images; "fgsm" on adversarial images of one step from a random
+    start; "pgd" on those of several steps; "trades" (Zhang et al. 2019) and "llr" (local linearity, Qin et al. 2019)
+    add a regularisation term to the loss of clean images."""
     epsilon: Radius = 8 / 255
-    """Radius of the attacks, training's and the reported one's, in the scale where pixels are in [0, 1]."""
+    """L-inf radius of the attacks in training and evaluation, for pixels in [0, 1]; a fraction or a decimal number."""
     pgd_steps: Count = 7
-    """Steps of the attack in the objectives pgd, trades and llr."""
+    """Number of attack steps of the objectives "pgd", "trades" and "llr"."""
     trades_beta: Weight = 6.0
-    """Weight of the agreement in the objective trades."""
+    """Weight of the KL divergence between clean and adversarial predictions in the objective "trades"."""
     llr_lambda: Weight = 4.0
-    """Weight of the deviation from linear in the objective llr."""
+    """Weight of the deviation of the loss from its linear approximation in the objective "llr"."""
     llr_mu: Weight = 3.0
-    """Weight of the change foretold by the gradient in the objective llr."""
+    """Weight of the change that the linear approximation predicts in the objective "llr"."""
     layout_weight: Weight = 0.0
-    """Weight of a linear head that reads the image's 4 x 4 colours from the logits, in training alone; 0 for none. Its
-    loss is the share of their variance that it does not read."""
+    """Weight of an auxiliary loss, 0 for none: a linear head, used in training only, predicts the image's 4 x 4 average
+    colours from the logits. The loss is the share of their variance that it does not explain."""
     layout_shuffled: bool = False
-    """Let that head read the colours of another image of the batch, as a control."""
+    """Train the auxiliary head on the colours of another image of the batch, as a control."""
     num_images: Count = 64_000
     """Length of training in images seen."""
     target_accuracy: Share | None = None
-    """Stop when the accuracy on num_test_images of the test images first reaches this, so that classifiers can be
-    compared at equal accuracy; None trains to the end."""
+    """Accuracy, 0 to 1, on --num-test-images test images at which training stops, to compare classifiers at equal
+    accuracy. Default: train for all of --num-images."""
     target_every: Count = 2_000
-    """Images between two such measurements."""
+    """Number of images between two measurements for --target-accuracy."""
     batch: Count = 32
-    """Images a step, over all processes."""
+    """Images per step, over all processes."""
     learning_rate: Rate = 0.05
-    """Peak of the one cycle for the built-in network's convolutions, which Muon trains: by how much a step turns them.
-    """
+    """Peak learning rate of the one-cycle schedule for the convolutions of the built-in network, which Muon trains."""
     learning_rate_rest: Rate = 2e-3
-    """The same for all other parameters, and all of any other network, which AdamW trains."""
+    """Peak learning rate for all other parameters, and for all parameters of any other network, which AdamW trains."""
     weight_decay: Weight = 0.0
-    """Weight decay of AdamW, on weights with more than one dimension."""
+    """Weight decay of AdamW, applied to weights with more than one dimension."""
     label_smoothing: Share = 0.0
-    """Share of the target that is spread evenly over all classes."""
+    """Share of the target probability, 0 to 1, that is spread evenly over all classes."""
     ema_half_life: Weight = 0.0
-    """Half-life, in images, of the averaged weights that are evaluated and saved, at most a tenth of the images
-    seen so far; 0 takes the weights themselves."""
+    """Half-life, in images, of the moving average of the weights that is evaluated and saved; at most a tenth of the
+    images seen so far. 0 evaluates and saves the current weights."""
     flip: bool = False
     """Mirror half of the training images."""
     crop: Literal["centre", "random", "shift"] = "centre"
-    """Crop of the training images: "centre"; "random" squares of area 0.5 to 1.0; "shift" moves the centre crop by up
-    to an eighth of the side, for small images."""
+    """Crop of the training images: "centre" is the centre square; "random" a random square of 0.5 to 1.0 of the area;
+    "shift" the centre square moved by up to an eighth of its side, for small images."""
     size: Annotated[int, Bounds(8, 4_096)] = 32
-    """Side in pixels of the images that are trained on and attacked, and of the built-in network's input, for which
-    it is a power of two from 32 on; any other resizes inside to what it takes."""
+    """Side in pixels of the images in training and attacks, 8 to 4096. For the built-in network it is the input size, a
+    power of two of at least 32; other networks resize to their own input size."""
     widths: tuple[Width, ...] = (24, 48, 96)
     """Channels of each stage of the built-in network."""
     blocks: Annotated[int, Bounds(1, 1_000)] = 1
-    """Residual blocks a stage of the built-in network."""
+    """Residual blocks per stage of the built-in network."""
     num_test_images: Count = 2_000
-    """How many held-out images the clean accuracy is measured on."""
+    """Number of test images for the clean accuracy."""
     num_attacked_images: Count = 500
-    """How many of them are attacked."""
+    """Number of these images that are attacked, for the adversarial accuracy."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Precision of the networks; "auto" measures whether bf16 autocast is faster than fp32."""
+    """Precision of the networks: "auto", "fp32" or "bf16". "auto" measures whether bf16 autocast is faster than fp32 on
+    this device."""
     seed: Seed = 0
     """Random seed of weights, attacks and the order of the images."""
     log_every: Count = 2_000
-    """Images between two lines of metrics."""
+    """Number of images between two lines of metrics."""
     checkpoint_every: Count = 10_000
-    """Images between two checkpoints."""
+    """Number of images between two checkpoints."""
     strict: bool = False
-    """Stop at the first broken image, instead of skipping up to 1 %."""
+    """Stop at the first broken image instead of skipping up to 1 % of the images."""
     device: str = "auto"
-    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
+    """Device to run on: "auto", "cpu", "cuda", "cuda:1" or "mps". "auto" is a CUDA GPU if there is one, else the
+    CPU."""
     trust_code: bool = False
-    """Allow opened folders to name classifiers that run code (python:). Sources named in the options always may."""
+    """Allow opened folders to name classifiers that run code (python:). Sources named in the options are always
+    allowed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.labels is not None and self.start == BUILT_IN:
-            raise UnlogitError("labels keep the head of what is started from: give --start a classifier that has one")
+            raise UnlogitError(
+                "--labels keep the head of --start, and small: has none: leave out --labels, or give another --start"
+            )
 
     @property
     def spec(self) -> str:
@@ -123,9 +129,9 @@ class FitConfig(Checked):
 
 @dataclass(frozen=True)
 class FitLaunch(Checked):
-    """A fitting, and on how many processes."""
+    """Train a classifier, standard or adversarially. Run the same command again to resume."""
 
     config: Annotated[FitConfig, tyro.conf.arg(name="")]
     processes: Count = 1
-    """Processes on this machine: one a GPU, or on a CPU with few cores one a core. Each has its own batch statistics
-    in batch-norms, so that their number changes the result a little."""
+    """Number of processes on this machine: one per GPU, or on a CPU with few cores one per core. Each process has its
+    own batch statistics in batch norm, so their number changes the result slightly."""

@@ -156,7 +156,7 @@ class Fitting:
                         checkpoints.save(self.images, self.state_dict() | record)
                     if stopping and not finished:
                         raise KeyboardInterrupt(
-                            f"stopped at {self.images:,} images; the same command goes on from there"
+                            f"stopped at {self.images:,} images; the same command resumes from there"
                         )
 
     def result(self) -> Classifier:

@@ -121,9 +121,9 @@ def _images(config: FitConfig) -> tuple[ImageSource, ImageSource]:
     source, held_out = (open_images(spec, strict=config.strict) for spec in (config.images, config.test_images))
     for one in (source, held_out):
         if len(one.class_names) < 2 or int(one.labels.min()) < 0:
-            raise UnlogitError(f"{one.spec}: some of its images have no label, without which nothing can be fitted")
+            raise UnlogitError(f"{one.spec}: some of its images have no label; training needs labelled images")
     if source.class_names != held_out.class_names:
-        raise UnlogitError(f"{config.images} and {config.test_images} have different classes")
+        raise UnlogitError(f"{config.images} and {config.test_images}: must have the same classes; give one dataset")
     return source, held_out
 
 
@@ -149,7 +149,7 @@ def _identified(
 def _check_same(config: FitConfig, begun: dict[str, Any]) -> None:
     """Raise `UnlogitError` unless a checkpoint or config.json is that of a fitting with this configuration."""
     if not isinstance(begun.get("fit"), dict) or _essence(begun["fit"]) != _essence(_plain(config)):
-        raise UnlogitError(f"'{config.out}' holds something else: give another --out or delete it")
+        raise UnlogitError(f"'{config.out}' holds another training: resume it with its options, or give another --out")
 
 
 def _plain(config: FitConfig) -> dict[str, Any]:

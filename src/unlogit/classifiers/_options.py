@@ -96,8 +96,8 @@ def read_class_names(file: Path | None) -> tuple[str, ...] | None:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise UnlogitError(f"class names '{file}': must be a text file, a name a line") from error
+        raise UnlogitError(f"class names '{file}': must be a text file with one name per line") from error
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
-        raise UnlogitError(f"class names '{file}': the file is empty, must hold a name a line")
+        raise UnlogitError(f"class names '{file}': the file is empty, must hold one name per line")
     return names

@@ -40,8 +40,8 @@ def opened(start: str, class_names: Sequence[str], labels: Tensor | None, seed: 
     classifier = classifiers.open_classifier(start)
     if labels is None and classifier.class_names != tuple(class_names):
         classifier = _with_classes(classifier, class_names, seed)
-    elif labels is not None and int(labels.max()) >= len(classifier.class_names):
-        raise UnlogitError(f"labels: class {int(labels.max())}, but {start} has {len(classifier.class_names)} logits")
+    elif labels is not None and int(labels.max()) > (most := len(classifier.class_names) - 1):
+        raise UnlogitError(f"labels: logit index {int(labels.max())} must be 0 to {most}, the logits of {start}")
     classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return _trainable(classifier)
 

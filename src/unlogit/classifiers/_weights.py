@@ -55,7 +55,7 @@ def read_weights(
     except Exception as error:
         raise UnlogitError(f"checkpoint '{path}' cannot be read ({first_line(error)}): {advice}") from error
     if not weights or not all(_is_plain(value) for value in weights.values()):
-        raise UnlogitError(f"checkpoint '{path}' holds other things than named tensors: {advice}")
+        raise UnlogitError(f"checkpoint '{path}' must hold named tensors only: {advice}")
     return weights
 
 
@@ -85,7 +85,7 @@ def with_weights(arch: str, weights: dict[str, Tensor], path: Path, spec: str) -
     weights = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")} | weights
     problem = _misfit(own, weights)
     if problem:
-        raise UnlogitError(f"checkpoint '{path}' is not one of '{arch}': {problem}")
+        raise UnlogitError(f"checkpoint '{path}' does not fit '{arch}': {problem}")
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:  # Tensors without values (of the meta device), sparse or quantised ones.

@@ -1,8 +1,9 @@
-"""`checkpoint:FILE?arch=timm:resnet50`: weights in a file (.safetensors, or torch's of tensors alone), an architecture.
+"""`checkpoint:FILE?arch=timm:resnet50`: an architecture with weights from a file.
 
-The architecture is one of timm or torchvision (`arch=torchvision:resnet50`); the number of classes is that of the
-weights. `&classes=names.txt` names them, a name a line; `&size=64`, `&mean=0.5,0.5,0.5` and `&std=0.25,0.25,0.25` give
-the side in pixels and the normalisation that it was trained with, where they are not the architecture's usual ones.
+The file is .safetensors, or one of torch that holds tensors only. The architecture is one of timm or torchvision
+(`arch=torchvision:resnet50`); the number of classes is that of the weights. `&classes=names.txt` names the classes, one
+name per line; `&size=64`, `&mean=0.5,0.5,0.5` and `&std=0.25,0.25,0.25` give the side in pixels and the
+normalisation that it was trained with, where they are not the architecture's usual ones.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def open_source(rest: str, spec: str) -> Classifier:
     name, options = read_options(Options, rest, spec)
     file = existing_file(name, f"checkpoint '{name}' of '{spec}'")
     if options.arch is None:
-        raise UnlogitError(f"classifier '{spec}': of which architecture? write 'checkpoint:{name}?arch=timm:resnet50'")
+        raise UnlogitError(f"classifier '{spec}': no architecture given: write 'checkpoint:{name}?arch=timm:resnet50'")
     network, preprocessing = with_weights(options.arch, read_weights(file), file, spec)
     preprocessing = adjusted(preprocessing, options)
     return assemble(network, preprocessing, canonical(spec, file, options), read_class_names(options.classes))

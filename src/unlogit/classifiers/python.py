@@ -1,4 +1,4 @@
-"""`python:package.module:factory`: any network of your own; `factory()` returns a module over N x 3 x H x W.
+"""`python:package.module:factory`: your own network; `factory()` returns a module that takes images N x 3 x H x W.
 
 `python:path/to/net.py:factory` takes a file that is not installed. The network's attributes `input_size` (side in
 pixels), `mean`, `std` and `class_names`, where it has them, give its preprocessing and names; so do the options

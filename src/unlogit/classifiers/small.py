@@ -49,9 +49,9 @@ class SmallConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.widths:
-            raise UnlogitError("classifier widths: must be one or more, one a stage, such as 24 48 96")
+            raise UnlogitError("classifier widths: must be one or more, one per stage, such as 24 48 96")
         if self.size < 32 or self.size & (self.size - 1):
-            raise UnlogitError(f"classifier size {self.size}: must be a power of two from 32 on, such as 32 or 64")
+            raise UnlogitError(f"classifier size {self.size}: must be a power of two of at least 32, such as 32 or 64")
         if len(self.widths) > MOST:
             raise UnlogitError(f"classifier of {len(self.widths)} stages: must be at most {MOST}")
 
@@ -133,7 +133,7 @@ def open_source(rest: str, spec: str) -> Classifier:
     folder = check_path(Path(rest).expanduser().resolve())
     what = f"classifier '{spec}'"
     if not rest or not (folder / CONFIG).is_file():
-        raise UnlogitError(f"{what}: no {CONFIG} in '{rest}': give the folder that `unlogit classify` made")
+        raise UnlogitError(f"{what}: no {CONFIG} in '{rest}': give a folder that `unlogit classify` wrote")
     config = read_classifier(folder, what, {"network": dict[str, Any]})
     part = f"'network' in {CONFIG} of {what}"
     shape = from_json(SmallConfig, config["network"], part)

@@ -1,4 +1,4 @@
-"""`timm:NAME`: any classifier of timm (pytorch-image-models), with the preprocessing that belongs to its weights.
+"""`timm:NAME`: any classifier of timm (pytorch-image-models), with the preprocessing of its weights.
 
 `timm:resnetv2_50` takes the weights from timm's hub, `timm:hf-hub:owner/name` from anyone's there;
 `timm:resnetv2_50?checkpoint=weights.safetensors` from a file, for any number of classes;
@@ -47,7 +47,7 @@ class Options(Checked):
 
 
 def open_source(rest: str, spec: str) -> Classifier:
-    """Open by name; raises `UnlogitError` for an unknown name or option, or weights that cannot be had or read."""
+    """Open by name; raises `UnlogitError` for an unknown name or option, or weights that cannot be loaded."""
     name, options = read_options(Options, rest, spec)
     network: Any
     if options.checkpoint:
@@ -81,7 +81,7 @@ def _preprocessing(network: Any, spec: str) -> Preprocessing:
     data = resolve_data_config({}, model=network)
     channels, size, _ = data["input_size"]
     if channels != 3:
-        raise UnlogitError(f"classifier '{spec}' takes {channels} channels: must be one for RGB images")
+        raise UnlogitError(f"classifier '{spec}' takes {channels} channels: must take 3, for RGB images")
     return Preprocessing(size, data["mean"], data["std"], Preprocessing.resampling(data["interpolation"]))
 
 

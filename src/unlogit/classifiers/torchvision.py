@@ -42,7 +42,7 @@ class Options(Checked):
 
 
 def open_source(rest: str, spec: str) -> Classifier:
-    """Open by name; raises `UnlogitError` for an unknown name or option, or weights that cannot be had."""
+    """Open by name; raises `UnlogitError` for an unknown name or option, or weights that cannot be loaded."""
     name, options = read_options(Options, rest, spec)
     network: nn.Module
     weights = _weights(name, options.weights)

@@ -46,7 +46,7 @@ class Options(Checked):
 
 
 def open_source(rest: str, spec: str) -> Classifier:
-    """Open by name; raises `UnlogitError` where it cannot be had, has no safetensors, or is no image classifier."""
+    """Open by name; raises `UnlogitError` where it cannot be loaded, has no safetensors, or is no image classifier."""
     try:
         import transformers
     except ModuleNotFoundError as error:
@@ -54,7 +54,7 @@ def open_source(rest: str, spec: str) -> Classifier:
     path_or_id, options = read_options(Options, rest, spec)
     folder = Path(path_or_id).expanduser().resolve()
     if not path_or_id or (path_or_id.startswith((".", "/", "~")) and not folder.is_dir()):
-        raise UnlogitError(f"classifier '{spec}': no folder '{path_or_id}': give one, or a name on the hub, owner/name")
+        raise UnlogitError(f"classifier '{spec}': no folder '{path_or_id}': give a folder, or OWNER/NAME on the Hub")
     name = str(check_path(folder)) if folder.is_dir() else path_or_id
     try:
         if not folder.is_dir():
@@ -75,8 +75,8 @@ def open_source(rest: str, spec: str) -> Classifier:
     # Whatever went wrong on the way (no network, no such name, pickles alone, a broken file).
     except Exception as error:
         raise UnlogitError(
-            f"classifier '{spec}' cannot be had from transformers ({first_line(error)}): must be an image classifier's "
-            "name on the hub, or a folder with config.json, preprocessor_config.json and model.safetensors"
+            f"classifier '{spec}' could not be loaded by transformers ({first_line(error)}): must be an image "
+            "classifier's name on the Hub, or a folder with config.json, preprocessor_config.json and model.safetensors"
         ) from error
     if missing:
         raise UnlogitError(f"classifier '{spec}' was not trained as a classifier: its weights lack {missing[0]}")

@@ -126,7 +126,7 @@ def warn_of_overlap(training: ImageSource, held_out: ImageSource) -> None:
     if same_images(training.fingerprint(), held_out.fingerprint()):
         print(
             f"unlogit: warning: the held-out images {plain(held_out.spec)} are the training images: metrics on them "
-            "show what was memorised; give other images for an honest measure",
+            "measure memorisation; give images that are not trained on",
             file=sys.stderr,
         )
 

@@ -44,12 +44,12 @@ class Broken(Container[int]):
         """Count one; raises `UnlogitError` with the first few names and reasons where that is one too many."""
         self.reasons[index] = str(error)
         if self.strict:
-            raise UnlogitError(f"{error}; mend or remove it, or leave out --strict to skip broken images")
+            raise UnlogitError(f"{error}; repair or remove it, or leave out --strict to skip broken images")
         seen = self.good + len(self)
         if len(self) > MAX_SHARE * max(seen, FEWEST):
             raise UnlogitError(
                 f"{self.spec}: {len(self):,} of the first {seen:,} images are broken, which is over "
-                f"{MAX_SHARE:.0%}; mend or remove them: {self._first()}"
+                f"{MAX_SHARE:.0%}; repair or remove them: {self._first()}"
             )
 
     def summary(self) -> str:

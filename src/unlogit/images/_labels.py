@@ -15,7 +15,7 @@ from unlogit.outside import encodable, in_order, plain
 LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class")
 """Usual names of labels in a table."""
 MAX_CLASSES = 1_000_000
-NO_LABEL = "names no class; labels must be whole numbers alone or words alone"
+NO_LABEL = "names no class; labels must be all whole numbers or all words"
 
 
 def classes(values: Sequence[object], what: str, names: Sequence[str] = ()) -> tuple[Tensor, tuple[str, ...]]:

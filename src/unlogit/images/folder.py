@@ -1,4 +1,4 @@
-"""`folder:PATH`: image files, either all in one folder (no labels) or in one folder a class."""
+"""`folder:PATH`: image files, either all in one folder (without labels) or in one folder per class."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FolderImages(ImageSource):
         if flat and classes:
             raise UnlogitError(
                 f"{shown}: holds both images ({plain(flat[0])}) and folders of images ({plain(next(iter(classes)))}"
-                "); keep either images alone or one folder a class"
+                "); keep either only images or only one folder per class"
             )
         if not flat and not classes:
             seen = f" ({scan.inventory.summary()})" if scan.inventory.seen else ""

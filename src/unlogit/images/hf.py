@@ -104,7 +104,7 @@ def open_source(rest: str, spec: str) -> HubImages:
     dataset = _load(datasets, name, options, spec)
     features = dataset.features
     if features is None:
-        raise UnlogitError(f"{spec}: does not say what its columns hold, so it cannot be streamed; leave out streaming")
+        raise UnlogitError(f"{spec}: has no column types, so that it cannot be streamed; leave out streaming")
     identity = str(getattr(dataset, "_fingerprint", ""))
     column = _image_column(datasets, features, options.column, spec)
     label = _label_column(datasets, features, options.label, spec)
@@ -156,13 +156,13 @@ def _reach(datasets: Any, name: str, spec: str) -> None:
         HfApi().dataset_info(name, timeout=10)
     except (HFValidationError, RepositoryNotFoundError) as error:
         raise UnlogitError(
-            f"{spec}: '{name}' is no folder here and no data set of the hub that you may read; write it as "
+            f"{spec}: '{name}' is neither a local folder nor a dataset of the Hub that you can access; write it as "
             "hf:OWNER/NAME or hf:FOLDER"
         ) from error
     except Exception as error:  # no network, a proxy, a certificate: one remedy
         raise UnlogitError(
-            f"{spec}: '{name}' is no folder here, and the hub cannot be reached ({type(error).__name__}); with a copy "
-            "of it, write hf:FOLDER or parquet:FOLDER/*.parquet"
+            f"{spec}: '{name}' is not a local folder, and the Hub cannot be reached ({type(error).__name__}); for a "
+            "local copy, write hf:FOLDER or parquet:FOLDER/*.parquet"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""`scenes:`: rendered images of ten shapes whose every nuisance is a known factor.
+"""`scenes:`: rendered images of ten shapes, whose factors of variation are all known.
 
 `scenes:` is the training split, `scenes:val` is for choosing settings and `scenes:test` for reporting, with options as
 in `scenes:test?size=64&count=2000&seed=1`. A scene is a function of (seed, split, index) alone: its factors come from a

@@ -1,4 +1,4 @@
-"""`torchvision:NAME`: a classification set of torchvision, downloaded where it is not there yet.
+"""`torchvision:NAME`: a classification dataset of torchvision, downloaded if it is not on this machine.
 
 `torchvision:CIFAR10?split=test&root=data` reads the test images below the folder `data`, or downloads them there.
 Without `root` they lie where torch keeps its own downloads (`~/.cache/torch/datasets`; TORCH_HOME moves it). Other
@@ -83,7 +83,7 @@ def open_source(rest: str, spec: str) -> TorchvisionImages:
     name = Spec.parse(spec).name
     dataset_class = next((cls for each, cls in classes.items() if each.casefold() == name.casefold()), None)
     if dataset_class is None:
-        raise unknown("torchvision data set", name, classes)
+        raise unknown("torchvision dataset", name, classes)
     parameters = _parameters(dataset_class)
     takes = {"root", "split"} & parameters.keys() | parameters.keys() - _NOT_OPTIONS
     if "train" in takes and "split" not in takes:
@@ -114,15 +114,15 @@ def _open(dataset_class: Callable[..., Any], parameters: Any, root: Path, argume
     except (RuntimeError, OSError) as error:
         if not downloads:
             raise UnlogitError(
-                f"{spec}: {one_line(error)} (this set cannot be downloaded from here; looked in '{root}': "
-                "say where it lies with root=FOLDER)"
+                f"{spec}: {one_line(error)} (this dataset has no automatic download; looked in '{root}': "
+                "give its folder as root=FOLDER)"
             ) from error
     try:
         return dataset_class(root, **arguments, download=True)
     except Exception as error:  # no network, a moved address, a full disk, a damaged archive: one remedy
         raise UnlogitError(
             f"{spec}: is not in '{root}', and could not be downloaded ({one_line(error)}); "
-            "say where it lies with root=FOLDER"
+            "give its folder as root=FOLDER"
         ) from error
 
 

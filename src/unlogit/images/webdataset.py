@@ -1,4 +1,4 @@
-"""`webdataset:SHARDS`: tar files of images with their labels beside them, for millions of images.
+"""`webdataset:SHARDS`: tar files of images and their labels, for millions of images.
 
 `webdataset:shards/{000..099}.tar` or `webdataset:shards/*.tar`. Files in a shard that share a name up to its first dot
 are one image: `n01.jpg` and its label `n01.cls` (a number), or a field "label" in `n01.json`; another field with
@@ -119,7 +119,7 @@ class Options(Checked):
 def open_source(rest: str, spec: str) -> ShardImages:
     pattern, options = specs.read(Options, rest, spec)
     if "://" in pattern:
-        raise UnlogitError(f"{spec}: shards must lie on this machine, since any image is read at will; download them")
+        raise UnlogitError(f"{spec}: shards must be local files, since images are read in random order; download them")
     shards: list[Path] = []
     for each in _braces(pattern):
         found = matching(each)

@@ -145,7 +145,7 @@ def open_inverter(name: str | Path, trust_code: bool = False, *, classifier: str
     if classifier is not None:
         if isinstance(classifier, str):
             raise UnlogitError(
-                f"classifier '{classifier}': a saved inverter names its own, must be a torch module; leave it out"
+                f"classifier '{classifier}': must be a torch module; leave it out, since a saved inverter names its own"
             )
         with binding(open_classifier(classifier)):
             return open_inverter(name, trust_code)
@@ -172,9 +172,9 @@ def open_inverter(name: str | Path, trust_code: bool = False, *, classifier: str
             inverter: Inverter = _module(method).open_source(rest, name)
             return inverter
     raise UnlogitError(
-        f"inverter '{name}': neither a folder nor one of those that come with unlogit ({', '.join(known()) or 'none'}) "
-        f"nor OWNER/NAME on the Hugging Face Hub nor a method with its options "
-        f"({', '.join(f'{method}:CLASSIFIER' for method in untrained())}){did_you_mean(name, known())}"
+        f"inverter '{name}': must be a folder, a packaged inverter ({', '.join(known()) or 'none'}), OWNER/NAME on the "
+        f"Hugging Face Hub, or a method ({', '.join(f'{method}:CLASSIFIER' for method in untrained())})"
+        f"{did_you_mean(name, known())}"
     )
 
 

@@ -56,7 +56,7 @@ class Inverter(nn.Module):
                 has no gradients.
         """
         if noise is not None and seed is not None:
-            raise UnlogitError("noise and seed exclude each other: give one of them")
+            raise UnlogitError("noise and seed cannot be combined: give one of them")
         if gradients and not self.DIFFERENTIABLE:
             raise UnlogitError(f"inverter '{self.name}' has no gradients: use one that was trained, or gradients=False")
         self.check(raw, noise)

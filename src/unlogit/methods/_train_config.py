@@ -34,10 +34,7 @@ SCORES: dict[str, Callable[[float], float]] = {
 
 @dataclass(frozen=True)
 class TrainConfig(Checked):
-    """Train an inverter for a frozen classifier. Run the same command again to resume.
-
-    The defaults match the paper, but for the batch, which a single device holds, and take days on one GPU.
-    """
+    """Train an inverter for a frozen classifier. Run the same command again to resume."""
 
     BASIC: ClassVar = (
         "images",
@@ -56,38 +53,40 @@ class TrainConfig(Checked):
     images: str
     """Training images as source:name, e.g. scenes: or 'parquet:train-*.parquet'."""
     held_out: str
-    """Images for the validation metrics and sample grids, never trained on."""
+    """Images for the validation metrics and sample grids, as source:name; never used for training."""
     classifier: Classifier
-    """The frozen classifier as source:name, e.g. packaged:efficientnet_lite0; in Python also a torch module."""
+    """Frozen classifier to invert, as source:name, e.g. packaged:efficientnet_lite0; in Python also a torch module."""
     out: Path
-    """The run's folder: config, metrics, samples, checkpoints and the inverter."""
+    """Folder of the run, for its configuration, metrics, samples, checkpoints and inverter."""
     layer: str = "logits"
-    """Representation that is inverted; "label" (one-hot of the predicted class) gives the label-only baseline."""
+    """Layer to invert: "logits", or another one of the classifier (see: unlogit list layers). "label", the one-hot
+    predicted class, gives the label-only baseline."""
     method: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=BigGANConfig)
     """Configuration of the method, a `MethodConfig`; its type decides which method trains."""
     start: str | None = None
-    """A trained inverter, a name or a folder, whose weights the run begins with instead of random ones: to continue a
-    run of which only the inverter is left, or for a similar classifier. Not in the paper."""
+    """Trained inverter, by name or folder, whose weights initialise the run. Use it to continue a run of which only the
+    inverter is left, or to adapt an inverter to a similar classifier. Not in the paper. Default: random weights."""
     num_images: Count = 1_000_000
     """Length of the run in training images seen, including the warm start."""
     batch: Count = 64
-    """Images per discriminator step, over all processes (paper's code base: 2048)."""
+    """Images per discriminator step, over all processes (the paper's code base: 2048)."""
     decay: Share = 0.0
-    """Share of the run, at its end, over which the learning rates fall linearly to zero."""
+    """Final share of the run, 0 to 1, over which the learning rates fall linearly to zero."""
     crop: Literal["centre", "random"] = "centre"
-    """Crop of the training images: "centre", or "random" squares of area 0.5 to 1.0. With random crops the classifier
-    runs on every image, and nothing can be cached."""
+    """Crop of the training images: "centre" is the centre square, "random" a random square of 0.5 to 1.0 of the area.
+    With random crops the classifier runs on every image, and its outputs are not cached."""
     flip: bool = True
     """Mirror half of the training images."""
     ema_half_life: Rate = 500_000
     """Half-life, in images, of the averaged generator that is evaluated and saved; at most a tenth of the images
     seen so far."""
     ema_start: Whole = 0
-    """Number of images seen before averaging begins; until then the averaged generator is the current one. The paper's
-    code base begins after 40,000 generator steps; with a start the half-life is constant from there on. 0 averages from
-    the first step, by a half-life that grows with the images seen."""
+    """Number of images seen before averaging begins; until then the averaged generator is the current one. 0 averages
+    from the first step, by a half-life that grows with the images seen; otherwise the half-life is constant. The
+    paper's code base begins after 40,000 generator steps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Precision of the networks; "auto" measures whether bf16 autocast is faster than fp32."""
+    """Precision of the networks: "auto", "fp32" or "bf16". "auto" measures whether bf16 autocast is faster than fp32 on
+    this device."""
     rollback: Whole = 0
     """Maximum number of times that a run with non-finite losses or weights returns to its last checkpoint and continues
     with half the learning rates."""
@@ -100,25 +99,28 @@ class TrainConfig(Checked):
     validate_every: Count = 20_000
     """Number of images between two validations, sample grids and saved inverters."""
     num_validation_images: Several = 512
-    """Number of held-out images of a validation."""
+    """Number of held-out images per validation."""
     best: str = "logit_error"
-    """Validation metric by which best/ is chosen: agreement, agreement5, diversity, layout_cosine, logit_cosine,
-    logit_error, octave_excess, peak_excess, pixel_error, recognition or variety. A change on resumption applies from
-    the next validation that is better than all earlier ones."""
+    """Validation metric that selects the inverter in best/: agreement, agreement5, diversity, layout_cosine,
+    logit_cosine, logit_error, octave_excess, peak_excess, pixel_error, recognition or variety. If a resumed run changes
+    it, the change applies from the next validation that is better than all earlier ones."""
     recognition: tuple[str, ...] = ("auto",)
-    """Classifiers, as source:name, that take no part in training and measure at validation whether they recognise
-    reconstructions. "auto" is the packaged ImageNet classifiers that are installed and take no part, or none for
-    scenes; the option without a value turns it off."""
+    """Classifiers, as source:name, that take no part in training; validation measures whether they recognise the
+    reconstructions. "auto" is the installed packaged ImageNet classifiers that take no part, or none for scenes. The
+    option without a value turns this off."""
     track: Literal["tensorboard", "wandb", "trackio"] | None = None
-    """Service that also receives metrics, sample grids and the configuration (extra "track")."""
+    """Service that also receives metrics, sample grids and the configuration; needs the extra "track". Default:
+    none."""
     cache: Path = Path("runs/cache")
-    """Folder where classifier outputs are kept between runs."""
+    """Folder in which classifier outputs are cached between runs."""
     strict: bool = False
-    """Stop at the first broken image, instead of skipping up to 1 %."""
+    """Stop at the first broken image instead of skipping up to 1 % of the images."""
     device: str = "auto"
-    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
+    """Device to run on: "auto", "cpu", "cuda", "cuda:1" or "mps". "auto" is a CUDA GPU if there is one, else the
+    CPU."""
     trust_code: bool = False
-    """Allow opened folders to name classifiers that run code (python:). Sources named in the options always may."""
+    """Allow opened folders to name classifiers that run code (python:). Sources named in the options are always
+    allowed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

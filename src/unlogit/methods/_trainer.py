@@ -126,7 +126,7 @@ class Trainer(ABC, Generic[M]):
 
         begun = open_inverter(name)
         if not isinstance(begun, LearnedInverter):
-            raise UnlogitError(f"start '{name}': needs no training, so that there is nothing to begin with")
+            raise UnlogitError(f"start '{name}': has no weights to start from; give a trained inverter")
         # Saved networks have their spectral norms folded in.
         original = f"{NORMED}.original"
         normed = {k.replace(original, ".weight"): k for k in self.network.state_dict() if k.endswith(original)}

@@ -1,4 +1,4 @@
-"""The baseline without a network: the training image whose representation is nearest."""
+"""Nearest-neighbour baseline: the training image whose representation is nearest."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class NearestNeighbour(Inverter):
                 indices.append(batch.indices)
                 bar.update(len(batch))
         if not rows:
-            raise UnlogitError(f"{source.spec}: none of its images can be decoded")
+            raise UnlogitError(f"{source.spec}: none of its images can be decoded; give other training images")
         self.register_buffer("rows", torch.cat(rows), persistent=False)
         self.register_buffer("squares", self.rows.float().square().sum(1), persistent=False)
         self.register_buffer("indices", torch.cat(indices), persistent=False)

@@ -37,7 +37,7 @@ def fid_interval(features_a: Tensor, features_b: Tensor, groups: int = 10, level
     n = len(features_a)
     if not len(features_b) == n >= 2 * groups:
         raise UnlogitError(
-            f"features of {n} and {len(features_b)} images: must be as many of both, and at least {2 * groups}"
+            f"features of {n} and {len(features_b)} images: must be equally many, and at least {2 * groups}"
         )
     value = fid(features_a, features_b)
     member = torch.randperm(n, generator=torch.Generator().manual_seed(0)) % groups

@@ -27,8 +27,8 @@ def find_weights() -> Path:
     file = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS
     if not file.is_file():
         raise Unavailable(
-            f"FID in Inception needs weights that are not at {file}: put the file of that name there, which "
-            "torch-fidelity downloads at its first use"
+            f"FID in Inception needs weights that are not at {file}: put them there; torch-fidelity downloads "
+            "this file at its first use"
         )
     return file
 
@@ -44,7 +44,7 @@ def features() -> Callable[[Tensor], Tensor]:
         # torch-fidelity loads with pickle; a file that loads as plain weights cannot run code there either.
         torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise Unavailable(f"FID in Inception: '{file}' holds no plain weights: fetch it again") from error
+        raise Unavailable(f"FID in Inception: '{file}' holds no plain weights: download it again") from error
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file))

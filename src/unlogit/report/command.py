@@ -27,44 +27,48 @@ if TYPE_CHECKING:
 class AnalyseConfig(Checked):
     """Run all analyses, or the named ones, and write one self-contained HTML report.
 
-    Earlier results are reused where inverters, images, options and code are the same. Each analysis has its own
+    Earlier results are reused if inverters, images, options and code are the same. Each analysis has its own
     options, such as --noise.draws.
     """
 
     BASIC: ClassVar = ("inverters", "images", "out", "only", "other", "num_images", "nearest", "seed", "device")
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
-    """Folders such as RUN/inverter, or names of packaged inverters; NAME=FOLDER sets the name shown. Training curves
-    are shown too if the folder is still in its run."""
+    """Inverters: folders such as RUN/inverter, or names of packaged inverters; NAME=FOLDER sets the name shown. For a
+    folder that is still inside its run, the report also shows the training curves."""
     images: str
     """Images that no inverter was trained on, as source:name, e.g. scenes:test or 'parquet:val.parquet'."""
     out: Path
     """Folder for report.html, metrics.json and results/."""
     only: tuple[str, ...] = ()
-    """Analyses to run, e.g. noise noise-path; 'unlogit list analyses' lists them all. All of them by default."""
+    """Analyses to run, e.g. noise noise-path (see: unlogit list analyses). Default: all."""
     other: tuple[str, ...] = ()
-    """Images out of distribution, as source:name; NAME=SOURCE:NAME sets the name shown."""
+    """Out-of-distribution images to compare with, as source:name; NAME=SOURCE:NAME sets the name shown. Default:
+    none."""
     num_images: Several = 1_000
-    """Number of images, spread at random over the source."""
+    """Number of images, drawn at random from the source."""
     features: str = "auto"
-    """Classifier for perceptual distances, as source:name; auto: a packaged one that is not an inverter's own, if
-    extra 'imagenet' is installed, else pixels; pixels: none."""
+    """Classifier for perceptual distances, as source:name. "auto" is a packaged classifier of another architecture than
+    the inverted ones, if the extra "imagenet" is installed; "pixels" measures distances in pixels alone."""
     labels: Path | None = None
-    """JSON list of {"label": 0, "imagenet1k": 1}: the classifiers' logit for each label of the images, if they number
-    their classes differently."""
+    """JSON file with a list of {"label": 0, "imagenet1k": 1}: the index of the classifiers' logit for each label of the
+    images. Needed if they number their classes differently."""
     nearest: str | None = None
-    """Training images as source:name, for a baseline by nearest neighbours in the first inverter's representation."""
+    """Training images as source:name, for a nearest-neighbour baseline in the first inverter's representation. Default:
+    no baseline."""
     fit_on: str | None = None
-    """Training images as source:name, on 4,000 of which linear probes are fitted; by default, probes are cross-fitted
-    on the held-out images, which is less accurate."""
+    """Training images as source:name; linear probes are fitted on 4,000 of them. By default, probes are cross-fitted on
+    the held-out images, which is less accurate."""
     cache: Path = Path("runs/cache")
-    """Folder in which the classifier's outputs for `nearest` are cached for the next report."""
+    """Folder in which the classifier's outputs for --nearest are cached between reports."""
     strict: bool = False
-    """Stop at the first broken image instead of skipping up to 1 %."""
+    """Stop at the first broken image instead of skipping up to 1 % of the images."""
     device: str = "auto"
-    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
+    """Device to run on: "auto", "cpu", "cuda", "cuda:1" or "mps". "auto" is a CUDA GPU if there is one, else the
+    CPU."""
     trust_code: bool = False
-    """Allow opened folders to name classifiers that run code (python:). Sources named in the options always may."""
+    """Allow opened folders to name classifiers that run code (python:). Sources named in the options are always
+    allowed."""
     seed: Seed = 0
     """Random seed for the noise and for all resampling."""
 
@@ -140,8 +144,8 @@ def analyse(args: Sequence[str]) -> tuple[Path, list[Part]]:
         most = max(len(inverter.representation.classifier.class_names) for inverter in inverters.values())
         if (highest := int(logits_of.max())) >= most:
             raise UnlogitError(
-                f"labels '{config.labels}': names logit {highest}, and the classifiers have logits 0 to {most - 1}: "
-                "give the file that was made for them"
+                f"labels '{config.labels}': logit index {highest} must be 0 to {most - 1}, the logits of the "
+                "classifiers: give the file that belongs to them"
             )
     announce("checking the images")
     evidence = Evidence(

@@ -54,7 +54,7 @@ class RepresentationCache:
         self._rows = _Rows(folder / f"{key}.rows", 2 * len(source), representation.dim)
         if not self._is_current(self._rows, source, view):
             file = self._rows.path
-            print(f"unlogit: warning: cache '{file}' differs from what is computed now: starting anew", file=sys.stderr)
+            print(f"unlogit: warning: cache '{file}' does not match current outputs: recomputing it", file=sys.stderr)
             self._rows.clear()
 
     def __call__(self, batch: Batch) -> Tensor:

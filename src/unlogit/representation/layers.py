@@ -86,7 +86,7 @@ class Layer:
         shape = tuple(output.shape)
         where = f"layer '{self.text}' of {classifier.spec}"
         if len(shape) < 2 or shape[0] != 2:
-            raise UnlogitError(f"{where} gives {shape} for 2 images, must be rows by image: choose another module")
+            raise UnlogitError(f"{where} gives {shape} for 2 images, must have a row per image: choose another module")
         if len(shape) > 4 and self.reduction != "flatten":
             raise UnlogitError(f"{where} has shape N x {_by(shape)}: write '{self.module}?reduce=flatten'")
         if self.reduction == "first" and len(shape) != 3:

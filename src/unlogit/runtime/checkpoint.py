@@ -46,7 +46,7 @@ class Checkpoints:
         except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as RuntimeError.
             raise UnlogitError(
                 f"checkpoint '{path}' cannot be written ({_free(self.folder)}; {one_line(error)}): "
-                "make room; the earlier ones are intact, and the same command goes on from the newest"
+                "free disk space; earlier ones are intact, and the same command resumes from the newest"
             ) from error
         for old in self.paths()[:-KEPT]:
             old.unlink()
@@ -63,7 +63,7 @@ class Checkpoints:
             state = torch.load(paths[-1], map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            older = f"to go on from {paths[-2].name}, delete it" if len(paths) > 1 else "delete it to start anew"
+            older = f"delete it to resume from {paths[-2].name}" if len(paths) > 1 else "delete it to start anew"
             raise UnlogitError(f"checkpoint '{paths[-1]}' cannot be read ({reason}): {older}") from error
         if not isinstance(state, dict):
             raise UnlogitError(
@@ -90,8 +90,8 @@ def check_unchanged(saved: Mapping[str, Any] | None, name: str, spec: str, finge
     """
     if saved is not None and saved.get(FINGERPRINTS, {}).get(name, fingerprint) != fingerprint:
         raise UnlogitError(
-            f"{name} '{spec}' has changed since the run was saved: bring back the former files, with their dates "
-            "(cp -p, rsync -t), to go on, or give another --out"
+            f"{name} '{spec}' has changed since the run was saved: restore the former files, with their dates "
+            "(cp -p, rsync -t), to resume, or give another --out"
         )
 
 

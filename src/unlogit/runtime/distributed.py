@@ -31,7 +31,7 @@ def exchanging() -> Iterator[None]:
             raise
         raise Lost(
             f"process {rank()} of {world_size()} lost the others ({one_line(error, 120)}): "
-            "the same command goes on from the last checkpoint"
+            "the same command resumes from the last checkpoint"
         ) from error
 
 

@@ -47,7 +47,7 @@ def launch(work: Callable[[Config], Result], config: Config, processes: int = 1,
     if processes == 1 or "WORLD_SIZE" in os.environ:
         return work(config)
     if ":" in device:
-        raise UnlogitError(f"processes {processes} with --device {device}: each takes a GPU of its own; give cuda")
+        raise UnlogitError(f"processes {processes} with --device {device}: each process needs its own GPU; give cuda")
     if device in ("auto", "cuda") and torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise UnlogitError(f"processes {processes}: this machine has {torch.cuda.device_count()} GPUs, one for each")
     outcomes: SimpleQueue[Any] = multiprocessing.get_context("spawn").SimpleQueue()
@@ -83,7 +83,7 @@ def launch(work: Callable[[Config], Result], config: Config, processes: int = 1,
         if killed:
             raise UnlogitError(
                 f"process {killed[0]} of {processes} was killed (out of memory?), the others have ended: "
-                "the same command goes on from the last checkpoint"
+                "the same command resumes from the last checkpoint"
             ) from error
         raise next((one for one in answers if isinstance(one, Lost)), error) from None
     result: Result = outcomes.get()

@@ -51,7 +51,7 @@ def announce_torch() -> None:
 SAME_SIGNAL = 2.0
 """Seconds."""
 STDERR = 2
-STOPPING = b"\nunlogit: stopping after this step, and saving; Ctrl-C once more stops at once\n"
+STOPPING = b"\nunlogit: stopping after this step and saving; press Ctrl-C again to stop at once\n"
 
 
 @contextmanager

@@ -139,6 +139,6 @@ def table(config: BenchConfig, speeds: list[Speed]) -> str:
 
 def _memory(device: torch.device) -> str:
     if device.type == "cuda":
-        return f"most memory held on the device: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB"
+        return f"peak memory on the device: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB"
     unit = 1 if sys.platform == "darwin" else 1024
-    return f"most memory held: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"
+    return f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"

@@ -11,27 +11,30 @@ from unlogit.settings import Checked, Count, Whole, Width
 
 @dataclass(frozen=True)
 class BenchConfig(Checked):
-    """Measure a training step, reconstruction, the data path and the classifier on this machine."""
+    """Measure the speed of a training step, reconstruction, reading images and the classifier on this machine."""
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     condition: Width = 1_000
-    """Length of the representation."""
+    """Length of the representation, in numbers."""
     batch: Count = 64
     """Images per batch."""
     d_steps: Count = 2
     """Discriminator steps per generator step."""
     micro_batch: Whole = 0
-    """Number of images that the discriminator holds at once; 0 is the whole batch."""
+    """Number of images that the discriminator processes at once; 0 is the whole batch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Precision of the networks; "auto" measures whether bf16 autocast is faster than fp32."""
+    """Precision of the networks: "auto", "fp32" or "bf16". "auto" measures whether bf16 autocast is faster than fp32 on
+    this device."""
     images: str | None = None
-    """Images as source:name, to measure how fast they are read; None leaves it out."""
+    """Images to measure the reading speed of, as source:name. Default: not measured."""
     classifier: str | None = None
-    """A classifier as source:name, to measure how fast it runs; None leaves it out."""
+    """Classifier to measure the speed of, as source:name. Default: not measured."""
     rounds: Count = 5
-    """Number of timed repetitions of each measurement, after one warm-up."""
+    """Number of timed repetitions of each measurement, after one warm-up repetition."""
     device: str = "auto"
-    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
+    """Device to run on: "auto", "cpu", "cuda", "cuda:1" or "mps". "auto" is a CUDA GPU if there is one, else the
+    CPU."""
     trust_code: bool = False
-    """Allow opened folders to name classifiers that run code (python:). Sources named in the options always may."""
+    """Allow opened folders to name classifiers that run code (python:). Sources named in the options are always
+    allowed."""

@@ -58,8 +58,8 @@ class Health:
         self.in_a_row = self.in_a_row + 1 if low else 0
         yield from self._once(
             self.in_a_row >= LONG,
-            f"the discriminator has spotted nearly every fake for {LONG} lines: the generator learns little from it; "
-            "a lower --learning-rate-d or --translation may help",
+            f"the discriminator has recognised nearly all generated images for {LONG} lines: the generator learns "
+            "little from it; a lower --learning-rate-d or --translation may help",
         )
 
     def figures(self, figures: Mapping[str, float], earlier: Sequence[Mapping[str, float]]) -> Iterator[str]:
@@ -73,7 +73,7 @@ class Health:
         fallen = figures.get("agreement", 1.0) < best - FALLEN * error
         yield from self._once(
             fallen and error > 0,
-            "agreement has fallen far below its best: the training may have come apart; best/ has the best inverter",
+            "agreement has fallen far below its best: the training may have diverged; best/ has the best inverter",
         )
 
     def _once(self, sign: bool, line: str) -> Iterator[str]:

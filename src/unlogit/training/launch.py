@@ -23,14 +23,11 @@ AUTO, NO_PRESET = "auto", "none"
 
 @dataclasses.dataclass(frozen=True)
 class Launch(Checked):
-    """Train an inverter for a frozen classifier. Run the same command again to resume.
-
-    The defaults match the paper, but for the batch, which a single device holds, and take days on one GPU.
-    """
+    """Train an inverter for a frozen classifier. Run the same command again to resume."""
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     processes: Count = 1
-    """Number of processes on this machine: one per GPU, or on a CPU with few cores one per core. A resumed run may use
+    """Number of processes on this machine: one per GPU, or on a CPU with few cores one per core. A resumed run can use
     another number."""
 
 
@@ -39,8 +36,9 @@ class PresetLaunch(Launch):
     """Train an inverter by a method that has presets."""
 
     preset: str = AUTO
-    """Named settings, which explicit options override; --help together with a preset shows its defaults. "none" takes
-    the defaults shown without a preset. "auto" is "none" on a machine with a CUDA GPU, and cpu-64 on one without."""
+    """Named settings, which explicit options override. "none" uses the defaults shown without a preset; "auto" is
+    "none" on a machine with a CUDA GPU, else "cpu-64". --help together with a preset shows its values as the
+    defaults."""
 
 
 def command(method: str, preset: str | None = None) -> type[Launch]:

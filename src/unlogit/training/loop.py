@@ -104,7 +104,7 @@ class Training:
         if before != len(source):
             raise UnlogitError(
                 f"{config.images}: holds {len(source):,} images, and held {before:,} when the run was saved: "
-                "bring back the same ones to go on, or give another --out"
+                "restore the same images to resume, or give another --out"
             )
         self.precision = self._precision(saved)
         config = replace(config, precision=self.precision)
@@ -211,7 +211,7 @@ class Training:
             if due_checkpoint:
                 self._save()
             if stopping and not finished:
-                raise KeyboardInterrupt(f"stopped at {state.images:,} images; the same command goes on from there")
+                raise KeyboardInterrupt(f"stopped at {state.images:,} images; the same command resumes from there")
         return figures
 
     def _identify(self, saved: dict[str, Any] | None, parts: Mapping[str, Classifier | ImageSource]) -> None:
@@ -241,7 +241,7 @@ class Training:
         if self.lead:
             self.folder.begin(self.config, self.trainer.images)
             self._log({"rollbacks": float(self.rollbacks)})
-            message = f"{error}: back to {self.trainer.images:,}, learning rates times {0.5**self.rollbacks:g}"
+            message = f"{error}: back to {self.trainer.images:,} images, learning rates times {0.5**self.rollbacks:g}"
             self._warn([f"{message} (rollback {self.rollbacks} of {self.config.rollback})"], bar)
         bar.n = self.trainer.images
         bar.refresh()

@@ -66,7 +66,7 @@ class Hosted(Tracker):
         try:
             service.init(project=PROJECT, name=name, group=name, config=plain(config))
         except Exception as error:  # Each service has its own exceptions, such as for a missing login.
-            raise UnlogitError(f"--track {config.track} cannot begin: {one_line(error)}") from error
+            raise UnlogitError(f"--track {config.track} could not start: {one_line(error)}") from error
 
     def log(self, images: int, values: Mapping[str, float]) -> None:
         self.service.log(dict(values), step=images)

@@ -27,15 +27,15 @@ class ServerOptions(Checked):
     """Options of a server."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 lets everyone in who can reach this machine."""
+    """Address to listen on. 0.0.0.0 accepts connections from every machine that can reach this one."""
     port: Port = 8000
-    """Port to listen on."""
+    """Port to listen on, 1 to 65535."""
     public_host: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Further name under which visitors reach the page, such as study.example.org; may be given several times.
-    Requests for other hosts than this, --host and localhost are refused."""
+    """Further host name or address under which visitors reach the page, such as study.example.org. Can be given several
+    times. Requests for hosts other than these, --host and localhost are refused."""
     trusted_proxy: str | None = None
-    """Address or network of a reverse proxy, such as 127.0.0.1, whose X-Forwarded-For and X-Forwarded-Proto headers
-    are believed; from anybody else they are ignored."""
+    """Address or network of a reverse proxy, such as 127.0.0.1, whose X-Forwarded-For and X-Forwarded-Proto headers are
+    trusted. Headers from any other address are ignored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -110,7 +110,7 @@ def test_from_inverters_to_the_table(folders: list[str], tmp_path: Path, capsys:
     assert {r["verdict"] for r in rows} == {"", "not significant"}
 
     assert cli.main(["study", "results", "--database", path, "--out", str(out)]) == 0
-    assert "0 participants count" in capsys.readouterr().out
+    assert "0 participants included" in capsys.readouterr().out
     told = json.loads((out / "results.json").read_text())
     assert "token" not in told["study"] and len(told["judgements"]) == 12
     assert {file.name for file in out.iterdir()} == {
@@ -178,8 +178,8 @@ def test_metrics_prefer_the_nearer_image(
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["create", "A", "--images", "scenes:test"], "needs two inverters"),
-        (["create", "A", "A", "--images", "scenes:test", "--name", "Ä b"], "small letters"),
+        (["create", "A", "--images", "scenes:test"], "1 inverters: a comparison study needs at least 2"),
+        (["create", "A", "A", "--images", "scenes:test", "--name", "Ä b"], "lower-case letters"),
         (["create", "A", "A", "--images", "scenes:test"], "name is taken"),
         (["create", "A", "original=A", "--images", "scenes:test"], "name is taken"),
         (["create", "A", "b=A", "--images", "scenes:test", "--pairs", "first"], "FIRST:SECOND"),

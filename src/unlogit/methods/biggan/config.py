@@ -24,20 +24,21 @@ class GeneratorConfig(Checked):
     size: Width = 64
     """Side of the reconstruction in pixels: 32, 64 or 128."""
     channels: Channels = 96
-    """Width unit; the paper's code base uses 96."""
+    """Width unit: each block has a multiple of this number of channels. The paper's code base uses 96."""
     noise: Width = 120
-    """Length of the noise vector; split evenly over the first layer and the blocks."""
+    """Length of the noise vector, which is split evenly over the first layer and the blocks."""
     embedding: Width | None = None
-    """Length of a linear embedding of the representation, shared by all layers; None feeds it to every layer whole."""
+    """Length of a linear embedding of the representation, shared by all layers; None feeds the whole representation to
+    every layer."""
     hidden: Width | None = 32
-    """Width of the two-layer MLPs of conditional batch-norm; None for BigGAN's linear, class-conditional form."""
+    """Width of the two-layer MLPs of conditional batch norm; None is BigGAN's linear, class-conditional form."""
     condition_first: bool = False
-    """Feed the representation to the first, spatial layer too, which in the paper reads noise alone. Needed after a
-    warm start, which teaches the generator to ignore noise: channel modulation then gives images one geometry."""
+    """Feed the representation to the first layer too, which in the paper reads noise alone. Needed after a warm start,
+    which teaches the generator to ignore noise: channel modulation alone then gives all images the same geometry."""
     map: tuple[Width, Width, Width] | None = None
-    """Shape C x H x W of the spatial map that a representation of a layer with "?reduce=flatten" holds. The map then
-    enters the generator as a map, before the first block of at least its resolution, and its mean over positions
-    conditions the batch norms; not in the paper. None treats the representation as a vector."""
+    """Shape C x H x W of the spatial map that a layer with "?reduce=flatten" flattens into its representation. The map
+    enters the generator before the first block of at least its resolution, and its mean over positions conditions the
+    batch norms; not in the paper. None treats the representation as a vector."""
     attention: Width | None = 32
     """Resolution of the self-attention layer; None for none."""
     spectral_norm: bool = True
@@ -73,33 +74,36 @@ class DiscriminatorConfig(Checked):
     BASIC: ClassVar = ("kind", "channels", "network")
 
     kind: Literal["paper", "projected"] = "paper"
-    """Kind of discriminator: "paper" is BigGAN's, which learns from pixels; "projected" has heads on the feature maps
+    """Kind of discriminator: "paper" is BigGAN's, trained on pixels; "projected" has trained heads on the feature maps
     of a frozen network."""
     channels: Channels = 96
-    """Width unit of the paper's discriminator; the paper's code base uses 96."""
+    """Width unit of the paper's discriminator: each block has a multiple of this number of channels. The paper's code
+    base uses 96."""
     attention: Width | None = 32
     """Resolution of the self-attention layer of the paper's discriminator; None for none."""
     scale_projection: bool = False
-    """Divide the paper's projection of the representation by the square root of its length K. With a thousand
-    standardised logits the projection is otherwise some hundred times the unconditional term, and swamps the hinge."""
+    """Divide the paper's projection of the representation by the square root of its length K. Without it, the
+    projection of a thousand standardised logits is some hundred times the unconditional term and dominates the hinge
+    loss."""
     network: str = "packaged:efficientnet_lite0?size=96"
-    """Frozen network of the projected discriminator, a classifier as source:name, which resizes images itself."""
+    """Frozen network of the projected discriminator: a classifier as source:name, which resizes images to its input
+    size."""
     second_network: str | None = None
-    """Another frozen network of the projected discriminator, with its own heads on the same maps; None for none.
-    Other networks often do not recognise reconstructions that satisfy one network alone."""
+    """Second frozen network of the projected discriminator, as source:name, with its own heads on the same maps. Other
+    networks often do not recognise reconstructions that satisfy one network alone. Default: none."""
     maps: tuple[str, ...] = ("pixels", "blocks.1", "blocks.2", "blocks.4", "blocks.6", "penultimate")
     """Inputs of the projected discriminator's heads, from fine to coarse: modules of the network by name, "pixels", and
     "penultimate" as a vector."""
     widths: tuple[Width, ...] = (32, 64, 64, 128, 128)
-    """Channels after the fixed random mixes of the projected discriminator, one number per spatial map."""
+    """Channels after the fixed random mixing layers of the projected discriminator, one number per spatial map."""
     pixel_channels: Annotated[int, Bounds(0, 4_096)] = 0
-    """Width of the projected discriminator's branch of trained convolutions on the pixels themselves, since a frozen
-    network is insensitive to lattices and speckle; 0 for none."""
+    """Width of the projected discriminator's branch of trained convolutions on pixels, 0 for none. A frozen network is
+    insensitive to lattices and speckle."""
     pixel_weight: Weight = 1.0
-    """Weight of the pixel branch's loss beside the mean loss of the other heads."""
+    """Weight of the pixel branch's loss, relative to the mean loss of the other heads."""
     head_spectral_norm: bool = True
-    """Spectral normalisation of the projected discriminator's heads. Without it a discriminator separates real from
-    generated images far better, and needs a larger layout weight beside it."""
+    """Spectral normalisation of the projected discriminator's heads. Without it the discriminator separates real from
+    generated images far better and needs a larger --layout-weight."""
 
     @classmethod
     def prefix(cls) -> str:
@@ -110,8 +114,8 @@ class DiscriminatorConfig(Checked):
 class BigGANConfig(MethodConfig):
     """BigGAN conditioned on the representation (Teterwak et al. 2021).
 
-    The defaults are the paper's, with the values of the code base that the paper modified (compare_gan) where the paper
-    does not state its own.
+    The defaults are the paper's, except for a smaller batch that fits one device; training takes days on one GPU. Where
+    the paper states no value, they are those of compare_gan, the code base that the paper modified.
     """
 
     NAME: ClassVar[str] = "biggan"
@@ -126,19 +130,20 @@ class BigGANConfig(MethodConfig):
     learning_rate_d: Rate = 5e-4
     """Learning rate of the discriminator."""
     betas: Betas = (0.0, 0.999)
-    """Betas of Adam, for both networks."""
+    """Betas of Adam, for both networks, each in [0, 1)."""
     shared_fakes: bool = False
-    """Let the generator step score the discriminator step's own fakes again instead of drawing new noise. Saves a pass
-    through the generator and the frozen network; needs d_steps = 1."""
+    """Let the generator step score the discriminator step's generated images again instead of drawing new noise. Saves
+    a pass through the generator and the frozen network; needs --d-steps 1."""
     translation: bool = False
     """Shift every image that the discriminator sees, real or fake, by up to an eighth of its side (DiffAugment)."""
     warm_start: Whole = 0
     """Number of images on which the generator alone first learns the coarse layout; not in the paper."""
     discriminator_first: Whole = 0
-    """Number of images on which the discriminator alone then trains, so that a trained generator does not follow an
-    untrained discriminator."""
+    """Number of images after the warm start on which the discriminator alone trains, so that a trained generator does
+    not follow an untrained discriminator."""
     layout_weight: Weight = 0.0
-    """Weight of the layout loss beside the adversarial loss; not in the paper, which has one loss alone."""
+    """Weight of the layout loss, which compares coarse colours; not in the paper, which has the adversarial loss
+    alone."""
     spectral_weight: Weight = 0.0
     """Weight of the squared difference between the log power spectra of reconstructions and originals, against lattices
     and speckle; not in the paper."""
@@ -146,14 +151,15 @@ class BigGANConfig(MethodConfig):
     """Weight of the squared error of the reconstruction's own standardised representation; not in the paper. This loss
     trains on the inverted classifier, so that class and logit scores are not independent of it."""
     adversarial: Literal["hinge", "relativistic"] = "hinge"
-    """Adversarial loss: the paper's "hinge", or R3GAN's "relativistic" one of pairs of a real and a fake image."""
+    """Adversarial loss: "hinge" is the paper's, "relativistic" is R3GAN's, on pairs of a real and a generated image."""
     r1: Weight = 0.0
-    """Gamma of R1 on the projected discriminator's pixel branch, computed every eighth step."""
+    """Gamma of the R1 penalty on the projected discriminator's pixel branch, computed at every eighth step."""
     gradient_penalty: Weight = 0.0
-    """Gamma of R1 and R2, the discriminator's squared gradient at real and at fake images, as R3GAN needs."""
+    """Gamma of the R1 and R2 penalties, the discriminator's squared gradient at real and at generated images; R3GAN's
+    loss needs it."""
     micro_batch: Whole = 0
-    """Number of images that the discriminator holds at once, per process. The gradients are those of the whole batch;
-    less memory, more time. 0 is the whole batch."""
+    """Number of images that the discriminator processes at once, per process; 0 is the whole batch. Smaller values need
+    less memory and more time, and give the same gradients."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -162,7 +168,9 @@ class BigGANConfig(MethodConfig):
 
     def check(self, layer: str) -> None:
         if self.reencoding_weight and layer == "label":
-            raise UnlogitError("re-encoding weight with layer 'label': a predicted class has no gradient; set it to 0")
+            raise UnlogitError(
+                "--reencoding-weight with layer 'label': must be 0, since a predicted class has no gradient"
+            )
 
     @property
     def size(self) -> int:

@@ -151,7 +151,7 @@ PRESETS = {
         },
     ),
     "gpu-64": Preset(
-        "64 px natural images on one GPU, cpu-64 with a wider generator and a larger batch (not yet tried to its end)",
+        "64 px natural images on one GPU, cpu-64 with a wider generator and a larger batch (no full run yet)",
         replace(_NATURAL, generator=replace(_NATURAL.generator, channels=48)),
         {
             "num_images": 4_000_000,

@@ -96,8 +96,8 @@ class BigGANTrainer(Trainer[BigGANConfig]):
             self.discriminator.load_state_dict(saved, strict=False)
         elif distributed.rank() == 0:
             print(
-                f"warning: the discriminator saved in '{self.config.start}' is of another kind or shape: "
-                "this run's begins with random weights; consider --discriminator-first",
+                f"warning: the discriminator saved in '{self.config.start}' does not fit this run, whose "
+                "discriminator begins with random weights; consider --discriminator-first",
                 file=sys.stderr,
             )
 

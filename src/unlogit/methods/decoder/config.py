@@ -14,7 +14,7 @@ class DecoderConfig(Checked):
     """Shape of the decoder, and of the discriminator that mirrors it."""
 
     channels: Channels = 32
-    """Width unit; the paper's is 32 at 256 px."""
+    """Width unit: each layer has a multiple of this number of channels. The paper uses 32 at 256 px."""
     hidden: Width = 1024
     """Width of the fully connected layers (paper: 4096)."""
     layers: Annotated[int, Bounds(0, 64)] = 2
@@ -40,20 +40,20 @@ class DosovitskiyConfig(MethodConfig):
     """Side of the reconstruction in pixels: 32, 64 or 128."""
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     pixel: Weight = 1.0
-    """Weight of the pixel error."""
+    """Weight of the pixel error, the mean squared difference of values in [0, 1]."""
     feature: Weight = 0.0
-    """Weight of the feature error."""
+    """Weight of the feature error, the mean squared difference in units of the features' standard deviation."""
     adversarial: Weight = 0.0
     """Weight of the adversarial loss; 0 trains no discriminator."""
     comparator: str | None = None
-    """Classifier whose features are compared, as source:name; None takes the inverted one."""
+    """Classifier whose features are compared, as source:name. Default: the inverted classifier."""
     module: str = "penultimate"
-    """Layer of the comparator: "logits", "penultimate" or a module by name, whose map is compared position by position.
-    """
+    """Layer of the comparator: "logits", "penultimate" or the name of a module, whose map is compared position by
+    position."""
     learning_rate: Rate = 1e-3
-    """Learning rate of both networks."""
+    """Learning rate of the decoder and the discriminator."""
     betas: Betas = (0.9, 0.999)
-    """Betas of Adam."""
+    """Betas of Adam, each in [0, 1)."""
 
     @property
     def deviations(self) -> tuple[str, ...]:

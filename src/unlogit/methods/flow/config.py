@@ -18,7 +18,7 @@ class VelocityConfig(Checked):
     """Shape of the network."""
 
     channels: Channels = 32
-    """Width unit, a multiple of 8."""
+    """Width unit, a multiple of 8: each block has a multiple of this number of channels."""
     condition: Width = 256
     """Length of the vector that embeds time and representation."""
 
@@ -42,11 +42,11 @@ class FlowConfig(MethodConfig):
     """Side of the reconstruction in pixels: 32, 64 or 128."""
     velocity: VelocityConfig = field(default_factory=VelocityConfig)
     learning_rate: Rate = 1e-3
-    """Learning rate."""
+    """Learning rate of Adam."""
     betas: Betas = (0.9, 0.99)
-    """Betas of Adam."""
+    """Betas of Adam, each in [0, 1)."""
     steps: Annotated[int, Bounds(1, 100_000)] = 12
-    """Number of steps of Heun's method from noise to image in the saved inverter."""
+    """Number of steps of Heun's method from noise to image in the saved inverter; more are slower and more accurate."""
 
 
 CONFIG = FlowConfig

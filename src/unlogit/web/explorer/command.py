@@ -17,28 +17,30 @@ from unlogit.web.serving import ServerOptions, listen, serve
 
 @dataclass(frozen=True)
 class ExploreConfig(ServerOptions):
-    """Explore reconstructions in the browser: change the logits of an image and see the image that they stand for."""
+    """Explore reconstructions in the browser: edit the logits of an image and see the reconstruction from them."""
 
     port: Port = 7860
-    """Port to listen on."""
+    """Port to listen on, 1 to 65535."""
     inverters: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Each as [NAME=]INVERTER, such as RUN/inverter; without any, those that come with unlogit."""
+    """Inverters, each as INVERTER or NAME=INVERTER: a folder such as RUN/inverter or the name of a packaged inverter.
+    Default: all packaged inverters."""
     images: str | None = None
-    """Images to pick from beside the sample photos that come with unlogit, as source:name."""
+    """Images to choose from, in addition to the packaged sample photos, as source:name. Default: sample photos only."""
     view: Sight = "classifier"
-    """Size at which an image reaches the classifier: "classifier" is the classifier's input size, "training" the
-    inverter's size, as when the inverter was trained."""
+    """Size at which the classifier is given an image: "classifier" is its own input size; "training" is the size of the
+    reconstructions, as in training."""
     device: str = "auto"
-    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
+    """Device to run on: "auto", "cpu", "cuda", "cuda:1" or "mps". "auto" is a CUDA GPU if there is one, else the
+    CPU."""
     trust_code: bool = False
-    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
-    """
+    """Allow opened folders to name classifiers that run code (python:). Sources named in the options are always
+    allowed."""
 
     def specs(self) -> dict[str, str]:
         """By the name to show, what each inverter is opened by; raises `UnlogitError` where there is none."""
         if not (self.inverters or known()):
             raise UnlogitError(
-                "no inverter given, and none came with this package: give one, such as RUN/inverter, which "
+                "no inverter given, and no packaged inverters: give one, such as RUN/inverter, which "
                 "'unlogit train' writes, or a method that needs no training (see: unlogit list methods)"
             )
         pairs = [called(argument) for argument in self.inverters or known()]

@@ -95,9 +95,9 @@ class Gallery:
             return render_views(decode_file(self._photos[address]), self.sizes)
         kind, _, rest = address.partition("/")
         if kind == "dropped":
-            raise UnlogitError("That image was dropped in elsewhere or long ago, and is not kept: drop it in again.")
+            raise UnlogitError("This image is no longer stored: drop it in again.")
         if kind == "set" and self.source is None:
-            raise UnlogitError("That image is from a dataset, which is not open here: start with its --images.")
+            raise UnlogitError("This image is from a dataset that is not open: start the explorer with its --images.")
         if kind == "set" and self.source is not None and rest.isdecimal() and int(rest) < len(self.source):
             return self.decoder.decode(int(rest))
         raise UnlogitError(f"There is no image '{address}' here.")

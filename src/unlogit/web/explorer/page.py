@@ -199,7 +199,7 @@ def _state(values: dict[str, Any]) -> State:
         classes = {str(name): float(amount) for name, amount in pairs if name and amount}
         return State(**(fields | {"seed": int(fields["seed"])}), classes=tuple(classes.items()))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError) as error:
-        raise UnlogitError("a control's value is not what it should be: load the page again") from error
+        raise UnlogitError("a control has an invalid value: reload the page") from error
 
 
 def _values(state: State) -> dict[str, Any]:

@@ -22,69 +22,70 @@ DATABASE = CreateConfig.database
 
 @dataclass(frozen=True)
 class ServeConfig(ServerOptions):
-    """Serve the studies of a database to participants, until interrupted."""
+    """Serve all studies of a database to participants, until interrupted."""
 
     database: str = DATABASE
-    """A SQLite file, or a URL such as postgresql://user:password@host/name."""
+    """Database of the studies: a SQLite file, or a URL such as postgresql://user:password@host/name."""
 
 
 @dataclass(frozen=True)
 class ObserveConfig(Checked):
-    """Let metrics take a study of comparisons, for a first estimate of people's answers; labelled as automated."""
+    """Answer a comparison study by metrics, labelled as automated: a first estimate of people's answers."""
 
     metrics: tyro.conf.Positional[tuple[str, ...]] = ("pixel_error",)
-    """Names of metrics, each an observer."""
+    """Metrics that answer the study, each as an observer of its own, e.g. pixel_error or ssim."""
     database: str = DATABASE
-    """A SQLite file or a URL."""
+    """Database of the study: a SQLite file or a URL."""
     study: str | None = None
-    """Which, where the database holds several."""
+    """Name of the study; needed only if the database holds several."""
     trust_code: bool = False
-    """Let the folders that metrics of features:SOURCE:NAME open name classifiers that run code (python:)."""
+    """Allow folders that a metric features:SOURCE:NAME opens to name classifiers that run code (python:)."""
 
 
 @dataclass(frozen=True)
 class SimulateConfig(Checked):
-    """Fill a study with simulated participants, to try its analysis. They are marked, and left out of the results."""
+    """Fill a study with simulated participants, to test its analysis. By default, results exclude them."""
 
     database: str = DATABASE
-    """A SQLite file or a URL."""
+    """Database of the study: a SQLite file or a URL."""
     study: str | None = None
-    """Name of the study, where the database holds several."""
+    """Name of the study; needed only if the database holds several."""
     participants: Count = 20
-    """Number of simulated participants, who replace earlier ones."""
+    """Number of simulated participants. They replace those of an earlier simulation."""
     preference: Annotated[float, Bounds(0.01, 0.99)] = 0.7
-    """Probability that the first inverter of a pair is chosen (comparison)."""
+    """Probability of choosing the first inverter of a pair in a comparison, 0.01 to 0.99."""
     accuracy: Annotated[float, Bounds(0.01, 0.99)] = 0.6
-    """Probability that a reconstruction's class is named (naming); originals have half as many errors."""
+    """Probability of naming the class of a reconstruction in a naming study, 0.01 to 0.99. The error rate for originals
+    is half as high."""
     passing: Annotated[float, Bounds(0, 1)] = 0.98
-    """Probability that an attention check is passed."""
+    """Probability of passing an attention check, 0 to 1."""
     seed: Seed = 0
     """Random seed of all answers."""
 
 
 @dataclass(frozen=True)
 class ResultsConfig(Checked):
-    """Print the results of a study, and write its exports."""
+    """Print the results of a study, and export its data."""
 
     database: str = DATABASE
-    """A SQLite file or a URL."""
+    """Database of the study: a SQLite file or a URL."""
     study: str | None = None
-    """Which, where the database holds several."""
+    """Name of the study; needed only if the database holds several."""
     out: Path | None = None
-    """Folder for votes.csv, participants.csv, attention.csv, images.csv and results.json, and for table1.csv and
-    2afc.zip (comparison) or accuracy.csv (naming)."""
+    """Folder for the exports: votes.csv, participants.csv, attention.csv, images.csv and results.json, with table1.csv
+    and 2afc.zip (comparison) or accuracy.csv (naming). Default: no export."""
     simulated: bool = False
-    """Also print the results of simulated participants, in a column of their own."""
+    """Also print the results of simulated participants, in a separate column."""
 
 
 @dataclass(frozen=True)
 class TableConfig(Checked):
-    """Lay out the paper's Table 1: the choices of people and of automated observers, side by side; accuracies too."""
+    """Print the results of several studies: preferences (the paper's Table 1) and naming accuracies."""
 
     databases: tyro.conf.Positional[tuple[str, ...]] = (DATABASE,)
-    """SQLite files or URLs; all of their studies are laid out."""
+    """Databases, each a SQLite file or a URL; all of their studies are included."""
     out: Path | None = None
-    """Folder for table1.md, table1.csv (comparison) and accuracy.csv (naming)."""
+    """Folder for table1.md, table1.csv (comparison) and accuracy.csv (naming). Default: no files."""
 
 
 def run_create(config: CreateConfig) -> None:
@@ -97,7 +98,7 @@ def run_create(config: CreateConfig) -> None:
         f"study '{study.name}': {study.pictures} images, {what}; each participant is shown "
         f"{study.trials} trials and {study.checks} attention checks\n"
         f"serve it with     unlogit study serve --database {_shown(config.database)}\n"
-        f"researcher's token, shown this once: {token}"
+        f"researcher's token, shown only once: {token}"
     )
 
 
@@ -156,9 +157,9 @@ def run_results(config: ResultsConfig) -> None:
     found = Results.read(database, study, config.simulated)
     people = found.observations[0]
     print(
-        f"study '{study.name}': {people.subjects} participants count ({people.finished} finished), "
-        f"{len(people.excluded)} left out for missed attention checks"
-        + (f"; {found.simulated} simulated ones are not among them\n" if found.simulated else "\n")
+        f"study '{study.name}': {people.subjects} participants included ({people.finished} finished), "
+        f"{len(people.excluded)} excluded for failed attention checks"
+        + (f"; {found.simulated} simulated participants are counted separately\n" if found.simulated else "\n")
     )
     print(exports.table_markdown([found]), end="")
     for path in exports.write(database, study, config.out) if config.out else ():

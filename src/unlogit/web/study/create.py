@@ -44,66 +44,77 @@ _CHOICES = 3  # a stream of chance apart from those of `design`
 
 @dataclass(frozen=True)
 class CreateConfig(Checked):
-    """Make a study: render the images of several inverters, and say what participants are asked."""
+    """Create a study: render the reconstructions and store them with the questions in a database."""
 
     inverters: tyro.conf.Positional[tuple[str, ...]]
-    """Two or more (naming: one or more), of one size; each a folder such as RUN/inverter, or one that comes with
-    unlogit; NAME=FOLDER says how it is called in the results."""
+    """Inverters, all of one image size: two or more for a comparison, one or more for naming. Each is a folder such as
+    RUN/inverter or the name of a packaged inverter; NAME=FOLDER sets the name in the results."""
     images: str
-    """Images that none of them was trained on, as source:name, e.g. scenes:test or folder:photos."""
+    """Images that no inverter was trained on, as source:name, e.g. scenes:test or folder:photos."""
     trial: Literal["comparison", "naming"] = "comparison"
-    """Kind of trial. "comparison" asks which of two reconstructions is closer to the original; "naming" asks for the
-    class of an image, which is a reconstruction or the original itself; the images need labels."""
+    """Kind of trial. "comparison" asks which of two reconstructions is closer to the original; "naming" shows one
+    image, a reconstruction or an original, and asks for its class. Naming needs labelled images."""
     name: str = "study"
-    """Stands in the participants' link: small letters, digits and dashes."""
+    """Name of the study, which ends the participants' link: 1 to 64 lower-case letters, digits and dashes."""
     database: str = "study.sqlite"
-    """A SQLite file, or a URL such as postgresql://user:password@host/name; one database can hold several studies."""
+    """Database: a SQLite file, or a URL such as postgresql://user:password@host/name. One database can hold several
+    studies."""
     num_images: Several = 64
-    """How many of the images, spread at random over the source."""
+    """Number of images, drawn at random from the source."""
     pairs: tuple[str, ...] = ()
-    """Which are set against each other, as FIRST:SECOND by name; all pairs where none is given."""
+    """Pairs of inverters to compare, each as FIRST:SECOND. Default: all pairs."""
     trials: Count | None = None
-    """How many a participant is shown; as many as there are images where it is not given."""
+    """Number of trials per participant, not counting attention checks. Default: the number of images."""
     choices: Annotated[int, Bounds(2, 26)] = 16
-    """Number of class names to choose from in a naming trial: that of the image, and others of the images' classes."""
+    """Number of class names to choose from in a naming trial, 2 to 26: the image's class and random other classes."""
     checks: Whole = 4
-    """Attention checks beside those: one alternative is the original itself, the other a different image. In a naming
-    study, a check shows no image and asks for one of the names."""
+    """Number of attention checks per participant, in addition to the trials. In a comparison, a check offers the
+    original itself and a different image; in a naming study, it shows no image and names the class to choose."""
     title: str | None = None
-    """Heading of the participants' page; by default "Which is closer?" or "What is in the image?"."""
+    """Heading of the participants' page. Default: "Which is closer?" (comparison) or "What is in the image?"
+    (naming)."""
     question: str | None = None
-    """Question of every trial; by default "Which of the two is more like the original?" or "Which of these is in the
-    image?"."""
+    """Question of every trial. Default: "Which of the two is more like the original?" (comparison) or "Which of these
+    is in the image?" (naming)."""
     consent: Path | None = None
-    """Text file that participants agree to before they begin; an empty line begins a paragraph."""
+    """UTF-8 text file with the consent form that participants accept before they begin; empty lines separate
+    paragraphs. Default: no consent form."""
     thanks: str = "Thank you. All your answers have arrived, and you can close this page."
-    """Shown at the end; may hold a completion code."""
+    """Text shown after the last trial; it can include a completion code."""
     participant_id: tuple[str, ...] = ("PROLIFIC_PID", "workerId")
-    """Parameters of the participants' link that hold their id; the first that is there counts. Who comes again with
-    the same id goes on where they stopped, from any browser."""
+    """Query parameters of the participants' link that carry the participant's ID; the first one present is used. A
+    participant who returns with the same ID continues where they stopped, in any browser."""
     variables: tuple[str, ...] = ("STUDY_ID", "SESSION_ID", "assignmentId", "hitId")
-    """Further parameters of the link that are kept beside the answers."""
+    """Further query parameters of the link to store with the answers."""
     redirect: str = ""
-    """Address to which participants are sent at the end, https only; {NAME} stands for a parameter of the link, as in
-    https://app.prolific.com/submissions/complete?cc=CODE."""
+    """HTTPS address to which participants are sent at the end, e.g.
+    https://app.prolific.com/submissions/complete?cc=CODE. {NAME} is replaced by the query parameter NAME of the link.
+    Default: no redirect."""
     rendering: Literal["smooth", "pixelated"] = "smooth"
-    """How small images are enlarged on the screen."""
+    """How browsers enlarge small images: "smooth" interpolates, "pixelated" keeps square pixels."""
     seed: Annotated[int, Bounds(0, 2**31 - 1)] = 0
-    """Random seed of the inverters' noise, and of which trials a participant is shown and in which order."""
+    """Random seed of the inverters' noise, and of the choice and order of each participant's trials."""
     device: str = "auto"
-    """Device: "auto" is a CUDA GPU where there is one, and otherwise the CPU; or cpu, cuda, cuda:1, mps."""
+    """Device to run on: "auto", "cpu", "cuda", "cuda:1" or "mps". "auto" is a CUDA GPU if there is one, else the
+    CPU."""
     trust_code: bool = False
-    """Let the folders that are opened name classifiers that run code (python:). What is named here itself always may.
-    """
+    """Allow opened folders to name classifiers that run code (python:). Sources named in the options are always
+    allowed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not NAME.fullmatch(self.name):
-            raise UnlogitError(f"study name '{self.name}': must be small letters, digits and dashes, such as scenes-64")
+            raise UnlogitError(
+                f"study name '{self.name}': must be 1 to 64 lower-case letters, digits and dashes, such as scenes-64"
+            )
         if self.trial == NAMING and self.pairs:
             raise UnlogitError(f"--pairs {self.pairs[0]}: a naming trial shows one image; leave --pairs out")
-        if len(self.inverters) < (1 if self.trial == NAMING else 2):
-            raise UnlogitError("a study needs two inverters: write unlogit study create INVERTER INVERTER --images ...")
+        least = 1 if self.trial == NAMING else 2
+        if len(self.inverters) < least:
+            raise UnlogitError(
+                f"{len(self.inverters)} inverters: a {self.trial} study needs at least {least}; write "
+                f"unlogit study create {' '.join(['INVERTER'] * least)} --images ..."
+            )
         for name in (*self.participant_id, *self.variables):
             if not PARAMETER.fullmatch(name):
                 raise UnlogitError(f"parameter '{name[:80]}' of the link: must be letters, digits, _ and -, at most 64")
@@ -135,7 +146,7 @@ def create(config: CreateConfig) -> tuple[Study, str]:
     for given in config.inverters:
         name, folder = called(given)
         if name in inverters or name in (ORIGINAL, OTHER):
-            raise UnlogitError(f"inverter '{name}': that name is taken; write NAME=FOLDER to give it another")
+            raise UnlogitError(f"inverter '{name}': this name is taken; write NAME=FOLDER to give it another")
         inverters[name] = open_inverter(folder, config.trust_code).to(device)
     naming = config.trial == NAMING
     pairs = [] if naming else paired(tuple(inverters), config.pairs)
@@ -222,11 +233,13 @@ def store(
                 for place, png in enumerate(made)
             )
     except IntegrityError as error:
-        raise UnlogitError(f"database '{database.name}' holds a study '{config.name}': give another --name") from error
+        raise UnlogitError(
+            f"database '{database.name}' already holds a study '{config.name}': give another --name"
+        ) from error
     except DBAPIError as error:
         raise UnlogitError(
             f"database '{database.name}' cannot be written ({one_line(error.orig or error)}): "
-            "make room where its disk is full, and give the same command again"
+            "free disk space if its disk is full, and run the same command again"
         ) from error
     return study, token
 

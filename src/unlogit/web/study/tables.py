@@ -269,7 +269,7 @@ class Database:
             differences = [text for name in TABLES if (text := _difference(inspector, name))]
         if differences:
             raise UnlogitError(
-                f"database '{self.name}' is of another version of unlogit ({differences[0]}): "
+                f"database '{self.name}' was written by another version of unlogit ({differences[0]}): "
                 "use that version, or make a new study in another --database"
             )
 
