@@ -127,3 +127,13 @@ def test_a_radius_is_read_and_shown_as_a_fraction(capsys: pytest.CaptureFixture[
     for text, value in (("4/255", 4 / 255), ("0.1", 0.1)):
         given = parse(FitLaunch, "unlogit classify", ["--out", "o", "--epsilon", text])
         assert given.config.epsilon == value
+
+
+def test_what_is_not_given_by_default_is_said_in_words_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    for config, _ in STUDY.values():
+        with pytest.raises(SystemExit):
+            parse(config, "unlogit study", ["--help-all"])
+    said = " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    assert "(default: None)" not in said and "(default: )" not in said
+    assert "NAME=FOLDER sets the name in the results. (required)" in said
+    assert "Default: all pairs. --trials" in said

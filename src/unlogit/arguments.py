@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
@@ -127,13 +127,19 @@ def _registry(shortened: bool) -> ConstructorRegistry:
         if not (isinstance(info.type, type) and issubclass(info.type, Checked)):
             return None
         hints = get_type_hints(info.type, include_extras=True)
-        options = [
-            StructFieldSpec(
-                field.name, hints[field.name], _default(field, info.default), help_text(info.type, field.name)
-            )
-            for field in dataclasses.fields(info.type)  # type: ignore[arg-type]
-            if not shortened or _is_basic(info.type, field.name)
-        ]
+        options = []
+        for field in dataclasses.fields(info.type):  # type: ignore[arg-type]
+            if not shortened or _is_basic(info.type, field.name):
+                default = _default(field, info.default)
+                text = help_text(info.type, field.name)
+                hint = hints[field.name]
+                # Without these, the parser adds "(default: None)" to a text that says what happens by default, and
+                # "(default: )" to arguments of which one or more are required.
+                if default in (None, (), ""):
+                    hint = Annotated[hint, tyro.conf.arg(help_behavior_hint="")]
+                elif default is tyro.MISSING_NONPROP:
+                    hint = Annotated[hint, tyro.conf.arg(help_behavior_hint="(required)")]
+                options.append(StructFieldSpec(field.name, hint, default, text))
         return StructConstructorSpec(info.type, tuple(options))
 
     return registry
