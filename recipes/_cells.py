@@ -25,6 +25,8 @@ from unlogit.metrics.identification import difference_over_lineups, over_lineups
 from unlogit.statistics import Difference, Estimate, correct_family
 
 CHUNK = 64
+COLUMNS = 3
+"""Maximum number of panels of a figure side by side."""
 OBSERVER = "st_lpips_alex"
 Results = dict[str, dict[int, dict[str, Any]]]
 """Values by arm, by seed, by measure."""
@@ -85,7 +87,7 @@ def shared_measures(results: Results, measures: Sequence[str]) -> list[str]:
     return [measure for measure in measures if all(run[measure] is not None for run in every)]
 
 
-def write_figure(file: Path, results: Results, measures: Sequence[str], columns: int = 3) -> None:
+def write_figure(file: Path, results: Results, measures: Sequence[str]) -> None:
     """Draw a panel per measure as PNG: a dot per seed of each arm, and the mean with Student's 95 % CI over seeds.
 
     Arms without a seed are left out, and measures that some cell does not have. One or two seeds have no useful
@@ -93,8 +95,8 @@ def write_figure(file: Path, results: Results, measures: Sequence[str], columns:
     """
     arms = {arm: runs for arm, runs in results.items() if runs}
     shared = shared_measures(arms, measures)
-    columns = min(columns, len(shared))
-    rows = -(-len(shared) // columns)
+    rows = math.ceil(len(shared) / COLUMNS)
+    columns = math.ceil(len(shared) / rows)
     with style():
         figure, axes = panels(rows, columns, 0.7 + 0.26 * len(arms), sharey=True)
         for ax, measure in zip(axes, shared, strict=False):
