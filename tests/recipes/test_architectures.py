@@ -68,11 +68,12 @@ def test_classifiers_are_trained_probed_and_inverted_and_the_same_command_resume
         ("resnet", "standard", "1 of 1")
     ]
     assert accuracy[0]["training images"] == "32.0000"  # Stopped at the first measurement.
-    (probes, inverters) = (table(tmp_path / f"{name}.csv") for name in ("probes", "inverters"))
-    assert {"layout R2", "bits beyond the class", "R2 of hue", "R2 of hue low"} <= set(probes[0])
+    (probes, factors, inverters) = (table(tmp_path / f"{name}.csv") for name in ("probes", "factors", "inverters"))
+    assert {"layout R2", "bits beyond the class"} <= set(probes[0]) and "R2 of hue" not in probes[0]
+    assert {"R2 of hue", "R2 of hue low"} <= set(factors[0])
     assert {"layout cosine", "same class for the judge", "ST-LPIPS"} <= set(inverters[0])
     assert table(tmp_path / "inverters-penultimate.csv") != inverters
-    assert {path.stem for path in tmp_path.glob("*.png")} == {"probes", "inverters", "inverters-penultimate"}
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"probes", "factors", "inverters", "inverters-penultimate"}
     assert [row["architecture"] for row in probes] == ["resnet", "plain"]
     tested = table(tmp_path / "probes-contrasts.csv")
     assert {row["contrast"] for row in tested} == {"resnet, standard - plain, standard"}
