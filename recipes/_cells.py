@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recipe_results import keep
+from recipe_results import keep, save_figure
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,7 +19,6 @@ from unlogit import metrics
 from unlogit.attacks import pgd
 from unlogit.classifiers import Classifier
 from unlogit.drawing import INK, colour, panels, style
-from unlogit.files import SIGNATURE, replacing, signed
 from unlogit.metrics import Unavailable
 from unlogit.metrics.identification import difference_over_lineups, over_lineups
 from unlogit.statistics import Difference, Estimate, correct_family
@@ -111,9 +110,7 @@ def write_figure(file: Path, results: Results, measures: Sequence[str]) -> None:
             ax.tick_params(axis="y", labelcolor=INK)
         for ax in axes[len(shared) :]:
             ax.set_visible(False)
-    figure.set_facecolor("white")
-    with replacing(file, signed) as fresh:
-        figure.savefig(fresh, format="png", metadata=SIGNATURE)
+    save_figure(file, figure)
 
 
 def contrast_rows(

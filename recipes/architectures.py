@@ -44,14 +44,13 @@ from typing import Any, Literal
 import depth_probes
 import torch
 import tyro
-from _cells import Cell, Results, arm_rows, contrast_rows, perceptual_distance, run_cells, write_figure
-from _neutral_inverter import inverter_config
+from _cells import Cell, Results, arm_rows, contrast_rows, run_cells, write_figure
+from _neutral_inverter import inverter_config, measure
 from depth_probes import Probes
 from recipe_results import write_table
 from scenes_methods import folder
 from torch import Tensor
 
-from unlogit.analyses import Evidence
 from unlogit.analyses._factors import of_source
 from unlogit.classifier_training import FitConfig, fit
 from unlogit.classifiers import Classifier, open_classifier
@@ -59,14 +58,10 @@ from unlogit.cli import guarded
 from unlogit.errors import UnlogitError
 from unlogit.images import Loader, View, open_images
 from unlogit.images.scenes import SceneImages
-from unlogit.methods import open_inverter
-from unlogit.metrics.pixel import layout, layout_cosine
 from unlogit.metrics.probe import cross_fit
-from unlogit.metrics.recognition import part_in_training
-from unlogit.metrics.reencoding import agreement, logit_cosine
 from unlogit.runtime.progress import Metrics
 from unlogit.settings import Checked, Count, Rate, Seed, Several, Share
-from unlogit.training import TrainConfig, train
+from unlogit.training import train
 
 ARCHITECTURES = ("resnet", "plain", "inception", "vit", "mixer")
 Objective = Literal["standard", "adversarial"]
@@ -153,10 +148,11 @@ def main(a: Architectures) -> None:
             if found := factors_of(probed):
                 tabulate(a, "factors", probed, found)
     if a.only != "probes":
-        tabulate(a, f"inverters{of_layer(a)}", run_cells(a.arms, a.seeds, lambda *k: inverter_cell(a, *k)), INVERTED)
+        inverted = run_cells(a.arms, a.seeds, lambda *k: inverter_cell(a, *k))
+        tabulate(a, f"inverters{layer_suffix(a)}", inverted, INVERTED)
 
 
-def of_layer(a: Architectures) -> str:
+def layer_suffix(a: Architectures) -> str:
     """Return what folders and tables of inverters of other layers than the logits have at the end of their names."""
     return "" if a.layer == "logits" else f"-{folder(a.layer)}"
 
@@ -330,7 +326,7 @@ def factors_of(results: Results) -> list[str]:
 
 def inverter_cell(a: Architectures, arm: str, seed: int) -> Cell:
     """Return the cell that trains an inverter of a classifier's layer and measures it."""
-    home = a.out / folder(arm) / str(seed) / f"inverter{of_layer(a)}"
+    home = a.out / folder(arm) / str(seed) / f"inverter{layer_suffix(a)}"
     config = inverter_config(
         a.images,
         a.held_out,
@@ -347,32 +343,9 @@ def inverter_cell(a: Architectures, arm: str, seed: int) -> Cell:
     def compute() -> dict[str, Any]:
         classifier_of(a, arm, seed)
         train(config)
-        return {**accuracy_of(a, arm, seed), **measure(a, config)}
+        return {**accuracy_of(a, arm, seed), **measure(config.out / "inverter", a.held_out, a.measured, _judge(a))}
 
     return Cell(home, (config, measured_on(a), a.judge, spec_settings(a, arm, seed)), compute)
-
-
-def measure(a: Architectures, config: TrainConfig) -> dict[str, Any]:
-    """Return the measures of a trained inverter, each a mean over held-out images."""
-    name = "inverter"
-    inverter = open_inverter(str(config.out / name))
-    judge = _judge(a)
-    if part := part_in_training(judge, inverter.took_part()):
-        raise UnlogitError(f"judge '{judge.spec}' takes part in this training as '{part}': give another --judge")
-    evidence = Evidence(open_images(a.held_out), {name: inverter}, limit=a.measured, seed=SEED)
-    made = evidence.reconstructed(name)
-    pairs = list(zip(evidence.originals.chunks(), made.images.chunks(), strict=True))
-    centre = torch.cat([layout(original) for original, _ in pairs]).mean(0)
-    mean = made.logits.mean(0)
-    with torch.no_grad():
-        judged = torch.cat([agreement(judge(x), judge(y)) for x, y in pairs])
-    return {
-        "layout cosine": float(torch.cat([layout_cosine(x, y, centre) for x, y in pairs]).mean()),
-        "same class for the judge": float(judged.float().mean()),
-        "ST-LPIPS": perceptual_distance(pairs),
-        "same class": float(agreement(made.logits, made.reencoded).float().mean()),
-        "logit cosine": float(logit_cosine(made.logits - mean, made.reencoded - mean).mean()),
-    }
 
 
 def accuracy_of(a: Architectures, arm: str, seed: int) -> dict[str, float]:

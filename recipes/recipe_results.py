@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlogit.files import marked, replacing, to_json
+from matplotlib.figure import Figure
+
+from unlogit.files import SIGNATURE, marked, replacing, signed, to_json
 from unlogit.statistics import Difference, Estimate, correct_family
 
 KEPT = marked(b'{"settings": ')
@@ -71,6 +73,13 @@ def write_table(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
     for row in rows:
         print(f"| {' | '.join(_shown(value) for value in row.values())} |")
     print(file, flush=True)
+
+
+def save_figure(file: Path, figure: Figure) -> None:
+    """Write a figure as PNG on white, in place of an earlier one of this program."""
+    figure.set_facecolor("white")
+    with replacing(file, signed) as fresh:
+        figure.savefig(fresh, format="png", metadata=SIGNATURE)
 
 
 def _shown(value: object) -> str:

@@ -37,7 +37,7 @@ from typing import Any
 import torch
 import tyro
 from demo import HELD_OUT, IMAGES, Demo, classifier_config, classifier_folder, inverter_config
-from recipe_results import paired_rows, write_table
+from recipe_results import paired_rows, save_figure, write_table
 from torch import Tensor
 
 from unlogit import metrics
@@ -46,7 +46,7 @@ from unlogit.classifier_training import fit
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.cli import guarded
 from unlogit.drawing import INK, Block, sheet, style
-from unlogit.files import SIGNATURE, marked, replacing, signed
+from unlogit.files import marked, replacing
 from unlogit.images import open_images, to_bytes
 from unlogit.methods import Inverter, cost, open_inverter
 from unlogit.methods.decoder import DOSOVITSKIY_2016A, DecoderConfig, DosovitskiyConfig
@@ -250,9 +250,7 @@ def write(out: Path, rows: list[Row], shown: dict[str, Tensor]) -> None:
     images = torch.stack([to_bytes(column) for column in shown.values()], 1)
     with style():
         figure = sheet([Block("", INK, tuple(shown), images)])
-    figure.set_facecolor("white")
-    with replacing(out / "methods.png", signed) as fresh:
-        figure.savefig(fresh, format="png", metadata=SIGNATURE)
+    save_figure(out / "methods.png", figure)
 
 
 def main(m: Methods) -> None:

@@ -131,18 +131,24 @@ def _registry(shortened: bool) -> ConstructorRegistry:
         for field in dataclasses.fields(info.type):  # type: ignore[arg-type]
             if not shortened or _is_basic(info.type, field.name):
                 default = _default(field, info.default)
-                text = help_text(info.type, field.name)
-                hint = hints[field.name]
-                # Without these, the parser adds "(default: None)" to a text that says what happens by default, and
-                # "(default: )" to arguments of which one or more are required.
-                if default in (None, (), ""):
-                    hint = Annotated[hint, tyro.conf.arg(help_behavior_hint="")]
-                elif default is tyro.MISSING_NONPROP:
-                    hint = Annotated[hint, tyro.conf.arg(help_behavior_hint="(required)")]
-                options.append(StructFieldSpec(field.name, hint, default, text))
+                hint = _with_default_text(hints[field.name], default)
+                options.append(StructFieldSpec(field.name, hint, default, help_text(info.type, field.name)))
         return StructConstructorSpec(info.type, tuple(options))
 
     return registry
+
+
+def _with_default_text(hint: Any, default: object) -> Any:
+    """Return the type of an option, with what its help says of the default where the parser's text would mislead.
+
+    The parser adds "(default: None)" to a text that says what happens by default, and "(default: )" to arguments of
+    which one or more are required.
+    """
+    if default in (None, (), ""):
+        return Annotated[hint, tyro.conf.arg(help_behavior_hint="")]
+    if default is tyro.MISSING_NONPROP:
+        return Annotated[hint, tyro.conf.arg(help_behavior_hint="(required)")]
+    return hint
 
 
 def _default(field: dataclasses.Field[Any], parent: object) -> Any:
