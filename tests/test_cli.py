@@ -65,6 +65,7 @@ def mistake(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     ("args", "word"),
     [
         (["--help"], "reconstruct"),
+        (["--help-all"], "reconstruct"),
         (["--version"], __version__),
         (["list", "images"], "scenes"),
         (["list", "inverters"], "lite0_robust"),

@@ -158,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
 
     def run() -> None:
-        if command in ("-h", "--help"):
+        if command in ("-h", "--help", "--help-all"):
             print(_help())
         elif command == "--version":
             print(f"unlogit {__version__}")
