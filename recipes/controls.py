@@ -23,10 +23,10 @@ Run (the same command resumes; 12,800 images take some nine minutes of one core 
 All inverters are trained by `tiny_imagenet_lite0.py` except for what a row's name states, with two seeds. They are
 measured on images of val.parquet that took no part in training: by the inverted classifier, by ST-LPIPS, by
 EfficientNet-Lite2, which takes part in no training here, and in bits by pixels, layout and Lite2's features. Writes
-CONTROL.csv, a row per inverter and seed, and CONTROL-contrasts.csv, paired differences of means over seeds, into
-runs/controls/CONTROL. The verdict of a contrast is over images, for these trainings. "over trainings" is its interval
-over seeds; if it includes 0, other seeds may reverse the verdict. `DIR` holds Tiny ImageNet as for
-`tiny_imagenet_lite0.py`.
+CONTROL.csv, a row per inverter and seed, CONTROL.png, a figure of it, and CONTROL-contrasts.csv, paired differences of
+means over seeds, into runs/controls/CONTROL. The verdict of a contrast is over images, for these trainings. "over
+trainings" is its interval over seeds; if it includes 0, other seeds may reverse the verdict. `DIR` holds Tiny ImageNet
+as for `tiny_imagenet_lite0.py`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from typing import Any, Literal
 import tiny_imagenet_lite0
 import torch
 import tyro
-from depth_probes import LAYERS
+from _cells import write_figure
+from depth_probes import LAYERS, write_curves
 from recipe_results import keep, paired_rows, write_table
 from scenes_methods import folder
 from scipy import special
@@ -79,6 +80,13 @@ SEED = 0
 DRAWS = 4
 DIFFERENCE = "horizontal less vertical flips"
 Control = Literal["features", "noise", "rivals", "depth"]
+SHOWN = {
+    "features": ("layout cosine", "ST-LPIPS", "cosine for the judge", "bits", "bits beyond the class"),
+    "noise": ("diversity", "perceptual diversity", "horizontal flips", "vertical flips", "handedness", "uprightness"),
+    "rivals": ("same class", "layout cosine", "pixel error", "ST-LPIPS", "cosine for the judge", "bits"),
+    "depth": ("layout cosine", "cosine for the judge", "bits", "bits beyond the class"),
+}
+"""Measures in the figure of each control."""
 IMAGES: dict[Control, int] = {"features": 12_800, "noise": 25_600, "rivals": 25_600, "depth": 12_800}
 
 
@@ -145,9 +153,32 @@ def main(controls: Controls) -> None:
         for seed, values in zip(controls.seeds, runs, strict=True)
     ]
     write_table(home / f"{controls.control}.csv", table)
+    draw(home / f"{controls.control}.png", controls, found)
     tested = test_contrasts(contrasts(controls.control, list(configs)), found)
     if tested:
         write_table(home / f"{controls.control}-contrasts.csv", tested)
+
+
+def draw(file: Path, controls: Controls, found: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Draw the measures of a control: by depth as curves of the twins, else a dot per training."""
+    measures = SHOWN[controls.control]
+    if controls.control == "depth":
+        rows: dict[tuple[str, str], dict[str, object]] = {}
+        for name, runs in found.items():
+            kind, _, layer = name.partition(", ")
+            rows[kind, layer] = {
+                m: _estimate(torch.tensor([run[m] for run in runs]).double().mean(0)) for m in measures if runs[0][m]
+            }
+        write_curves(file, rows)
+    else:
+        means = {
+            name: {
+                seed: {m: values and float(torch.tensor(values).mean()) for m, values in run.items()}
+                for seed, run in zip(controls.seeds, runs, strict=True)
+            }
+            for name, runs in found.items()
+        }
+        write_figure(file, means, measures)
 
 
 def rows_of(controls: Controls) -> dict[str, TrainConfig]:

@@ -6,18 +6,19 @@ Run (one core; the same command resumes, layer by layer):
 
 Ridge regression from each representation of a twin (`fitted:lite0_robust`, `fitted:lite0_standard`) to the image's
 colours is fitted on training images and measured on validation images; no generator is involved. A spatial map is read
-as a whole. Writes two tables into runs/depth_probes. probes.csv has R2 and cosine of the layout, and the bits about the
-image that the probe proves. probes-contrasts.csv has paired differences of the twins at each layer and of each layer
-and the one before it, with p (Holm) and verdict. Bits are InfoNCE bounds by two measures, the mirror-averaged 4 x 4
-layout and the 8 x 8 colours. Tables of inverters use other measures, so compare bits within this table only. `DIR`
-holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Expected: the table in RESULTS.md.
+as a whole. Writes two tables and a figure into runs/depth_probes. probes.csv, drawn in probes.png, has R2 and cosine of
+the layout, and the bits about the image that the probe proves. probes-contrasts.csv has paired differences of the twins
+at each layer and of each layer and the one before it, with p (Holm) and verdict. Bits are InfoNCE bounds by two
+measures, the mirror-averaged 4 x 4 layout and the 8 x 8 colours. Tables of inverters use other measures, so compare
+bits within this table only. `DIR` holds Tiny ImageNet as for `tiny_imagenet_lite0.py`. Expected: the table in
+RESULTS.md.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise, product
@@ -26,13 +27,14 @@ from typing import Any
 
 import torch
 import tyro
-from recipe_results import keep, paired_rows, write_table
+from recipe_results import keep, paired_rows, save_figure, write_table
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from unlogit.classifiers import Classifier, open_classifier
 from unlogit.cli import guarded
+from unlogit.drawing import colour, panels, style
 from unlogit.images import Loader, View, open_images
 from unlogit.metrics.identification import Lineups, bits, difference_over_lineups, over_lineups
 from unlogit.metrics.pixel import layout
@@ -103,7 +105,9 @@ def main(probes: Probes) -> None:
             (settings, classifier.fingerprint(), layer),
             lambda c=classifier, x=layer: probe(probes, c, x, training, images, labels),  # type: ignore[misc]
         )
-    write_table(probes.out / "probes.csv", [row(probes, kind, layer, found[kind, layer]) for kind, layer in found])
+    rows = {each: row(probes, *each, found[each]) for each in found}
+    write_table(probes.out / "probes.csv", list(rows.values()))
+    write_curves(probes.out / "probes.png", rows)
     if tested := contrasts(probes.kinds, probes.layers, found):
         write_table(probes.out / "probes-contrasts.csv", tested)
 
@@ -179,14 +183,38 @@ def row(probes: Probes, kind: str, layer: str, found: dict[str, Any]) -> dict[st
         "layout R2": found["layout R2"],
         "8 x 8 R2": found["8 x 8 R2"],
         "layout cosine": bootstrap(torch.tensor(found["layout cosine"]), SEED),
-        f"bits of {math.log2(found['among']):.3g}": _bits(found, "any"),
-        f"bits beyond the class of {math.log2(probes.among_class):.3g}": _bits(found, "class"),
+        f"bits (of {math.log2(found['among']):.3g})": _bits(found, "any"),
+        f"bits beyond the class (of {math.log2(probes.among_class):.3g})": _bits(found, "class"),
     }
 
 
 def _bits(found: dict[str, Any], kind: str) -> Estimate | str:
     values = found["bits"][kind]
     return "" if values is None else over_lineups(torch.tensor(values).double(), -math.inf, math.inf)
+
+
+def write_curves(file: Path, rows: Mapping[tuple[str, str], Mapping[str, object]]) -> None:
+    """Draw the estimates of rows, by twin and layer, as PNG: a panel per measure, a line per twin with 95 % CIs."""
+    kinds, layers = (list(dict.fromkeys(each)) for each in zip(*rows, strict=True))
+    measures = dict.fromkeys(m for row in rows.values() for m, value in row.items() if isinstance(value, Estimate))
+    with style():
+        figure, axes = panels(1, len(measures), 2.6)
+        for ax, measure in zip(axes, measures, strict=True):
+            for index, kind in enumerate(kinds):
+                points = {
+                    place: value
+                    for place, layer in enumerate(layers)
+                    if isinstance(value := rows.get((kind, layer), {}).get(measure), Estimate)
+                }
+                values = list(points.values())
+                errors = [[v.value - v.low for v in values], [v.high - v.value for v in values]]
+                means = [v.value for v in values]
+                look = {"marker": "o", "markersize": 3.5, "linewidth": 1.2, "color": colour(index), "label": kind}
+                ax.errorbar(list(points), means, errors, **look)
+            ax.set_title(measure)
+            ax.set_xticks(range(len(layers)), [x.partition("?")[0] for x in layers], rotation=40, ha="right")
+        axes[0].legend()
+    save_figure(file, figure)
 
 
 def contrasts(kinds: Sequence[str], layers: Sequence[str], found: Found) -> list[dict[str, object]]:

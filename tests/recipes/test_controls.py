@@ -65,6 +65,8 @@ def test_the_noise_control_trains_measures_and_resumes(
         assert 0 <= float(row["horizontal flips"]) <= 1 and float(row["diversity"]) > 0
         assert float(row["bits"]) <= 4 and row["bits beyond the class"]
         assert float(row["cosine for the judge low"]) <= float(row["cosine for the judge"])
+    with Image.open(tmp_path / "runs" / "noise" / "noise.png") as figure:
+        assert figure.width > 1000
     tested = table(tmp_path / "runs" / "noise" / "noise-contrasts.csv")
     assert {row["contrast"] for row in tested} == {"robust - standard", "robust alone", "standard alone"}
     assert {row["measure"] for row in tested if row["contrast"] == "robust alone"} == {controls.DIFFERENCE}
@@ -173,6 +175,20 @@ def test_each_layer_is_compared_between_twins_and_with_the_layer_before(controls
         *(f"robust - standard, {layer}" for layer in ("penultimate", "logits", "label")),
         *(f"{kind}, {pair}" for kind in ("robust", "standard") for pair in ("logits - penultimate", "label - logits")),
     ]
+
+
+def test_depth_is_drawn_as_curves_and_another_control_by_training(controls: ModuleType, tmp_path: Path) -> None:
+    values = torch.rand(16, generator=torch.Generator().manual_seed(0))
+    run = {measure: values.tolist() for measures in controls.SHOWN.values() for measure in measures}
+    run |= {"bits": values.view(2, 8).tolist(), "bits beyond the class": None}
+    for control, rows in (
+        ("depth", ["robust, logits", "robust, label", "standard, logits"]),
+        ("rivals", ["robust, 2016a"]),
+    ):
+        file = tmp_path / f"{control}.png"
+        controls.draw(file, controls.Controls(tmp_path, control), {row: [run, run] for row in rows})
+        with Image.open(file) as figure:
+            assert len(figure.convert("RGB").getcolors(1 << 24) or ()) > 100
 
 
 def test_flips_are_tested_against_none(controls: ModuleType) -> None:
