@@ -148,7 +148,7 @@ def main(controls: Controls) -> None:
         settings = (run, controls.held_out, controls.drawn, controls.judge)
         found[name].append(keep(run.out / "measured.json", settings, lambda c=run: train_and_measure(controls, c)))  # type: ignore[misc]
     table = [
-        {"row": name, "seed": seed, "training images": configs[name].images, **estimates(values)}
+        {"row": name, "seed": seed, "training images": f"{configs[name].num_images:,}", **estimates(values)}
         for name, runs in found.items()
         for seed, values in zip(controls.seeds, runs, strict=True)
     ]

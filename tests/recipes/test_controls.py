@@ -62,6 +62,7 @@ def test_the_noise_control_trains_measures_and_resumes(
     rows = table(tmp_path / "runs" / "noise" / "noise.csv")
     assert [row["row"] for row in rows] == ["robust", "standard"]
     for row in rows:
+        assert row["training images"] == "16"
         assert 0 <= float(row["horizontal flips"]) <= 1 and float(row["diversity"]) > 0
         assert float(row["bits"]) <= 4 and row["bits beyond the class"]
         assert float(row["cosine for the judge low"]) <= float(row["cosine for the judge"])
