@@ -183,8 +183,8 @@ def row(probes: Probes, kind: str, layer: str, found: dict[str, Any]) -> dict[st
         "layout R2": found["layout R2"],
         "8 x 8 R2": found["8 x 8 R2"],
         "layout cosine": bootstrap(torch.tensor(found["layout cosine"]), SEED),
-        f"bits (of {math.log2(found['among']):.3g})": _bits(found, "any"),
-        f"bits beyond the class (of {math.log2(probes.among_class):.3g})": _bits(found, "class"),
+        f"bits of {math.log2(found['among']):.3g}": _bits(found, "any"),
+        f"bits beyond the class of {math.log2(probes.among_class):.3g}": _bits(found, "class"),
     }
 
 

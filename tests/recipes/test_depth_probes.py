@@ -45,7 +45,7 @@ def test_a_representation_that_holds_the_layout_has_more_bits_than_noise(
     rows = {layer: recipe.row(probes, "robust", layer, each) for layer, each in found.items()}
     assert rows["layout"]["layout R2"] > 0.99 and rows["layout"]["layout cosine"].value > 0.99
     assert rows["noise"]["layout R2"] < 0.1 and abs(rows["noise"]["layout cosine"].value) < 0.2
-    assert rows["layout"]["bits (of 5)"].value > 4.5 and rows["noise"]["bits (of 5)"].value < 0.5
+    assert rows["layout"]["bits of 5"].value > 4.5 and rows["noise"]["bits of 5"].value < 0.5
     kept = {("robust", "x"): found["layout"], ("standard", "x"): found["noise"]}
     tested = {row["measure"]: row for row in recipe.contrasts(("robust", "standard"), ("x",), kept)}
     assert tested["bits"]["difference"].low > 3.5
