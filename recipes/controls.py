@@ -80,7 +80,7 @@ SEED = 0
 DRAWS = 4
 DIFFERENCE = "horizontal less vertical flips"
 Control = Literal["features", "noise", "rivals", "depth"]
-SHOWN = {
+SHOWN: dict[Control, tuple[str, ...]] = {
     "features": ("layout cosine", "ST-LPIPS", "cosine for the judge", "bits", "bits beyond the class"),
     "noise": ("diversity", "perceptual diversity", "horizontal flips", "vertical flips", "handedness", "uprightness"),
     "rivals": ("same class", "layout cosine", "pixel error", "ST-LPIPS", "cosine for the judge", "bits"),
