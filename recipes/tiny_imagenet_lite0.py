@@ -67,6 +67,8 @@ class Recipe(Checked):
     """Weight of the spectral loss."""
     decay: float = 0.0
     """Final share of the run, 0 to 1, over which the learning rates fall linearly to zero."""
+    seed: int = 0
+    """Random seed of weights, noise and order of the images; a stage that begins with --start needs another one."""
     processes: int = 1
     """Number of processes: one per GPU, or on a CPU with few cores one per core."""
 
@@ -107,7 +109,12 @@ def config(recipe: Recipe) -> TrainConfig:
         **settings.run,
     )
     return replace(
-        run, num_images=recipe.num_images, start=recipe.start, decay=recipe.decay, cache=recipe.out.parent / "cache"
+        run,
+        num_images=recipe.num_images,
+        start=recipe.start,
+        decay=recipe.decay,
+        seed=recipe.seed,
+        cache=recipe.out.parent / "cache",
     )
 
 
