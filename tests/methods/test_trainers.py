@@ -281,9 +281,22 @@ def test_a_run_can_begin_with_the_discriminator_that_is_saved_beside_an_inverter
     for name, value in second.discriminator.state_dict().items():
         if not name.startswith("pixels."):
             torch.testing.assert_close(value, learned.discriminator.state_dict()[name])
+    # A part that this run lacks is left out, and the others still begin with the saved weights.
+    both = tiny(discriminator=replace(branch, second_network=projected.network), num_images=16, validate_every=16)
+    both = replace(both, out=tmp_path / "both")
+    train(both)
+    saved = open_inverter(str(both.out / "inverter")).discriminator
+    assert {"second", "pixels"} <= {name.partition(".")[0] for name in saved}
+    less = {"start": str(both.out / "inverter"), "out": tmp_path / "less"}
+    alone = Training(tiny(discriminator=projected, **less), torch.device("cpu")).trainer
+    for name, value in alone.discriminator.state_dict().items():
+        torch.testing.assert_close(saved[name], value)
+    assert not capsys.readouterr().err.count("warning: the discriminator")
+    # Nothing fits: other maps, another kind of discriminator.
     other = replace(projected, maps=("stages.0", "penultimate"), widths=(12,))
-    Training(tiny(discriminator=other, **start | {"out": tmp_path / "third"}), torch.device("cpu"))
-    assert "does not fit this run, whose discriminator begins with random weights" in capsys.readouterr().err
+    for number, unlike in enumerate((other, DiscriminatorConfig(kind="paper", channels=2, attention=None))):
+        Training(tiny(discriminator=unlike, **start | {"out": tmp_path / f"unlike{number}"}), torch.device("cpu"))
+        assert "does not fit this run, whose discriminator begins with random weights" in capsys.readouterr().err
 
 
 def test_an_inverter_is_saved_with_its_discriminator_or_without(tiny: Tiny, tmp_path: Path) -> None:

@@ -90,9 +90,15 @@ class BigGANTrainer(Trainer[BigGANConfig]):
         return widened(network, wanted.channels, self.config.seed) if same else network
 
     def start_discriminator(self, begun: LearnedInverter) -> None:
-        """Load the saved weights; a part without saved ones, such as the pixel branch, begins with random weights."""
-        own, saved = self.discriminator.state_dict(), begun.discriminator
-        if all(name in own and own[name].shape == value.shape for name, value in saved.items()):
+        """Load the saved weights of the parts that this run has, such as the second network's heads.
+
+        A part without saved weights begins with random ones.
+        """
+        own = self.discriminator.state_dict()
+        parts = {_part(name) for name in own}
+        saved = {name: value for name, value in begun.discriminator.items() if _part(name) in parts}
+        fits = bool(saved) or not begun.discriminator
+        if fits and all(name in own and own[name].shape == value.shape for name, value in saved.items()):
             self.discriminator.load_state_dict(saved, strict=False)
         elif distributed.rank() == 0:
             print(
@@ -300,6 +306,11 @@ class BigGANTrainer(Trainer[BigGANConfig]):
 def _mean(scores: Sequence[Tensor]) -> Tensor:
     """Return the mean over heads of their mean scores."""
     return torch.stack([head.detach().mean() for head in scores]).mean()
+
+
+def _part(name: str) -> str:
+    """Return the part of a discriminator that a parameter belongs to."""
+    return name.partition(".")[0]
 
 
 TRAINER = BigGANTrainer
