@@ -157,6 +157,22 @@ def test_the_grid_shows_the_images_at_whole_multiples(evidence: Evidence) -> Non
         reconstruct.Config(num_images=0)
 
 
+def test_the_grid_can_leave_out_the_originals(evidence: Evidence) -> None:
+    figure, _ = list(reconstruct.run(reconstruct.Config(num_images=4, originals=False), evidence))
+    axes = figure.figure.axes[0]  # type: ignore[union-attr]
+    shown = [np.asarray(image.get_array()) for image in axes.images]
+    grey = [image for image in shown if (image == reconstruct.BLANK).all()]
+    assert len(grey) == 4 and len(shown) == 4 * 6
+    assert "not shown" in figure.caption  # type: ignore[union-attr]
+    place = int(evidence.sample(4, 0)[0])
+    original = evidence.originals.bytes[place].permute(1, 2, 0).numpy()
+    last = evidence.reconstructed("perfect").images.bytes[place].permute(1, 2, 0).numpy()
+    assert np.array_equal(original, last)  # So that only the reconstruction of a perfect inverter shows it.
+    reconstructions = [image for image in shown if not (image == reconstruct.BLANK).all()]
+    factor = shown[0].shape[0] // 32
+    assert sum(np.array_equal(image[::factor, ::factor], original) for image in reconstructions) == 1
+
+
 def test_the_trend_compares_the_end_with_what_was_before() -> None:
     lines = [
         {"images": 100 * i, "seconds": 1.0, "val/layout_cosine": v} for i, v in enumerate([0.1, 0.5, 0.4, 0.45], 1)

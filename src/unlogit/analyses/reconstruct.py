@@ -19,6 +19,8 @@ QUESTION = "What does each inverter reconstruct from the representation of an im
 
 CELLS, MANY = 10, 14
 """Images per row of the page: as many blocks as fit into the first number, or two if they fit into the second."""
+BLANK = 232
+"""Grey of a tile in the place of an original."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Config(AnalysisConfig):
     """Number of images shown, drawn at random."""
     seed: Seed = 0
     """Random seed for drawing the images."""
+    originals: bool = True
+    """Show the originals. Without them, a grey tile over the predicted class stands for each, so that the figure can be
+    published where the images cannot."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,14 @@ def run(config: Config, evidence: Evidence) -> Iterator[Result]:
     """Yield the figure, and in how many of the shown images each inverter keeps the predicted class."""
     rows = [_row(evidence, index) for index in evidence.sample(config.num_images, config.seed).tolist()]
     with style():
-        figure = _draw(evidence, rows)
+        figure = _draw(evidence, rows, config.originals)
     caption = _caption(evidence, len(rows))
+    if not config.originals:
+        caption += " The originals are not shown."
     if any(" / " in row.words[0] for row in rows):
         caption += " Where two classes stand under an original, the classifiers predict different ones."
-    yield Figure("grid", "Originals and reconstructions", caption, figure)
+    title = "Originals and reconstructions" if config.originals else TITLE
+    yield Figure("grid", title, caption, figure)
     counts = [sum(row.same_class[i] for row in rows) for i in range(len(evidence.inverters))]
     counted = ", ".join(f"{count} for {name}" for name, count in zip(evidence.inverters, counts, strict=True))
     yield Finding(f"Of these {len(rows)} images, the reconstruction keeps the predicted class in {counted}.")
@@ -83,9 +91,11 @@ def _caption(evidence: Evidence, shown: int) -> str:
     )
 
 
-def _draw(evidence: Evidence, rows: list[Shown]) -> Drawing:
-    names = ("original", *evidence.inverters)
-    images = [evidence.originals, *(evidence.reconstructed(name).images for name in evidence.inverters)]
+def _draw(evidence: Evidence, rows: list[Shown], originals: bool) -> Drawing:
+    names = ("original" if originals else "original (not shown)", *evidence.inverters)
+    pixels = [evidence.originals.bytes, *(evidence.reconstructed(name).images.bytes for name in evidence.inverters)]
+    if not originals:
+        pixels[0] = torch.full_like(pixels[0], BLANK)
     inks = (INK, *map(colour, range(len(evidence.inverters))))
     across = min(max(1, CELLS // len(names), min(2, MANY // len(names))), len(rows))
     per_block = math.ceil(len(rows) / across)
@@ -94,7 +104,7 @@ def _draw(evidence: Evidence, rows: list[Shown]) -> Drawing:
             "",
             INK,
             names,
-            torch.stack([torch.stack([source.bytes[row.index] for source in images]) for row in part]),
+            torch.stack([torch.stack([source[row.index] for source in pixels]) for row in part]),
             tuple(row.words for row in part),
             tuple((False, *row.same_class) for row in part),
             inks,
