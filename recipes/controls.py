@@ -81,10 +81,10 @@ DRAWS = 4
 DIFFERENCE = "horizontal less vertical flips"
 Control = Literal["features", "noise", "rivals", "depth"]
 SHOWN: dict[Control, tuple[str, ...]] = {
-    "features": ("layout cosine", "ST-LPIPS", "cosine for the judge", "bits", "bits beyond the class"),
+    "features": ("layout cosine", "ST-LPIPS", "cosine for the evaluating classifier", "bits", "bits beyond the class"),
     "noise": ("diversity", "perceptual diversity", "horizontal flips", "vertical flips", "handedness", "uprightness"),
-    "rivals": ("same class", "layout cosine", "pixel error", "ST-LPIPS", "cosine for the judge", "bits"),
-    "depth": ("layout cosine", "cosine for the judge", "bits", "bits beyond the class"),
+    "rivals": ("same class", "layout cosine", "pixel error", "ST-LPIPS", "cosine for the evaluating classifier", "bits"),
+    "depth": ("layout cosine", "cosine for the evaluating classifier", "bits", "bits beyond the class"),
 }
 """Measures in the figure of each control."""
 IMAGES: dict[Control, int] = {"features": 12_800, "noise": 25_600, "rivals": 25_600, "depth": 12_800}
@@ -378,8 +378,8 @@ def train_and_measure(controls: Controls, config: TrainConfig) -> dict[str, Any]
         "layout cosine": over(lambda a, b: layout_cosine(a, b, centre)),
         "pixel error": over(pixel_error),
         "ST-LPIPS": _observed(over),
-        "cosine for the judge": judged["cosine"].tolist(),
-        "same class for the judge": judged["same_class"].float().tolist(),
+        "cosine for the evaluating classifier": judged["cosine"].tolist(),
+        "same class for the evaluating classifier": judged["same_class"].float().tolist(),
         "bits": bits["any"].tolist(),
         "bits beyond the class": bits["class"].tolist() if "class" in bits else None,
         **noises(evidence, name, controls.drawn),

@@ -285,6 +285,19 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == "unlogit: stopped at 64 images; the same command goes on\n"
 
 
+def test_a_command_without_checkpoints_does_not_promise_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(_args: object) -> None:
+        raise KeyboardInterrupt
+
+    for command in cli.COMMANDS:
+        monkeypatch.setitem(cli.COMMANDS, command, stop)
+        assert run(command) == 130
+        resumes = "the same command resumes" in capsys.readouterr().err
+        assert resumes == (command in ("train", "classify")), command
+
+
 @pytest.mark.parametrize("error", [None, ImportError("half an import")])
 def test_terminated_while_starting_is_one_line(
     error: Exception | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -33,6 +33,7 @@ LONGEST = 600
 
 
 HELP_ALL = "--help-all"
+HELP_OPTIONS = ("-h", "--help", HELP_ALL)
 
 
 def parse(config: Callable[..., T], prog: str, args: Sequence[str], description: str | None = None) -> T:
@@ -86,7 +87,7 @@ def run_subcommand(commands: Commands, prog: str, args: Sequence[str]) -> None:
         SystemExit: help was asked for, and is printed.
     """
     name, *rest = args or ["--help"]
-    if name in ("-h", "--help"):
+    if name in HELP_OPTIONS:
         print(f"usage: {prog} COMMAND ...\n")
         for each, (config, _) in commands.items():
             print(f"  {each:<13}{(config.__doc__ or '').splitlines()[0]}")

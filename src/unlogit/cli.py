@@ -16,7 +16,8 @@ from unlogit.errors import UnlogitError, unknown
 from unlogit.outside import plain
 from unlogit.runtime.progress import announce_torch, stoppable
 
-INTERRUPTED = "interrupted; the same command resumes from the last checkpoint, if there is one"
+INTERRUPTED = "interrupted"
+RESUMED = f"{INTERRUPTED}; the same command resumes from the last checkpoint, if there is one"
 
 
 def classify(args: Sequence[str]) -> None:
@@ -167,21 +168,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             raise unknown("command", command, COMMANDS)
 
-    return guarded(run)
+    return guarded(run, RESUMED if command in ("train", "classify") else INTERRUPTED)
 
 
-def guarded(run: Callable[[], None]) -> int:
-    """Run a command: return 0, 2 after a user's mistake (one line on stderr), or 130 when interrupted."""
+def guarded(run: Callable[[], None], interrupted: str = RESUMED) -> int:
+    """Run a command: return 0, 2 after a user's mistake, or 130 when interrupted, both with one line on stderr."""
     with stoppable() as stop_requested:
         try:
-            return _guarded(run)
+            return _guarded(run, interrupted)
         except Exception:
             if not stop_requested:
                 raise
-            return _fail(INTERRUPTED, 130)
+            return _fail(interrupted, 130)
 
 
-def _guarded(run: Callable[[], None]) -> int:
+def _guarded(run: Callable[[], None], interrupted: str) -> int:
     try:
         run()
         sys.stdout.flush()
@@ -200,7 +201,7 @@ def _guarded(run: Callable[[], None]) -> int:
             raise
         return _fail("error: not enough memory: give a smaller --batch, --micro-batch, size or network", 2)
     except KeyboardInterrupt as stop:
-        return _fail(str(stop) or INTERRUPTED, 130)
+        return _fail(str(stop) or interrupted, 130)
     return 0
 
 

@@ -11,7 +11,7 @@ from unlogit.errors import UnlogitError
 from unlogit.methods import TrainConfig
 from unlogit.methods.biggan import BigGANConfig
 from unlogit.methods.biggan.presets import PRESETS
-from unlogit.training.launch import CPU_PRESET, read
+from unlogit.training.launch import CPU_PRESET, GPU_PRESET, read
 from unlogit.training.run_folder import RunFolder
 
 NEEDED = ("--images", "scenes:", "--held-out", "scenes:test", "--classifier", "small:c", "--out", "run")
@@ -56,9 +56,10 @@ def test_without_a_gpu_and_a_name_it_is_the_cpu_s_preset_and_the_log_says_so() -
     assert config("--shared-fakes").method.shared_fakes
 
 
-def test_a_gpu_trains_by_the_plain_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_trains_by_its_preset_and_the_log_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unlogit.runtime.device.pick_device", lambda *_: torch.device("cuda", 0))
-    assert config().method == BigGANConfig()
+    assert config().method == PRESETS[GPU_PRESET].method
+    assert read("biggan", NEEDED)[1].startswith(f"preset {GPU_PRESET}, since there is a CUDA GPU")
 
 
 @pytest.mark.parametrize("name", ["none", "paper-64", CPU_PRESET])

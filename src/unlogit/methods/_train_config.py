@@ -67,9 +67,9 @@ class TrainConfig(Checked):
     """Trained inverter, by name or folder, whose weights initialise the run. Use it to continue a run of which only the
     inverter is left, or to adapt an inverter to a similar classifier. Not in the paper. Default: random weights."""
     num_images: Count = 1_000_000
-    """Length of the run in training images seen, including the warm start."""
+    """Length of the run in training images seen, including a warm start."""
     batch: Count = 64
-    """Images per discriminator step, over all processes (the paper's code base: 2048)."""
+    """Images per step, or per discriminator step, over all processes (the paper's code base: 2048)."""
     decay: Share = 0.0
     """Final share of the run, 0 to 1, over which the learning rates fall linearly to zero."""
     crop: Literal["centre", "random"] = "centre"

@@ -287,7 +287,7 @@ def card(config: dict[str, Any], size: int, network: nn.Module) -> str:
     if figures:
         lines += [
             "",
-            "| validation figure | value |",
+            "| validation metric | value |",
             "| --- | --- |",
             *(f"| {k} | {v:.4g} |" for k, v in figures.items()),
         ]

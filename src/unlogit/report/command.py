@@ -38,7 +38,7 @@ class AnalyseConfig(Checked):
     folder that is still inside its run, the report also shows the training curves."""
     images: str
     """Images that no inverter was trained on, as source:name, e.g. scenes:test or 'parquet:val.parquet'."""
-    out: Path
+    out: Path = Path("report")
     """Folder for report.html, metrics.json and results/."""
     only: tuple[str, ...] = ()
     """Analyses to run, e.g. noise noise-path (see: unlogit list analyses). Default: all."""
@@ -75,7 +75,7 @@ class AnalyseConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.inverters:
-            raise UnlogitError("no inverter given: write unlogit analyse INVERTER... --images SOURCE:NAME --out FOLDER")
+            raise UnlogitError("no inverter given: write unlogit analyse INVERTER... --images SOURCE:NAME")
         for name in self.only:
             if name.replace("_", "-") not in analyses.names():
                 raise unknown("analysis", name, analyses.names())

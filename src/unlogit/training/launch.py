@@ -16,8 +16,8 @@ from unlogit.methods import TrainConfig, config_of, presets_of
 from unlogit.runtime.progress import announce_torch
 from unlogit.settings import Checked, Count
 
-CPU_PRESET = "cpu-64"
-"""Default preset of a machine without a CUDA device."""
+CPU_PRESET, GPU_PRESET = "cpu-64", "gpu-64"
+"""Default presets of a machine without a CUDA device and with one."""
 AUTO, NO_PRESET = "auto", "none"
 
 
@@ -37,7 +37,7 @@ class PresetLaunch(Launch):
 
     preset: str = AUTO
     """Named settings, which explicit options override. "none" uses the defaults shown without a preset; "auto" is
-    "none" on a machine with a CUDA GPU, else "cpu-64". --help together with a preset shows its values as the
+    "gpu-64" on a machine with a CUDA GPU, else "cpu-64". --help together with a preset shows its values as the
     defaults."""
 
 
@@ -97,17 +97,16 @@ def read(method: str, args: Sequence[str]) -> tuple[Launch, str]:
     from unlogit.runtime.device import pick_device
     from unlogit.training.run_folder import CONFIG, RunFolder
 
-    usual = None if pick_device(config.device).type == "cuda" else CPU_PRESET
+    gpu = pick_device(config.device).type == "cuda"
+    usual = GPU_PRESET if gpu else CPU_PRESET
     if (config.out / CONFIG).is_file():
         for preset in dict.fromkeys((usual, None, *presets)):
             with suppress(UnlogitError):
                 resumed = parsed(preset)
                 RunFolder(resumed.config.out).check(resumed.config)
                 return resumed, ""
-    if usual is None:
-        return parsed(None), ""
-    about = presets[usual].summary
-    return parsed(usual), f"preset {usual}, since there is no CUDA GPU ({about}); --preset chooses another"
+    reason = f"since there is {'a' if gpu else 'no'} CUDA GPU"
+    return parsed(usual), f"preset {usual}, {reason} ({presets[usual].summary}); --preset chooses another"
 
 
 def _named(args: Sequence[str]) -> str | None:

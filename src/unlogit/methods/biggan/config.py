@@ -114,8 +114,9 @@ class DiscriminatorConfig(Checked):
 class BigGANConfig(MethodConfig):
     """BigGAN conditioned on the representation (Teterwak et al. 2021).
 
-    The defaults are the paper's, except for a smaller batch that fits one device; training takes days on one GPU. Where
-    the paper states no value, they are those of compare_gan, the code base that the paper modified.
+    The defaults have the paper's losses and networks, but a batch that fits one device and a thousandth of the paper's
+    length: they are for trials. The presets paper-64 and paper-128 have all of the paper's settings. Where the paper
+    states no value, the defaults are those of compare_gan, the code base that the paper modified.
     """
 
     NAME: ClassVar[str] = "biggan"
