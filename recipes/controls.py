@@ -78,13 +78,14 @@ OBSERVER = "st_lpips_alex"
 CHUNK = 64
 SEED = 0
 DRAWS = 4
+COSINE = "cosine for the evaluating classifier"
 DIFFERENCE = "horizontal less vertical flips"
 Control = Literal["features", "noise", "rivals", "depth"]
 SHOWN: dict[Control, tuple[str, ...]] = {
-    "features": ("layout cosine", "ST-LPIPS", "cosine for the evaluating classifier", "bits", "bits beyond the class"),
+    "features": ("layout cosine", "ST-LPIPS", COSINE, "bits", "bits beyond the class"),
     "noise": ("diversity", "perceptual diversity", "horizontal flips", "vertical flips", "handedness", "uprightness"),
-    "rivals": ("same class", "layout cosine", "pixel error", "ST-LPIPS", "cosine for the evaluating classifier", "bits"),
-    "depth": ("layout cosine", "cosine for the evaluating classifier", "bits", "bits beyond the class"),
+    "rivals": ("same class", "layout cosine", "pixel error", "ST-LPIPS", COSINE, "bits"),
+    "depth": ("layout cosine", COSINE, "bits", "bits beyond the class"),
 }
 """Measures in the figure of each control."""
 IMAGES: dict[Control, int] = {"features": 12_800, "noise": 25_600, "rivals": 25_600, "depth": 12_800}
@@ -378,7 +379,7 @@ def train_and_measure(controls: Controls, config: TrainConfig) -> dict[str, Any]
         "layout cosine": over(lambda a, b: layout_cosine(a, b, centre)),
         "pixel error": over(pixel_error),
         "ST-LPIPS": _observed(over),
-        "cosine for the evaluating classifier": judged["cosine"].tolist(),
+        COSINE: judged["cosine"].tolist(),
         "same class for the evaluating classifier": judged["same_class"].float().tolist(),
         "bits": bits["any"].tolist(),
         "bits beyond the class": bits["class"].tolist() if "class" in bits else None,
