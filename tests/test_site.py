@@ -33,7 +33,8 @@ def test_every_inverter_is_in_the_model_zoo() -> None:
 
 
 def test_numbers_and_commands_of_the_model_zoo_are_those_of_the_results() -> None:
-    zoo, results = (DOCS / "model-zoo.md").read_text(), (ROOT / "RESULTS.md").read_text()
+    # The results also have inverters that are no longer published, as NAME=FOLDER.
+    zoo, results = (DOCS / "model-zoo.md").read_text(), re.sub(r" \S+=FOLDER", "", (ROOT / "RESULTS.md").read_text())
     scores = re.findall(r"[\d.]+(?: %)? \([\d.]+ to [\d.]+\)", zoo)
     commands = re.findall(r"^    (.+)$", zoo, re.M)
     assert len(scores) > 20
