@@ -7,18 +7,15 @@ import re
 import urllib.error
 import urllib.request
 from io import BytesIO
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from gradio import skip
 from PIL import Image
 
 from unlogit import cli
 from unlogit.web.explorer import command
 from unlogit.web.explorer.gallery import UPLOAD_BYTES
-from unlogit.web.explorer.page import build
 
 STATE = "image=photo/cat&shift=1.0"
 
@@ -47,18 +44,6 @@ def test_an_image_is_taken_in_and_written_nowhere(served: Any) -> None:
     status, body, headers = ask(f"{served.url}/figure.png?image={address}")
     assert status == 200 and headers["content-type"] == "image/png"
     assert not [file for file in served.files.rglob("*") if file.is_file()]
-
-
-def test_opening_the_page_leaves_controls_alone_that_its_address_does_not_name(explorer: Any) -> None:
-    """The first answer takes seconds, in which a visitor may have moved a control."""
-    (begin,) = [block for block in build(explorer).fns.values() if block.name == "begin"]
-    answer = begin.fn(SimpleNamespace(query_params="image=photo/cat&shift=1.0"))
-    values = {output.elem_id: value for output, value in zip(begin.outputs, answer, strict=True)}
-    assert (values.pop("image"), values.pop("shift")) == ("photo/cat", 1.0)
-    assert {values.pop(name) for name in ("other", "plus", "minus")} == {""}
-    drawn = {name: values.pop(name) for name in ("stage", "evidence", "link")}
-    assert "data-inverter='first'" in drawn["stage"].replace('"', "'")
-    assert values and all(value == skip() for value in values.values())
 
 
 def test_what_is_no_image_is_refused(served: Any) -> None:

@@ -163,14 +163,9 @@ def build(explorer: Explorer) -> Any:
             try:
                 state = State.of_query(str(request.query_params))
                 state = state if state.image else dataclasses.replace(state, image=default.image)
-                drawn = draw(state)
+                return everything(state, draw(state))
             except UnlogitError as error:
-                state, drawn = default, (shown.problem(str(error)), "", default.query())
-            # A control that the address does not name may have been moved while this was computed. Pickers are
-            # given a value nevertheless: without one, Gradio does not draw those of other tabs.
-            initial, values = _values(default), _values(state)
-            kept = {name for name in controls if name not in IMAGES and values[name] == initial[name]}
-            return *(gradio.skip() if name in kept else values[name] for name in controls), *drawn
+                return everything(default, (shown.problem(str(error)), "", default.query()))
 
         def everything(state: State, drawn: tuple[str, str, str]) -> tuple[Any, ...]:
             values = _values(state)
