@@ -44,3 +44,23 @@ def test_a_summary_begins_with_a_verb(file: Path) -> None:
     summary = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").splitlines()[0]
     assert summary.startswith(VERBS), summary
     assert summary.endswith("."), summary
+
+
+def documented() -> list[tuple[str, str, str]]:
+    """Return each recipe's command in the documentation: page, recipe, arguments."""
+    pages = [*ROOT.glob("*.md"), *(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)]
+    texts = {str(page): re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8")) for page in pages}
+    commands = r"(?<!/)recipes/(\w+)\.py( [^`\n]*)"
+    return [(name, *match) for name, text in sorted(texts.items()) for match in re.findall(commands, text)]
+
+
+def test_documented_commands_use_options_that_their_recipe_has() -> None:
+    commands = documented()
+    assert len(commands) > 20
+    wrong = [
+        (page, recipe, option)
+        for page, recipe, arguments in commands
+        for option in re.findall(r"(?<= )--(?:no-)?([a-z][a-z-]*)", arguments)
+        if option.replace("-", "_") not in described(ROOT / "recipes" / f"{recipe}.py")
+    ]
+    assert wrong == []
