@@ -31,7 +31,6 @@ as for `tiny_imagenet_lite0.py`.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -44,10 +43,10 @@ import tiny_imagenet_lite0
 import torch
 import tyro
 from _cells import write_figure
+from _contrasts import SEED, Contrast, test_contrasts
 from depth_probes import LAYERS, write_curves
-from recipe_results import keep, paired_rows, write_table
+from recipe_results import keep, write_table
 from scenes_methods import folder
-from scipy import special
 from torch import Tensor
 from tqdm import tqdm
 
@@ -61,14 +60,14 @@ from unlogit.methods import open_inverter
 from unlogit.methods.biggan import DiscriminatorConfig
 from unlogit.methods.decoder import DOSOVITSKIY_2016A, DecoderConfig
 from unlogit.metrics import Unavailable
-from unlogit.metrics.identification import difference_over_lineups, over_lineups
+from unlogit.metrics.identification import over_lineups
 from unlogit.metrics.mirroring import flipped, mirroring
 from unlogit.metrics.pixel import diversity, layout, layout_cosine, pixel_error
 from unlogit.metrics.recognition import encode, part_in_training, recognition
 from unlogit.metrics.reencoding import agreement, logit_cosine
 from unlogit.representation.layers import Layer
 from unlogit.settings import Checked, Count, Seed, Several
-from unlogit.statistics import Difference, Estimate, bootstrap, paired_tests
+from unlogit.statistics import bootstrap
 from unlogit.training import TrainConfig, train
 
 LITE1 = "packaged:efficientnet_lite1?size=96"
@@ -76,7 +75,6 @@ NETWORKS = {"robust": "fitted:lite0_robust", "standard": "fitted:lite0_standard"
 """Whose features the discriminator has, by the name shown; the twins enlarge to 96 px themselves."""
 OBSERVER = "st_lpips_alex"
 CHUNK = 64
-SEED = 0
 DRAWS = 4
 COSINE = "cosine for the evaluating classifier"
 DIFFERENCE = "horizontal less vertical flips"
@@ -117,21 +115,6 @@ class Controls(Checked):
     """Names of the rows to train and measure. Default: all."""
     judge: str = "packaged:efficientnet_lite2?size=160"
     """Classifier, as source:name, that checks whether reconstructions are recognised; not used in training."""
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A weighted sum of rows, whose mean over images is tested against 0.
-
-    Attributes:
-        name: how the table calls it.
-        weights: weight by row.
-        measures: the measures that it is of; () for all.
-    """
-
-    name: str
-    weights: Mapping[str, float]
-    measures: tuple[str, ...] = ()
 
 
 def main(controls: Controls) -> None:
@@ -292,54 +275,6 @@ def contrasts(control: Control, rows: list[str]) -> list[Contrast]:
                 for earlier, later in pairwise(layers)
             ]
     return [contrast for contrast in found if set(contrast.weights) <= set(rows)]
-
-
-def test_contrasts(wanted: list[Contrast], found: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, object]]:
-    """Test each contrast in each measure on means over seeds; p-values are corrected over the whole table (Holm).
-
-    Intervals and p-values are over images, or over line-ups for bits. "Over trainings" is the interval over seeds, "by
-    seed" the contrast of each seed alone.
-    """
-    tests: dict[tuple[str, str], Difference] = {}
-    seeds: dict[tuple[str, str], dict[str, object]] = {}
-    for contrast in wanted:
-        rows = {name: found[name] for name in contrast.weights}
-        shared = [
-            m for m in next(iter(rows.values()))[0] if all(run[m] is not None for runs in rows.values() for run in runs)
-        ]
-        for measure in contrast.measures or shared:
-            # Seeds x images, or seeds x line-ups x images of one.
-            of_rows = {name: torch.tensor([run[measure] for run in runs]).double() for name, runs in rows.items()}
-            values = torch.stack([weight * of_rows[name] for name, weight in contrast.weights.items()]).sum(0)
-            key = (contrast.name, measure)
-            mean = values.mean(0)
-            tests[key] = (
-                difference_over_lineups(mean, torch.zeros_like(mean))
-                if mean.ndim == 2
-                else paired_tests({key: mean}, SEED)[key]
-            )
-            seeds[key] = {
-                "over trainings": over_trainings(contrast.weights, of_rows),
-                "by seed": "; ".join(f"{float(each.mean()):+.4f}" for each in values),
-            }
-    return [row | seeds[key] for key, row in zip(tests, paired_rows(tests), strict=True)]
-
-
-def over_trainings(weights: Mapping[str, float], rows: Mapping[str, Tensor]) -> Estimate:
-    """Return a contrast of rows, seeds x ... each, with Student's 95 % CI over trainings; infinite for one seed.
-
-    All trainings of the contrast are taken to vary by one standard deviation over seeds, which is pooled over its rows,
-    since two seeds of one row alone determine none.
-    """
-    means = {name: values.flatten(1).mean(1) for name, values in rows.items()}
-    value = sum(weight * float(means[name].mean()) for name, weight in weights.items())
-    count = len(next(iter(means.values())))
-    if count == 1:
-        return Estimate(value, -math.inf, math.inf, 1)
-    variance = float(torch.stack([each.var() for each in means.values()]).mean())
-    t = float(special.stdtrit(len(means) * (count - 1), 0.975))
-    half = t * math.sqrt(sum(weight**2 for weight in weights.values()) * variance / count)
-    return Estimate(value, value - half, value + half, count)
 
 
 def estimates(values: Mapping[str, Any]) -> dict[str, object]:

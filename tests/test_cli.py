@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -274,50 +272,6 @@ def test_an_unwritable_folder_is_one_line(inverter: Path, tmp_path: Path, capsys
     good = photo(tmp_path / "good.png", 0)
     told = mistake(capsys, "reconstruct", good, "--out", good / "out", "--inverter", inverter)
     assert str(good) in told
-
-
-def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def stop(_args: object) -> None:
-        raise KeyboardInterrupt("stopped at 64 images;\nthe same command goes on")
-
-    monkeypatch.setitem(cli.COMMANDS, "train", stop)
-    assert run("train") == 130
-    assert capsys.readouterr().err == "unlogit: stopped at 64 images; the same command goes on\n"
-
-
-def test_a_command_without_checkpoints_does_not_promise_them(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stop(_args: object) -> None:
-        raise KeyboardInterrupt
-
-    for command in cli.COMMANDS:
-        monkeypatch.setitem(cli.COMMANDS, command, stop)
-        assert run(command) == 130
-        resumes = "the same command resumes" in capsys.readouterr().err
-        assert resumes == (command in ("train", "classify")), command
-
-
-@pytest.mark.parametrize("error", [None, ImportError("half an import")])
-def test_terminated_while_starting_is_one_line(
-    error: Exception | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def start(_args: object) -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-        except KeyboardInterrupt:
-            if error is None:
-                raise
-        raise error or AssertionError("still running")
-
-    monkeypatch.setitem(cli.COMMANDS, "train", start)
-    before = signal.getsignal(signal.SIGTERM)
-    assert run("train") == 130
-    assert (
-        capsys.readouterr().err
-        == "unlogit: interrupted; the same command resumes from the last checkpoint, if there is one\n"
-    )
-    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,14 +161,17 @@ def test_an_effect_on_images_that_seeds_reverse_is_shown_as_such(controls: Modul
     assert interval.value == pytest.approx(row["difference"].value)
 
 
-def test_the_interval_over_trainings_covers_the_truth(controls: ModuleType) -> None:
+@pytest.mark.usefixtures("controls")
+def test_the_interval_over_trainings_covers_the_truth() -> None:
+    from _contrasts import over_trainings
+
     generator, hits = torch.Generator().manual_seed(1), 0
     for _ in range(300):
         rows = {name: torch.randn(2, 1, generator=generator) + mean for name, mean in (("a", 1.0), ("b", 0.0))}
-        found = controls.over_trainings({"a": 1, "b": -1}, rows)
+        found = over_trainings({"a": 1, "b": -1}, rows)
         hits += found.low <= 1 <= found.high
     assert 0.92 <= hits / 300 <= 0.98
-    assert controls.over_trainings({"a": 1}, {"a": torch.ones(1, 3)}).high == float("inf")
+    assert over_trainings({"a": 1}, {"a": torch.ones(1, 3)}).high == float("inf")
 
 
 def test_each_layer_is_compared_between_twins_and_with_the_layer_before(controls: ModuleType) -> None:
